@@ -1,0 +1,33 @@
+/**
+ * The machine record: what a target's machine can do, as shared code needs to know it. Schedules and passes read this
+ * record and never ask which target it is. Numbers that differ between machines are probed or stated by the target.
+ */
+export interface Capabilities {
+  readonly name: string;
+  /** Lanes of a vector of each compute type; 1 where the type has no vectors. */
+  readonly lanes: { readonly f32: number; readonly f64: number; readonly i32: number; readonly i64: number };
+  /** Vector registers that a register tile may fill, operands included. */
+  readonly vectorRegisters: number;
+  /** General registers for addresses and counters. */
+  readonly scalarRegisters: number;
+  /** Is there a fused (or relaxed) multiply-add? */
+  readonly fusedMultiplyAdd: boolean;
+  /** Can one instruction load a scalar into all lanes? */
+  readonly loadSplat: boolean;
+  /** Bytes of the caches that a working set should fit in. */
+  readonly l1Bytes: number;
+  readonly l2Bytes: number;
+  /** Costs in units of one vector multiply-add, for the cost model. */
+  readonly cost: {
+    readonly vectorLoad: number;
+    readonly splatLoad: number;
+    readonly gatherLane: number;
+    readonly scalarOp: number;
+    readonly vectorOp: number;
+    readonly loopOverhead: number;
+    readonly callOverhead: number;
+    readonly l2Byte: number;
+    readonly memoryByte: number;
+  };
+  readonly threads: number;
+}

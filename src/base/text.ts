@@ -1,0 +1,234 @@
+import { type Dim, type DimOp, type DimSymbol, addDim, dimCalls, makeSymbol, mulDim, subDim, symbolDim } from "./dim.ts";
+import { type DType, findDType } from "./dtype.ts";
+import { UserError } from "./errors.ts";
+
+/**
+ * The reader that all IR texts share. Tokens: names (letters, digits, `_ . '` after the first character), values `%name`,
+ * symbols `@name`, numbers, strings, and punctuation. `//` starts a comment that runs to the end of the line.
+ */
+export type TokenKind = "name" | "value" | "symbol" | "number" | "string" | "punct" | "end";
+export interface Token {
+  readonly kind: TokenKind;
+  readonly text: string;
+  readonly offset: number;
+}
+
+const pattern =
+  /(?<skip>\s+|\/\/[^\n]*)|(?<value>%[A-Za-z0-9_.$/:-]*[A-Za-z0-9_$])|(?<symbol>@[A-Za-z0-9_.$/:-]*[A-Za-z0-9_$])|(?<number>\d+(?:\.\d*)?(?:e[+-]?\d+)?)|(?<name>[A-Za-z_][A-Za-z0-9_.']*)|(?<string>"(?:[^"\\\n]|\\.)*")|(?<punct>->|<=|>=|==|!=|\+=|<<|>>|&&|\|\||[-+*/<>=!(){}[\],:;?|&^~.])/y;
+
+function tokenize(text: string, file: string): Token[] {
+  const tokens: Token[] = [];
+  let offset = 0;
+  while (offset < text.length) {
+    pattern.lastIndex = offset;
+    const m = pattern.exec(text);
+    if (m === null) throw new UserError("syntax", `${place(text, file, offset)}: unexpected character ${JSON.stringify(text[offset])}`);
+    const kind = Object.entries(m.groups ?? {}).find(([, v]) => v !== undefined)?.[0] as TokenKind | "skip";
+    if (kind !== "skip") tokens.push({ kind, text: m[0], offset });
+    offset += m[0].length;
+  }
+  tokens.push({ kind: "end", text: "end of text", offset });
+  return tokens;
+}
+
+function place(text: string, file: string, offset: number): string {
+  const before = text.slice(0, offset);
+  const line = before.split("\n").length;
+  return `${file}:${line}:${offset - before.lastIndexOf("\n")}`;
+}
+
+/** A JSON-like attribute value. */
+export type AttrValue = number | boolean | string | Dim | DType | readonly AttrValue[];
+
+export class Reader {
+  readonly text: string;
+  readonly file: string;
+  private readonly tokens: readonly Token[];
+  private position = 0;
+  /** Symbols declared in this text, by name. */
+  readonly symbols: Map<string, DimSymbol> = new Map();
+
+  constructor(text: string, file = "<text>") {
+    this.text = text;
+    this.file = file;
+    this.tokens = tokenize(text, file);
+  }
+  peek(ahead = 0): Token {
+    return (this.tokens[Math.min(this.position + ahead, this.tokens.length - 1)] as Token);
+  }
+  next(): Token {
+    const t = this.peek();
+    if (t.kind !== "end") this.position++;
+    return t;
+  }
+  fail(message: string, at: Token = this.peek()): never {
+    throw new UserError("syntax", `${place(this.text, this.file, at.offset)}: ${message}`);
+  }
+  is(text: string): boolean {
+    const t = this.peek();
+    return t.text === text && t.kind !== "string";
+  }
+  accept(text: string): boolean {
+    if (!this.is(text)) return false;
+    this.position++;
+    return true;
+  }
+  expect(text: string): void {
+    if (!this.accept(text)) this.fail(`expected '${text}', got '${this.peek().text}'`);
+  }
+  take(kind: TokenKind): string {
+    const t = this.next();
+    if (t.kind !== kind) this.fail(`expected a ${kind}, got '${t.text}'`, t);
+    return t.text;
+  }
+  name(): string {
+    return this.take("name");
+  }
+  /** `%name`, without its sign. */
+  value(): string {
+    return this.take("value").slice(1);
+  }
+  /** `@name`, without its sign. */
+  symbol(): string {
+    return this.take("symbol").slice(1);
+  }
+  string(): string {
+    return JSON.parse(this.take("string")) as string;
+  }
+  /** A signed number; `inf` and `nan` too. */
+  number(): number {
+    const negative = this.accept("-");
+    const t = this.next();
+    const v = t.text === "inf" ? Number.POSITIVE_INFINITY : t.text === "nan" ? Number.NaN : t.kind === "number" ? Number(t.text) : this.fail(`expected a number, got '${t.text}'`, t);
+    return negative ? -v : v;
+  }
+  dtype(): DType {
+    const at = this.peek();
+    return findDType(this.name()) ?? this.fail(`unknown dtype '${at.text}'`, at);
+  }
+  /** `open item, item, … close` */
+  list<T>(open: string, close: string, item: () => T): T[] {
+    this.expect(open);
+    const out: T[] = [];
+    while (!this.accept(close)) {
+      if (out.length > 0) this.expect(",");
+      out.push(item());
+    }
+    return out;
+  }
+  /** A dimension expression: `2 * n + 1`, `floordiv(n, 2)`. Undeclared names become symbols of range [1, ∞). */
+  dim(): Dim {
+    let sum = this.accept("-") ? mulDim(this.dimProduct(), -1) : this.dimProduct();
+    for (;;) {
+      if (this.accept("+")) sum = addDim(sum, this.dimProduct());
+      else if (this.accept("-")) sum = subDim(sum, this.dimProduct());
+      else return sum;
+    }
+  }
+  private dimProduct(): Dim {
+    let product = this.dimAtom();
+    while (this.accept("*")) product = mulDim(product, this.dimAtom());
+    return product;
+  }
+  private dimAtom(): Dim {
+    const t = this.next();
+    if (t.kind === "number") return Number(t.text);
+    if (t.text === "(") {
+      const d = this.dim();
+      this.expect(")");
+      return d;
+    }
+    if (t.kind !== "name") this.fail(`expected a dimension, got '${t.text}'`, t);
+    if (t.text in dimCalls && this.is("(")) {
+      const [a, b] = this.list("(", ")", () => this.dim());
+      if (a === undefined || b === undefined) this.fail(`'${t.text}' takes two dimensions`, t);
+      return dimCalls[t.text as DimOp](a, b);
+    }
+    return symbolDim(this.declare(t.text));
+  }
+  /** The symbol of that name, made when it is new. */
+  declare(name: string): DimSymbol {
+    let s = this.symbols.get(name);
+    if (s === undefined) {
+      s = makeSymbol(name);
+      this.symbols.set(name, s);
+    }
+    return s;
+  }
+  /** `symbol n in [1, 16] multiple 4`, after the word `symbol`. */
+  symbolDeclaration(): DimSymbol {
+    const name = this.name();
+    let [min, max, multiple] = [1, Number.POSITIVE_INFINITY, 1];
+    if (this.accept("in")) {
+      this.expect("[");
+      min = this.number();
+      this.expect(",");
+      max = this.number();
+      this.expect("]");
+    }
+    if (this.accept("multiple")) multiple = this.number();
+    const s = makeSymbol(name, min, max, multiple);
+    this.symbols.set(name, s);
+    return s;
+  }
+}
+
+/** Prints what `Reader.symbolDeclaration` reads. */
+export function printSymbol(s: DimSymbol): string {
+  const range = s.min === 1 && s.max === Number.POSITIVE_INFINITY ? "" : ` in [${s.min}, ${s.max === Number.POSITIVE_INFINITY ? "inf" : s.max}]`;
+  return `symbol ${s.name}${range}${s.multiple === 1 ? "" : ` multiple ${s.multiple}`}`;
+}
+
+/** A number as IR text: integers bare, floats with a point or an exponent, so that they read back as what they were. */
+export function printNumber(v: number, float: boolean): string {
+  if (Number.isNaN(v)) return "nan";
+  if (v === Number.POSITIVE_INFINITY) return "inf";
+  if (v === Number.NEGATIVE_INFINITY) return "-inf";
+  if (!float) return String(v);
+  if (Object.is(v, -0)) return "-0.0";
+  const s = String(v);
+  return /[.e]/.test(s) ? s : `${s}.0`;
+}
+
+/** Turns any string into a name that the reader takes: other characters become `_`. */
+export function safeName(s: string): string {
+  const clean = s.replace(/[^A-Za-z0-9_.$/:-]/g, "_").replace(/[^A-Za-z0-9_$]+$/, "");
+  return clean === "" ? "_" : clean;
+}
+
+/** Gives out names that are unique within one function: `x`, `x_1`, `x_2`, … */
+export class Names {
+  private readonly used = new Map<string, number>();
+  fresh(base: string): string {
+    const name = safeName(base);
+    let n = this.used.get(name);
+    if (n === undefined) {
+      this.used.set(name, 1);
+      return name;
+    }
+    let candidate = `${name}_${n}`;
+    while (this.used.has(candidate)) candidate = `${name}_${++n}`;
+    this.used.set(name, n + 1);
+    this.used.set(candidate, 1);
+    return candidate;
+  }
+}
+
+/** Collects indented lines. */
+export class Printer {
+  private readonly lines: string[] = [];
+  private depth = 0;
+  line(text: string): void {
+    this.lines.push("  ".repeat(this.depth) + text);
+  }
+  block(head: string, body: () => void, tail = "}"): void {
+    this.line(`${head} {`);
+    this.depth++;
+    body();
+    this.depth--;
+    this.line(tail);
+  }
+  toString(): string {
+    return `${this.lines.join("\n")}\n`;
+  }
+}

@@ -1,0 +1,155 @@
+import { InternalError } from "./base/errors.ts";
+import { Names } from "./base/text.ts";
+import { Trace, type TraceListener } from "./base/trace.ts";
+import type { GraphFunction } from "./graph/ir.ts";
+import { lowerGraph } from "./graph/lower.ts";
+import { graphPasses } from "./graph/passes/pipeline.ts";
+import { printGraph } from "./graph/print.ts";
+import type { Kernel as LoopKernel, Program } from "./loop/ir.ts";
+import { kernelPasses } from "./loop/passes/pipeline.ts";
+import { planMemory } from "./loop/passes/plan-memory.ts";
+import { printProgram } from "./loop/print.ts";
+import { Scalars } from "./scalar/scalars.ts";
+import { simplifyBook } from "./scalar/rules/simplify.ts";
+import { type BuiltProgram, type KernelCache, type Step, buildProgram, scheduleFunction } from "./schedule/build.ts";
+import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts";
+import { assignLayouts } from "./schedule/layout.ts";
+import { wasmMachine } from "./targets/wasm/machine.ts";
+import type { Tensor, TensorFunction } from "./tensor/ir.ts";
+import { tensorPasses } from "./tensor/passes/pipeline.ts";
+import { printTensor } from "./tensor/print.ts";
+
+/** What the pipeline is asked for. */
+export interface PipelineOptions {
+  /** `default`: by the cost model; `empty`: one serial loop for each axis and no fusion; or a chooser of one's own. */
+  readonly schedule?: "default" | "empty" | Chooser;
+  readonly listeners?: readonly TraceListener[];
+  /** Run the verifiers after every step. */
+  readonly verify?: boolean;
+}
+
+/** A program and where its constants come from. */
+export interface Compiled {
+  readonly sc: Scalars;
+  readonly trace: Trace;
+  readonly program: Program;
+  /** The tensors of the weight slots, in order. */
+  readonly weights: readonly Tensor[];
+  /** Programs that compute constants: each from constants of the model, one after the other. */
+  readonly prepare: readonly Prepare[];
+  readonly schedules: ReadonlyMap<LoopKernel, string>;
+}
+
+/** Computes some of the weights. */
+export interface Prepare {
+  readonly program: Program;
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+}
+
+/** THE pipeline, for a graph: read it from top to bottom. */
+export function compileGraph(source: GraphFunction, options: PipelineOptions = {}): Compiled {
+  const trace = new Trace(options.listeners ?? []);
+  let graph = source;
+  for (const p of graphPasses) graph = trace.step("graph", p.name, (rules) => p.run(graph, rules), printGraph, graph);
+  const sc = new Scalars(simplifyBook);
+  const tensor = trace.step("tensor", "lower-graph", () => lowerGraph(graph, sc), printTensor);
+  return compileTensor(sc, tensor, options, trace);
+}
+
+/** The pipeline from tensor IR on. */
+export function compileTensor(sc: Scalars, source: TensorFunction, options: PipelineOptions = {}, trace: Trace = new Trace(options.listeners ?? [])): Compiled {
+  const plain = options.schedule === "empty";
+  let f = source;
+  if (!plain) {
+    for (const p of tensorPasses) f = trace.step("tensor", p.name, () => p.run(sc, f), printTensor, f);
+    f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f), printTensor, f);
+  }
+  const constants = constantTensors(f);
+  const choose = typeof options.schedule === "function" ? options.schedule : plain ? emptyChooser : defaultChooser(wasmMachine, (t) => constants.has(t));
+  const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, choose), printSteps);
+  const { run, ahead } = partitionSteps(steps, constants);
+  const cache: KernelCache = new Map();
+  const names = new Names();
+  const built = trace.step("loop", "build-loops", () => buildProgram(sc, f, run, weightsOf(run, ahead, constants), cache, names), (b) => printProgram(b.program));
+  const prepared = trace.step("loop", "build-prepare", () => prepareGroups(ahead, run, constants, f).map((g) => ({ ...g, built: buildProgram(sc, { ...f, inputs: g.inputs, outputs: g.outputs, symbols: [] }, g.steps, [], cache, names) })), () => "");
+  const lowered = new Map<LoopKernel, LoopKernel>();
+  const finish = (b: BuiltProgram): Program => withKernels(planMemory(sc, b.program), lowered);
+  for (const k of new Set([built, ...prepared.map((p) => p.built)].flatMap((b) => b.program.kernels))) lowered.set(k, k);
+  for (const p of kernelPasses) {
+    trace.step(
+      "loop",
+      p.name,
+      () => {
+        for (const [original, k] of lowered) lowered.set(original, p.run(sc, k));
+        return lowered;
+      },
+      () => printProgram(withKernels(built.program, lowered)),
+    );
+  }
+  const program = trace.step("loop", "plan-memory", () => finish(built), printProgram);
+  const prepare = prepared.map((p) => ({ program: finish(p.built), inputs: p.inputs, outputs: p.outputs }));
+  const schedules = new Map([...built.schedules].map(([k, s]) => [lowered.get(k) ?? k, s]));
+  return { sc, trace, program, weights: built.weights, prepare, schedules };
+}
+
+function printSteps(steps: readonly Step[]): string {
+  return steps.map((s) => `${s.kernel.name}: ${JSON.stringify(s.schedule)}\n`).join("");
+}
+
+/** Tensors known when the model is compiled: constants, and what is computed from nothing else. */
+function constantTensors(f: TensorFunction): Set<Tensor> {
+  const known = new Set(f.tensors.filter((t) => t.data !== null));
+  return known;
+}
+
+/** Steps that only read constants run ahead of time. */
+function partitionSteps(steps: readonly Step[], constants: Set<Tensor>): { run: Step[]; ahead: Step[] } {
+  const [run, ahead]: [Step[], Step[]] = [[], []];
+  for (const s of steps) {
+    const fixed = s.reads.length > 0 && s.reads.every((t) => constants.has(t)) && s.writes.every((t) => steps.every((o) => o === s || !o.writes.includes(t)));
+    if (fixed) for (const t of s.writes) constants.add(t);
+    (fixed ? ahead : run).push(s);
+  }
+  return { run, ahead };
+}
+
+/** Constants that the program reads, in the order of their first use. */
+function weightsOf(run: readonly Step[], ahead: readonly Step[], constants: ReadonlySet<Tensor>): Tensor[] {
+  const made = new Set(ahead.flatMap((s) => s.writes));
+  return [...new Set(run.flatMap((s) => s.reads))].filter((t) => constants.has(t) || made.has(t));
+}
+
+/** Splits the steps that run ahead into independent groups, each of which makes constants that the program reads. */
+function prepareGroups(ahead: readonly Step[], run: readonly Step[], constants: ReadonlySet<Tensor>, f: TensorFunction): { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] {
+  const needed = new Set(run.flatMap((s) => s.reads).filter((t) => constants.has(t)));
+  for (const o of f.outputs) needed.add(o);
+  const maker = new Map(ahead.flatMap((s) => s.writes.map((t) => [t, s] as const)));
+  const groups: { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] = [];
+  for (const t of needed) {
+    const last = maker.get(t);
+    if (last === undefined) continue;
+    const steps = new Set<Step>();
+    const collect = (s: Step): void => {
+      for (const r of s.reads) {
+        const m = maker.get(r);
+        if (m !== undefined) collect(m);
+      }
+      steps.add(s);
+    };
+    collect(last);
+    const made = new Set([...steps].flatMap((s) => s.writes));
+    groups.push({ steps: [...steps], inputs: [...new Set([...steps].flatMap((s) => s.reads))].filter((r) => !made.has(r)), outputs: [t] });
+  }
+  return groups;
+}
+
+/** The program with its kernels (and the launches of them) replaced. */
+function withKernels(p: Program, map: ReadonlyMap<LoopKernel, LoopKernel>): Program {
+  const of = (k: LoopKernel): LoopKernel => {
+    const r = map.get(k);
+    if (r === undefined) throw new InternalError("pipeline", `kernel '${k.name}' was lost`);
+    return r;
+  };
+  return { ...p, kernels: p.kernels.map(of), main: p.main.map((s) => (s.kind === "launch" ? { ...s, kernel: of(s.kernel) } : s)) };
+}

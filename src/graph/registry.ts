@@ -1,0 +1,24 @@
+import { InternalError } from "../base/errors.ts";
+import type { OpDef } from "./op.ts";
+import { compositeOps } from "./ops/composite.ts";
+import { contractionOps } from "./ops/contraction.ts";
+import { controlOps } from "./ops/control.ts";
+import { elementwiseOps } from "./ops/elementwise.ts";
+import { indexingOps } from "./ops/indexing.ts";
+import { reductionOps } from "./ops/reduction.ts";
+import { shapeOps } from "./ops/shape.ts";
+
+/** Every graph op, by family. */
+export const graphOps: readonly OpDef[] = [...elementwiseOps, ...shapeOps, ...indexingOps, ...contractionOps, ...reductionOps, ...controlOps, ...compositeOps] as unknown as readonly OpDef[];
+
+const byName = new Map(graphOps.map((o) => [o.name, o]));
+
+/** @throws InternalError for a name that no op has */
+export function findOp(name: string): OpDef {
+  const op = byName.get(name);
+  if (op === undefined) throw new InternalError("graph-op", `there is no graph op '${name}'`);
+  return op;
+}
+export function hasOp(name: string): boolean {
+  return byName.has(name);
+}

@@ -1,0 +1,244 @@
+import type { Dim, DimSymbol } from "../base/dim.ts";
+import type { DType } from "../base/dtype.ts";
+import type { Expr, Storage, Variable } from "../scalar/expr.ts";
+
+/**
+ * Loop IR: loops, buffers, vector expressions. A program holds kernels and `main`, the host program that launches them.
+ * Loads and stores address a buffer by one linear index, in elements.
+ */
+
+/**
+ * `param`: given by the caller as a byte address. `register`: a small array whose every index is a constant once loops
+ * are unrolled, so that it ends up in registers. `scratch`: memory of the kernel, not kept between calls.
+ */
+export type MemorySpace = "param" | "register" | "scratch";
+
+export class Buffer implements Storage {
+  readonly kind = "storage";
+  readonly id: number;
+  readonly name: string;
+  readonly dtype: DType;
+  readonly space: MemorySpace;
+  /** Elements; for params unknown (null). */
+  readonly size: Expr | null;
+  constructor(id: number, name: string, dtype: DType, space: MemorySpace, size: Expr | null) {
+    this.id = id;
+    this.name = name;
+    this.dtype = dtype;
+    this.space = space;
+    this.size = size;
+  }
+}
+
+/** `vector` and `unrolled` loops have constant extents and disappear in the passes of those names. */
+export type LoopKind = "serial" | "unrolled" | "vector";
+
+export interface For {
+  readonly kind: "for";
+  readonly variable: Variable;
+  readonly begin: Expr;
+  readonly end: Expr;
+  readonly loop: LoopKind;
+  readonly body: readonly Stmt[];
+}
+export interface Store {
+  readonly kind: "store";
+  readonly buffer: Buffer;
+  readonly index: Expr;
+  readonly value: Expr;
+}
+/** A store to a byte address plus a constant offset, which address lowering makes of a store. */
+export interface StoreAt {
+  readonly kind: "storeat";
+  readonly buffer: Buffer;
+  readonly address: Expr;
+  readonly offset: number;
+  readonly value: Expr;
+}
+/** Binds a variable for the statements that follow in the block. */
+export interface Let {
+  readonly kind: "let";
+  readonly variable: Variable;
+  readonly value: Expr;
+}
+/** Changes a variable that a `let` bound before. */
+export interface Assign {
+  readonly kind: "assign";
+  readonly variable: Variable;
+  readonly value: Expr;
+}
+export interface If {
+  readonly kind: "if";
+  readonly condition: Expr;
+  readonly then: readonly Stmt[];
+  readonly otherwise: readonly Stmt[];
+}
+/** A buffer of the kernel, alive to the end of the block. */
+export interface Alloc {
+  readonly kind: "alloc";
+  readonly buffer: Buffer;
+}
+/** In `main`: runs a kernel over `[0, count)`; the only source of parallel work. */
+export interface Launch {
+  readonly kind: "launch";
+  readonly kernel: Kernel;
+  readonly args: readonly Expr[];
+  readonly count: Expr;
+  /** Iterations given to one call; the calls are independent. */
+  readonly grain: Expr;
+  readonly origin: readonly string[];
+  /** Pairs of address variables (result, operand) that may be one place: each element is read before it is written. */
+  readonly inPlace: readonly (readonly [Variable, Variable])[];
+}
+export type Stmt = For | Store | StoreAt | Let | Assign | If | Alloc | Launch;
+export type StmtOf<K extends Stmt["kind"]> = Extract<Stmt, { kind: K }>;
+
+/** A parameter: a buffer's byte address or an i32. */
+export type Param = Buffer | Variable;
+
+/**
+ * A function called for a range of its outermost iterations: its parameters are followed by `begin` and `end`. Buffers in
+ * `writes` are written, all others only read.
+ */
+export interface Kernel {
+  readonly name: string;
+  readonly params: readonly Param[];
+  readonly begin: Variable;
+  readonly end: Variable;
+  readonly body: readonly Stmt[];
+  readonly writes: ReadonlySet<Buffer>;
+}
+
+
+/** A tensor that the caller sees, row-major at a byte address. */
+export interface Port {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly dims: readonly Dim[];
+  readonly address: Expr;
+}
+
+/** A weight as it lies in memory: `offset` bytes from the start of the weights. */
+export interface WeightSlot {
+  readonly name: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** A piece of the arena that main works with through its address; planning gives it a place. */
+export interface Allocation {
+  readonly name: string;
+  readonly address: Variable;
+  readonly bytes: Expr;
+}
+
+/**
+ * `main` runs the launches in order. Before planning it works with the `allocations`' address variables; planning replaces
+ * them by `arena` plus an offset. `weights` and `arena` are the byte addresses where the two regions of memory start.
+ */
+export interface Program {
+  readonly name: string;
+  readonly symbols: readonly DimSymbol[];
+  readonly symbolVariables: readonly Variable[];
+  readonly kernels: readonly Kernel[];
+  readonly arena: Variable;
+  readonly weights: Variable;
+  readonly main: readonly Stmt[];
+  readonly allocations: readonly Allocation[];
+  readonly arenaBytes: Expr;
+  readonly weightSlots: readonly WeightSlot[];
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+}
+
+/** The blocks inside a statement. */
+export function bodiesOf(s: Stmt): readonly (readonly Stmt[])[] {
+  switch (s.kind) {
+    case "for":
+      return [s.body];
+    case "if":
+      return [s.then, s.otherwise];
+    case "store":
+    case "storeat":
+    case "let":
+    case "assign":
+    case "alloc":
+    case "launch":
+      return [];
+    default:
+      throw s satisfies never;
+  }
+}
+
+/** The expressions a statement evaluates itself (not those of nested blocks). */
+export function exprsOf(s: Stmt): readonly Expr[] {
+  switch (s.kind) {
+    case "for":
+      return [s.begin, s.end];
+    case "if":
+      return [s.condition];
+    case "store":
+      return [s.index, s.value];
+    case "storeat":
+      return [s.address, s.value];
+    case "let":
+    case "assign":
+      return [s.value];
+    case "alloc":
+      return s.buffer.size === null ? [] : [s.buffer.size];
+    case "launch":
+      return [...s.args, s.count, s.grain];
+    default:
+      throw s satisfies never;
+  }
+}
+
+/** The statement with its expressions and blocks replaced; the same object when nothing changed. */
+export function mapStmt(s: Stmt, expr: (e: Expr) => Expr, block: (b: readonly Stmt[]) => readonly Stmt[]): Stmt {
+  switch (s.kind) {
+    case "for": {
+      const [begin, end, body] = [expr(s.begin), expr(s.end), block(s.body)];
+      return begin === s.begin && end === s.end && body === s.body ? s : { ...s, begin, end, body };
+    }
+    case "if": {
+      const [condition, then, otherwise] = [expr(s.condition), block(s.then), block(s.otherwise)];
+      return condition === s.condition && then === s.then && otherwise === s.otherwise ? s : { ...s, condition, then, otherwise };
+    }
+    case "store": {
+      const [index, value] = [expr(s.index), expr(s.value)];
+      return index === s.index && value === s.value ? s : { ...s, index, value };
+    }
+    case "storeat": {
+      const [address, value] = [expr(s.address), expr(s.value)];
+      return address === s.address && value === s.value ? s : { ...s, address, value };
+    }
+    case "let":
+    case "assign": {
+      const value = expr(s.value);
+      return value === s.value ? s : { ...s, value };
+    }
+    case "alloc":
+      return s;
+    case "launch":
+      return { ...s, args: s.args.map(expr), count: expr(s.count), grain: expr(s.grain) };
+    default:
+      throw s satisfies never;
+  }
+}
+
+/** Maps a block; the same array when nothing changed. `f` gives a statement's replacements. */
+export function mapBlock(b: readonly Stmt[], f: (s: Stmt) => Stmt | readonly Stmt[]): readonly Stmt[] {
+  let changed = false;
+  const out: Stmt[] = [];
+  for (const s of b) {
+    const r = f(s);
+    if (r !== s) changed = true;
+    if (Array.isArray(r)) out.push(...(r as readonly Stmt[]));
+    else out.push(r as Stmt);
+  }
+  return changed ? out : b;
+}
+
+export function isBuffer(p: Param): p is Buffer {
+  return p.kind === "storage";
+}

@@ -1,0 +1,28 @@
+import type { Scalars } from "../../scalar/scalars.ts";
+import type { Kernel } from "../ir.ts";
+import { lowerAddresses } from "./addresses.ts";
+import { decomposeOps } from "./decompose.ts";
+import { fuseMultiplyAdd } from "./fuse-multiply-add.ts";
+import { hoistInvariants } from "./hoist.ts";
+import { promoteRegisters } from "./registers.ts";
+import { shareSubexpressions } from "./share.ts";
+import { unrollLoops } from "./unroll.ts";
+import { vectorizeLoops } from "./vectorize.ts";
+
+export interface KernelPass {
+  readonly name: string;
+  readonly doc: string;
+  readonly run: (sc: Scalars, k: Kernel) => Kernel;
+}
+
+/** The passes that every kernel goes through, in order. */
+export const kernelPasses: readonly KernelPass[] = [
+  { name: "decompose-ops", doc: "Derived scalar ops become core ones; division rounded down becomes truncating division.", run: decomposeOps },
+  { name: "vectorize-loops", doc: "Vector loops become vector expressions.", run: vectorizeLoops },
+  { name: "unroll-loops", doc: "Unrolled loops are written out.", run: unrollLoops },
+  { name: "promote-registers", doc: "Register buffers become variables.", run: promoteRegisters },
+  { name: "fuse-multiply-add", doc: "Products that are added become multiply-adds.", run: fuseMultiplyAdd },
+  { name: "lower-addresses", doc: "Indices become byte addresses with stepped pointers.", run: lowerAddresses },
+  { name: "hoist-invariants", doc: "What a loop does not change moves in front of it.", run: hoistInvariants },
+  { name: "share-subexpressions", doc: "What is used twice is computed once.", run: shareSubexpressions },
+];

@@ -1,0 +1,144 @@
+import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
+import { fromPolynomial, polynomialOf, rangeOf } from "../../scalar/index.ts";
+import type { Scalars } from "../../scalar/scalars.ts";
+import { type Allocation, type Program, type Stmt, bodiesOf, exprsOf, mapStmt } from "../ir.ts";
+
+/** Every buffer starts at a multiple of this, so that vectors do not straddle cache lines. */
+const alignment = 64;
+
+interface Live {
+  readonly allocation: Allocation;
+  first: number;
+  last: number;
+}
+
+/**
+ * Static memory planning: gives every allocation of the arena a place, so that none overlaps another that is alive at the
+ * same time. Sizes that are known are packed largest first, each at the lowest free place (greedy by size; Pisarchyk & Lee,
+ * Efficient Memory Management for Deep Neural Net Inference, 2020); symbolic ones share slots in order of time. A result
+ * takes the place of an operand that dies with it where the kernel works in place.
+ */
+export function planMemory(sc: Scalars, p: Program): Program {
+  const lives = liveRanges(p);
+  const merged = mergeInPlace(p, lives);
+  const roots = [...new Set([...lives.keys()].map((v) => merged.get(v) ?? v))].map((v) => lives.get(v) as Live);
+  const known = roots.filter((l) => l.allocation.bytes.constant !== null);
+  const symbolic = roots.filter((l) => l.allocation.bytes.constant === null);
+  const places = new Map<Variable, Expr>();
+  const packed = packKnown(known);
+  for (const [v, offset] of packed.offsets) places.set(v, sc.int(offset));
+  let top: Expr = sc.int(packed.bytes);
+  for (const slot of slotsOf(sc, symbolic)) {
+    for (const l of slot.members) places.set(l.allocation.address, top);
+    top = sc.add(top, slot.bytes);
+  }
+  const arena = sc.var(p.arena);
+  const addresses = new Map<Variable, Expr>();
+  for (const v of lives.keys()) addresses.set(v, sc.add(arena, places.get(merged.get(v) ?? v) as Expr));
+  const memo = new Map<Expr, Expr>();
+  const expr = (e: Expr): Expr => sc.substituteAll([e], addresses, memo)[0] as Expr;
+  const block = (b: readonly Stmt[]): readonly Stmt[] => b.map((s) => mapStmt(s, expr, block));
+  const port = (x: Program["inputs"][0]) => ({ ...x, address: expr(x.address) });
+  return { ...p, main: block(p.main), allocations: [], arenaBytes: fromPolynomial(sc, polynomialOf(top)), inputs: p.inputs.map(port), outputs: p.outputs.map(port) };
+}
+
+/** First and last launch that uses each allocation; inputs live from the start, outputs to the end. */
+function liveRanges(p: Program): Map<Variable, Live> {
+  const lives = new Map<Variable, Live>();
+  const byVariable = new Map(p.allocations.map((a) => [a.address, a]));
+  const touch = (e: Expr, at: number) => {
+    for (const v of variablesOf(e)) {
+      const allocation = byVariable.get(v);
+      if (allocation === undefined) continue;
+      const l = lives.get(v);
+      if (l === undefined) lives.set(v, { allocation, first: at, last: at });
+      else {
+        l.first = Math.min(l.first, at);
+        l.last = Math.max(l.last, at);
+      }
+    }
+  };
+  const visit = (s: Stmt, at: number): void => {
+    for (const e of exprsOf(s)) touch(e, at);
+    for (const b of bodiesOf(s)) for (const x of b) visit(x, at);
+  };
+  // A loop or branch of main counts as one moment: what it uses lives through all of it.
+  p.main.forEach(visit);
+  for (const i of p.inputs) touch(i.address, -1);
+  for (const o of p.outputs) touch(o.address, p.main.length);
+  return lives;
+}
+
+/** Lets a result take the place of an operand whose last use is the launch that first writes the result. */
+function mergeInPlace(p: Program, lives: Map<Variable, Live>): Map<Variable, Variable> {
+  const rootOf = new Map<Variable, Variable>();
+  const root = (v: Variable): Variable => {
+    let r = v;
+    while (rootOf.has(r)) r = rootOf.get(r) as Variable;
+    return r;
+  };
+  p.main.forEach((s, at) => {
+    if (s.kind !== "launch") return;
+    for (const [result, operand] of s.inPlace) {
+      const [r, o] = [lives.get(root(result)), lives.get(root(operand))];
+      if (r === undefined || o === undefined || r === o || r.first !== at || o.last !== at || o.first >= at || r.allocation.bytes !== o.allocation.bytes) continue;
+      rootOf.set(root(result), root(operand));
+      o.last = Math.max(o.last, r.last);
+    }
+  });
+  return new Map([...rootOf.keys()].map((v) => [v, root(v)]));
+}
+
+function align(n: number): number {
+  return Math.ceil(n / alignment) * alignment;
+}
+
+function packKnown(lives: readonly Live[]): { offsets: Map<Variable, number>; bytes: number } {
+  const offsets = new Map<Variable, number>();
+  const placed: { live: Live; offset: number; size: number }[] = [];
+  const sized = lives.map((live) => ({ live, size: align(Number(live.allocation.bytes.constant)) })).sort((a, b) => b.size - a.size);
+  let bytes = 0;
+  for (const { live, size } of sized) {
+    const busy = placed.filter((x) => x.live.first <= live.last && live.first <= x.live.last).sort((a, b) => a.offset - b.offset);
+    let offset = 0;
+    for (const x of busy) {
+      if (offset + size <= x.offset) break;
+      offset = Math.max(offset, x.offset + x.size);
+    }
+    placed.push({ live, offset, size });
+    offsets.set(live.allocation.address, offset);
+    bytes = Math.max(bytes, offset + size);
+  }
+  return { offsets, bytes };
+}
+
+interface Slot {
+  bytes: Expr;
+  readonly members: Live[];
+  free: number;
+}
+
+/** Symbolic sizes: an allocation takes a slot that is free by then and provably as large, or of which it is a multiple. */
+function slotsOf(sc: Scalars, lives: readonly Live[]): Slot[] {
+  const slots: Slot[] = [];
+  const rounded = (e: Expr): Expr => sc.mul(sc.floordiv(sc.add(e, sc.int(alignment - 1)), sc.int(alignment)), sc.int(alignment));
+  for (const l of [...lives].sort((a, b) => a.first - b.first)) {
+    const size = rounded(l.allocation.bytes);
+    const fits = slots.filter((s) => s.free < l.first);
+    const exact = fits.find((s) => s.bytes === size);
+    const larger = exact ?? fits.find((s) => atLeast(sc, s.bytes, size)) ?? fits.find((s) => atLeast(sc, size, s.bytes));
+    if (larger === undefined) slots.push({ bytes: size, members: [l], free: l.last });
+    else {
+      if (larger.bytes !== size && !atLeast(sc, larger.bytes, size)) larger.bytes = size;
+      larger.members.push(l);
+      larger.free = l.last;
+    }
+  }
+  return slots;
+}
+
+function atLeast(sc: Scalars, a: Expr, b: Expr): boolean {
+  const inner = (e: Expr): Expr => (e.op === "mul" && (e.args[0] as Expr).op === "floordiv" ? ((e.args[0] as Expr).args[0] as Expr) : e);
+  const difference = polynomialOf(sc.sub(inner(a), inner(b)));
+  return rangeOf(fromPolynomial(sc, difference))[0] >= 0 && [...difference.values()].every((m) => m.coef >= 0);
+}

@@ -1,0 +1,98 @@
+import { type Expr, type Variable, postorder } from "../../scalar/expr.ts";
+import { mentions } from "../../scalar/index.ts";
+import type { Scalars } from "../../scalar/scalars.ts";
+import { type For, type Kernel, type Stmt, mapBlock, mapStmt } from "../ir.ts";
+
+/**
+ * Turns vector loops into vector expressions: the loop variable becomes a ramp, and what depends on it a vector. A loop
+ * that has no vector form (a branch or a guarded read that differs between lanes, elements of other than 32 bits) is
+ * unrolled instead.
+ */
+export function vectorizeLoops(sc: Scalars, k: Kernel): Kernel {
+  const block = (b: readonly Stmt[]): readonly Stmt[] =>
+    mapBlock(b, (s) => {
+      if (s.kind !== "for" || s.loop !== "vector") return mapStmt(s, (e) => e, block);
+      return new Vectorizer(sc, s).run() ?? { ...s, loop: "unrolled", body: block(s.body) };
+    });
+  const body = block(k.body);
+  return body === k.body ? k : { ...k, body };
+}
+
+class NoVectorForm extends Error {}
+
+class Vectorizer {
+  private readonly sc: Scalars;
+  private readonly loop: For;
+  private readonly lanes: number;
+  private readonly map = new Map<Variable, Expr>();
+
+  constructor(sc: Scalars, loop: For) {
+    this.sc = sc;
+    this.loop = loop;
+    this.lanes = Number(loop.end.constant ?? 0);
+  }
+
+  run(): readonly Stmt[] | null {
+    if (this.lanes !== 4 || !this.loop.begin.isConst(0)) return null;
+    this.map.set(this.loop.variable, this.sc.ramp(this.sc.int(0), this.sc.int(1), this.lanes));
+    try {
+      return this.block(this.loop.body);
+    } catch (e) {
+      if (e instanceof NoVectorForm) return null;
+      throw e;
+    }
+  }
+
+  private expr(e: Expr): Expr {
+    const out = this.sc.substitute(e, this.map);
+    for (const x of postorder([out])) this.check(x);
+    return out;
+  }
+  private check(x: Expr): void {
+    if (x.lanes === 1) return;
+    const ok = x.dtype.bits === 32 || (x.dtype.kind === "bool" && x.op !== "load");
+    if (!ok) throw new NoVectorForm();
+    if (x.op === "load" && (x.args[0] as Expr).op !== "ramp" && (x.args[0] as Expr).op !== "broadcast") throw new NoVectorForm();
+    if (x.op === "select" && (x.args[0] as Expr).lanes > 1 && (x.args[0] as Expr).op !== "broadcast") {
+      // Lanes would take different branches: a read in one of them may lie outside of its tensor.
+      if (postorder(x.args.slice(1)).some((y) => y.op === "load")) throw new NoVectorForm();
+    }
+    if (["div", "rem", "floordiv", "mod"].includes(x.op) && !x.dtype.isFloat) throw new NoVectorForm();
+  }
+
+  private block(b: readonly Stmt[]): readonly Stmt[] {
+    return b.map((s): Stmt => {
+      switch (s.kind) {
+        case "store": {
+          const [index, value] = [this.expr(s.index), this.expr(s.value)];
+          if (index.lanes === 1 && value.lanes === 1) return { ...s, index, value };
+          if (index.lanes === 1 || index.op !== "ramp" || s.buffer.dtype.bits !== 32) throw new NoVectorForm();
+          return { ...s, index, value: this.sc.broadcast(value, value.lanes === 1 ? index.lanes : 1) };
+        }
+        case "let": {
+          const value = this.expr(s.value);
+          if (value.lanes === s.variable.lanes) return { ...s, value };
+          const variable = this.sc.variable(s.variable.name, s.variable.dtype, { lanes: value.lanes });
+          this.map.set(s.variable, this.sc.var(variable));
+          return { ...s, variable, value };
+        }
+        case "if": {
+          const condition = this.expr(s.condition);
+          if (condition.lanes > 1) throw new NoVectorForm();
+          return { ...s, condition, then: this.block(s.then), otherwise: this.block(s.otherwise) };
+        }
+        case "for":
+          if (mentions(s.begin, this.loop.variable) || mentions(s.end, this.loop.variable)) throw new NoVectorForm();
+          return { ...s, body: this.block(s.body) };
+        case "alloc":
+          return s;
+        case "assign":
+        case "storeat":
+        case "launch":
+          throw new NoVectorForm();
+        default:
+          throw s satisfies never;
+      }
+    });
+  }
+}

@@ -1,0 +1,241 @@
+import { type Dim, addDim, mulDim, productOf } from "../base/dim.ts";
+import { i32 } from "../base/dtype.ts";
+import { InternalError } from "../base/errors.ts";
+import { Names } from "../base/text.ts";
+import type { Allocation, Kernel as LoopKernel, Port, Program, Stmt, WeightSlot } from "../loop/ir.ts";
+import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
+import type { Scalars } from "../scalar/scalars.ts";
+import { type Axis, type Kernel, type Stage, type Tensor, type TensorFunction, layoutOf, readsOf, writesOf } from "../tensor/ir.ts";
+import type { Chooser, Scheduled } from "./choose.ts";
+import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
+import { buildNest } from "./nest.ts";
+import { parametrizeKernel } from "./parametrize.ts";
+import { type KernelSchedule, printSchedule } from "./schedule.ts";
+
+/** A kernel on its way to code: linearised, with its schedule. */
+export interface Step {
+  readonly kernel: Kernel;
+  readonly schedule: KernelSchedule;
+  readonly reads: readonly Tensor[];
+  readonly writes: readonly Tensor[];
+}
+
+/** Chooses a schedule for every kernel; copies made by packing and borders of padded tensors become steps of their own. */
+export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser): Step[] {
+  const steps: Step[] = [];
+  const bordered = new Set<Tensor>();
+  const step = (s: Pick<Scheduled, "kernel" | "schedule">): void => {
+    steps.push({ kernel: s.kernel, schedule: s.schedule, reads: readsOf(s.kernel), writes: writesOf(s.kernel) });
+  };
+  for (const k of f.kernels) {
+    for (const t of writesOf(k)) {
+      const root = rootOf(f, t);
+      if (bordered.has(root)) continue;
+      bordered.add(root);
+      const border = borderKernel(sc, f, root);
+      if (border !== null) step(choose(sc, border));
+    }
+    const chosen = choose(sc, collapseAxes(sc, linearizeKernel(sc, f, k)));
+    for (const c of chosen.copies) step(choose(sc, collapseAxes(sc, c.packing)));
+    step(chosen);
+  }
+  return steps;
+}
+
+/** The tensor whose buffer holds `t`. */
+export function rootOf(f: TensorFunction, t: Tensor): Tensor {
+  let r = t;
+  for (let v = layoutOf(f, r).view; v !== null; v = layoutOf(f, r).view) r = v.of;
+  return r;
+}
+
+/** Writes the zeros around a padded tensor; null when it has none. */
+function borderKernel(sc: Scalars, f: TensorFunction, t: Tensor): Kernel | null {
+  const { pad } = layoutOf(f, t);
+  if (pad.every(([a, b]) => a === 0 && b === 0)) return null;
+  const stages: Stage[] = [];
+  const region = (d: number, from: Dim, size: Dim): void => {
+    // Dims before d only inside the tensor (their own borders are regions of their own), dims after it whole.
+    const axes: Axis[] = [];
+    const index = t.dims.map((extent, k) => {
+      const [lo, hi] = pad[k] as readonly [number, number];
+      const [start, n] = k === d ? [from, size] : k < d ? [0, extent] : [-lo, addDim(extent, lo + hi)];
+      const variable = sc.variable(`i${k}`, i32, { extent: sc.dim(n) });
+      axes.push({ variable, extent: n, kind: "parallel" });
+      return sc.add(sc.var(variable), sc.dim(start));
+    });
+    const ordered = layoutOf(f, t).order.map((k) => axes[k] as Axis);
+    stages.push({ name: `border${stages.length}`, origin: t.origin, axes: ordered, inner: null, accumulators: [], writes: [{ tensor: t, index: [linearIndex(sc, f, t, index)], value: sc.const(0, t.dtype), combiner: null }] });
+  };
+  t.dims.forEach((extent, d) => {
+    const [lo, hi] = pad[d] as readonly [number, number];
+    if (lo > 0) region(d, -lo, lo);
+    if (hi > 0) region(d, extent, hi);
+  });
+  return { name: `${t.name}.border`, axes: [], locals: [], stages };
+}
+
+/** Bytes of a tensor's buffer, padding included. */
+export function bufferDims(f: TensorFunction, t: Tensor): Dim[] {
+  const { pad } = layoutOf(f, t);
+  return t.dims.map((d, i) => addDim(d, (pad[i]?.[0] ?? 0) + (pad[i]?.[1] ?? 0)));
+}
+function bytesOf(f: TensorFunction, t: Tensor): Dim {
+  const n = productOf(bufferDims(f, t));
+  const bits = mulDim(n, t.dtype.bits);
+  return typeof bits === "number" ? Math.ceil(bits / 8) : mulDim(n, t.dtype.byteWidth);
+}
+
+/** Iterations in one call of a kernel: about this many pieces are made of a launch, so that engines see enough calls to optimise it. */
+const piecesPerLaunch = 32;
+
+export interface BuiltProgram {
+  readonly program: Program;
+  /** Constants in the order of the weight slots. */
+  readonly weights: readonly Tensor[];
+  /** For each kernel the schedule it was made by. */
+  readonly schedules: ReadonlyMap<LoopKernel, string>;
+}
+
+/** Kernels that were built before, by their key: shared within a compilation. */
+export type KernelCache = Map<string, { readonly kernel: LoopKernel; readonly count: Expr; readonly scratch: readonly { readonly size: Expr | null; readonly bytes: number }[]; readonly params: readonly Variable[] }>;
+
+/** Makes the host program: one launch for each step, kernels of equal structure shared. */
+export function buildProgram(sc: Scalars, f: TensorFunction, steps: readonly Step[], constants: readonly Tensor[], cache: KernelCache, names: Names): BuiltProgram {
+  return new ProgramBuilder(sc, f, constants, cache, names).build(steps);
+}
+
+class ProgramBuilder {
+  private readonly sc: Scalars;
+  private readonly f: TensorFunction;
+  private readonly cache: KernelCache;
+  private readonly names: Names;
+  private readonly arena: Variable;
+  private readonly weights: Variable;
+  private readonly allocations = new Map<Tensor, Allocation>();
+  private readonly scratches: Allocation[] = [];
+  private readonly kernels = new Set<LoopKernel>();
+  private readonly schedules = new Map<LoopKernel, string>();
+  private readonly slots = new Map<Tensor, WeightSlot>();
+  private readonly constants: readonly Tensor[];
+
+  constructor(sc: Scalars, f: TensorFunction, constants: readonly Tensor[], cache: KernelCache, names: Names) {
+    this.sc = sc;
+    this.f = f;
+    this.cache = cache;
+    this.names = names;
+    this.constants = constants;
+    this.arena = sc.variable("arena", i32, { min: 0 });
+    this.weights = sc.variable("weights", i32, { min: 0 });
+  }
+
+  build(steps: readonly Step[]): BuiltProgram {
+    const { sc, f } = this;
+    let offset = 0;
+    for (const t of this.constants) {
+      const bytes = Number(bytesOf(f, t));
+      this.slots.set(t, { name: t.name, offset, bytes });
+      offset = Math.ceil((offset + bytes) / 64) * 64;
+    }
+    const main = steps.map((s) => this.launch(s));
+    const port = (t: Tensor): Port => ({ name: t.name, dtype: t.dtype, dims: t.dims, address: sc.var(this.allocationOf(t).address) });
+    const inputs = f.inputs.map(port);
+    const outputs = f.outputs.map(port);
+    const program: Program = {
+      name: f.name,
+      symbols: f.symbols,
+      symbolVariables: f.symbols.map((s) => sc.symbol(s)),
+      kernels: [...this.kernels],
+      arena: this.arena,
+      weights: this.weights,
+      main,
+      allocations: [...this.allocations.values(), ...this.scratches],
+      arenaBytes: sc.int(0),
+      weightSlots: [...this.slots.values()],
+      inputs,
+      outputs,
+    };
+    return { program, weights: this.constants, schedules: this.schedules };
+  }
+
+  private allocationOf(t: Tensor): Allocation {
+    const root = rootOf(this.f, t);
+    let a = this.allocations.get(root);
+    if (a === undefined) {
+      a = this.allocate(root.name, this.sc.dim(bytesOf(this.f, root)));
+      this.allocations.set(root, a);
+    }
+    return a;
+  }
+  private allocate(name: string, bytes: Expr): Allocation {
+    return { name, address: this.sc.variable(`at.${name}`, i32, { min: 0 }), bytes };
+  }
+
+  private addressOf(t: Tensor, offset: Expr): Expr {
+    const { sc } = this;
+    const root = rootOf(this.f, t);
+    const slot = this.slots.get(root);
+    const base = slot === undefined ? sc.var(this.allocationOf(t).address) : sc.add(sc.var(this.weights), sc.int(slot.offset));
+    return sc.add(base, sc.mul(offset, sc.int(t.dtype.byteWidth)));
+  }
+
+  private launch(s: Step): Stmt {
+    const { sc } = this;
+    const p = parametrizeKernel(sc, s.kernel, s.schedule);
+    let built = this.cache.get(p.key);
+    if (built === undefined) {
+      const origin = s.kernel.stages.flatMap((x) => x.origin)[0] ?? s.kernel.name;
+      const nest = buildNest(sc, { name: this.names.fresh(origin), kernel: p.kernel, schedule: s.schedule, extents: p.extents, buffers: p.buffers, params: p.params });
+      built = { kernel: nest.kernel, count: nest.count, scratch: nest.scratch.map((b) => ({ size: b.size, bytes: b.dtype.byteWidth })), params: p.params.filter((x) => x.kind === "variable") };
+      this.cache.set(p.key, built);
+      this.schedules.set(nest.kernel, printSchedule(s.schedule));
+    }
+    this.kernels.add(built.kernel);
+    const values = new Map<Variable, Expr>();
+    const args: Expr[] = [];
+    let size = 0;
+    p.args.forEach((a, i) => {
+      if ("tensor" in a) {
+        const buffer = p.buffers.get(a.tensor);
+        if (buffer?.space !== "scratch") args.push(this.addressOf(a.tensor, a.offset));
+        else args.push(this.scratch(sc.mul(buffer.size as Expr, sc.int(a.tensor.dtype.byteWidth))));
+      } else {
+        const v = built.params[size++];
+        if (v === undefined || p.params[i]?.kind !== "variable") throw new InternalError("build", `kernel '${built.kernel.name}' got other parameters than it was built with`);
+        values.set(v, a);
+        args.push(a);
+      }
+    });
+    for (const b of built.scratch) args.push(this.scratch(sc.mul(b.size as Expr, sc.int(b.bytes))));
+    const count = sc.substitute(built.count, values);
+    const grain = count.constant !== null ? sc.int(Math.max(1, Math.ceil(Number(count.constant) / piecesPerLaunch))) : sc.add(sc.floordiv(count, sc.int(piecesPerLaunch)), sc.int(1));
+    return { kind: "launch", kernel: built.kernel, args, count, grain, origin: [...new Set(s.kernel.stages.flatMap((x) => x.origin))], inPlace: this.inPlace(s) };
+  }
+  private scratch(bytes: Expr): Expr {
+    const a = this.allocate("scratch", bytes);
+    this.scratches.push(a);
+    return this.sc.var(a.address);
+  }
+
+  /** A result may take an operand's place where each element is read once, at the very position that is written, and no tile runs twice. */
+  private inPlace(s: Step): (readonly [Variable, Variable])[] {
+    const [stage] = s.kernel.stages;
+    if (s.kernel.stages.length !== 1 || stage === undefined || stage.writes.length !== 1 || s.kernel.axes.length > 0) return [];
+    const [w] = stage.writes;
+    const loops = s.schedule.stages[stage.name];
+    if (w === undefined || w.combiner !== null || loops === undefined || this.slots.has(w.tensor)) return [];
+    const exact = stage.axes.every((a) => a.kind === "reduction" || loops.loops.filter((l) => l.axis === a.variable.name).every((l) => typeof a.extent === "number" && a.extent % l.size === 0));
+    if (!exact) return [];
+    const reads = new Map<Tensor, Set<Expr>>();
+    for (const e of loadsOf(w.value)) reads.set(e.attr as Tensor, (reads.get(e.attr as Tensor) ?? new Set()).add(e.args[0] as Expr));
+    const inside = new Set<Tensor>(loadsOf(...stage.accumulators.map((a) => a.lift)).map((e) => e.attr as Tensor));
+    const out: (readonly [Variable, Variable])[] = [];
+    for (const [t, indices] of reads) {
+      const same = [...indices].every((i) => i === w.index[0]);
+      if (!same || inside.has(t) || this.slots.has(rootOf(this.f, t)) || t.dtype !== w.tensor.dtype) continue;
+      out.push([this.allocationOf(w.tensor).address, this.allocationOf(t).address]);
+    }
+    return out;
+  }
+}
+

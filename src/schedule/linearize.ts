@@ -1,0 +1,205 @@
+import { type Dim, mulDim } from "../base/dim.ts";
+import type { Expr, Variable } from "../scalar/expr.ts";
+import { mentionedIn, polynomialOf, fromPolynomial, rangeOf, simplifyIndices, type Monomial } from "../scalar/index.ts";
+import type { Scalars } from "../scalar/scalars.ts";
+import { type Axis, type Kernel, type Layout, type Stage, type Tensor, type TensorFunction, layoutOf, mapStage } from "../tensor/ir.ts";
+
+/**
+ * From multi-dimensional indices to positions in memory: every read and write of the kernel gets one index, by the
+ * layouts of the tensors. Reads that are guarded against the zeros around a tensor lose their guard where the tensor's
+ * layout holds those zeros.
+ */
+export function linearizeKernel(sc: Scalars, f: TensorFunction, k: Kernel): Kernel {
+  const memo = new Map<Expr, Expr>();
+  const place = (t: Tensor, index: readonly Expr[]) => linearIndex(sc, f, t, index);
+  const rewrite = (e: Expr): Expr =>
+    sc.rebuild(
+      [e],
+      (x, args) => {
+        if (x.op === "select") {
+          const bare = dropGuard(sc, f, x);
+          if (bare !== null) return sc.load(bare.storage as Tensor, [place(bare.storage as Tensor, simplifyIndices(sc, bare.args))]);
+        }
+        return x.op === "load" ? sc.load(x.attr as Tensor, [place(x.attr as Tensor, simplifyIndices(sc, args))]) : null;
+      },
+      memo,
+    )[0] as Expr;
+  const stage = (s: Stage): Stage => {
+    const mapped = mapStage(s, rewrite);
+    const inner = s.inner === null ? null : { ...s.inner, stages: s.inner.stages.map(stage) };
+    // Write indices were rewritten as expressions; now they become one position.
+    return { ...mapped, inner, writes: mapped.writes.map((w) => ({ ...w, index: [place(w.tensor, simplifyIndices(sc, w.index))] })) };
+  };
+  return { ...k, stages: k.stages.map(stage) };
+}
+
+/** Strides of a tensor's dims in its buffer, in elements. */
+export function stridesIn(sc: Scalars, dims: readonly Dim[], layout: Layout): Expr[] {
+  const out: Expr[] = [];
+  let stride = sc.int(1);
+  for (const d of [...layout.order].reverse()) {
+    out[d] = stride;
+    const [lo, hi] = layout.pad[d] ?? [0, 0];
+    stride = sc.mul(stride, sc.add(sc.dim(dims[d] as Dim), sc.int(lo + hi)));
+  }
+  return out;
+}
+
+/** Position of an element in the buffer that holds the tensor, in elements. */
+export function linearIndex(sc: Scalars, f: TensorFunction, t: Tensor, index: readonly Expr[]): Expr {
+  const layout = layoutOf(f, t);
+  if (layout.view !== null) {
+    const { of, offset } = layout.view;
+    return linearIndex(sc, f, of, index.map((e, d) => sc.add(e, sc.dim(offset[d] as Dim))));
+  }
+  const strides = stridesIn(sc, t.dims, layout);
+  const sum = index.reduce((acc, e, d) => {
+    const [lo] = layout.pad[d] ?? [0, 0];
+    return sc.add(acc, sc.mul(sc.add(e, sc.int(lo)), strides[d] as Expr));
+  }, sc.int(0));
+  return fromPolynomial(sc, polynomialOf(sum));
+}
+
+/**
+ * `select(inside(i), x[i], 0)` where x's padding reaches as far as i does: the read alone. Only conditions that are
+ * nothing but bounds of the very indices read may go.
+ */
+function dropGuard(sc: Scalars, f: TensorFunction, e: Expr): Expr | null {
+  const [condition, read, other] = e.args as [Expr, Expr, Expr];
+  if (read.op !== "load" || !other.isConst(0)) return null;
+  const t = read.attr as Tensor;
+  const layout = f.layouts.get(t);
+  if (layout === undefined || layout.view !== null || layout.pad.every(([a, b]) => a === 0 && b === 0)) return null;
+  for (let d = 0; d < t.dims.length; d++) {
+    const extent = t.dims[d];
+    const [lo, hi] = layout.pad[d] as readonly [number, number];
+    const [min, max] = rangeOf(read.args[d] as Expr);
+    if (typeof extent !== "number" || min < -lo || max >= extent + hi) return null;
+  }
+  return boundsOnly(sc, condition, read, t) ? read : null;
+}
+
+function boundsOnly(sc: Scalars, condition: Expr, read: Expr, t: Tensor): boolean {
+  if (condition.op === "and") return condition.args.every((a) => boundsOnly(sc, a, read, t));
+  const [x, limit] = condition.args as [Expr, Expr];
+  if (condition.op === "ge" && limit.isConst(0)) return read.args.includes(x);
+  return condition.op === "lt" && read.args.some((a, d) => a === x && limit === sc.dim(t.dims[d] as Dim));
+}
+
+/** Reach of guarded reads beyond a tensor's edges: the padding that would make their guards needless. */
+export function guardedReach(k: Kernel, t: Tensor): readonly (readonly [number, number])[] {
+  const reach = t.dims.map(() => [0, 0] as [number, number]);
+  const seen = new Set<Expr>();
+  const visit = (e: Expr) => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    const [, read, other] = e.args;
+    if (e.op === "select" && read?.op === "load" && read.attr === t && other?.isConst(0)) {
+      read.args.forEach((a, d) => {
+        const [min, max] = rangeOf(a);
+        const extent = t.dims[d];
+        const r = reach[d] as [number, number];
+        if (typeof extent !== "number") return;
+        r[0] = Math.max(r[0], Number.isFinite(min) ? -min : 0);
+        r[1] = Math.max(r[1], Number.isFinite(max) ? max - extent + 1 : 0);
+      });
+    }
+    e.args.forEach(visit);
+  };
+  for (const s of k.stages) for (const a of s.accumulators) visit(a.lift);
+  return reach;
+}
+
+/** Every expression that holds an index, for passes over linearised kernels. */
+function indicesOf(s: Stage): Expr[] {
+  const out: Expr[] = [...s.writes.map((w) => w.index[0] as Expr)];
+  const seen = new Set<Expr>();
+  const visit = (e: Expr) => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    if (e.op === "load") out.push(e.args[0] as Expr);
+    e.args.forEach(visit);
+  };
+  for (const a of s.accumulators) for (const e of [a.identity, a.lift, a.combine]) visit(e);
+  for (const w of s.writes) visit(w.value);
+  return out;
+}
+
+/** Coefficient of one axis in a linear index as a polynomial text key, or null when the index is not affine in it. */
+function coefficient(sc: Scalars, index: Expr, v: Variable): Expr | null {
+  const out = new Map<string, Monomial>();
+  for (const [, m] of polynomialOf(index)) {
+    const at = m.atoms.findIndex((a) => a.op === "var" && a.attr === v);
+    if (at < 0) {
+      if (m.atoms.some((a) => mentionedIn(a).has(v))) return null;
+      continue;
+    }
+    const atoms = m.atoms.toSpliced(at, 1);
+    if (atoms.some((a) => mentionedIn(a).has(v))) return null;
+    out.set(atoms.map((a) => a.id).join(","), { coef: m.coef, atoms });
+  }
+  return fromPolynomial(sc, out);
+}
+
+/**
+ * Joins neighbouring axes of a kind that run through memory like one: `a·E + b` in every index, with E the extent of b.
+ * The kernel must be linearised, with one stage.
+ */
+export function collapseAxes(sc: Scalars, k: Kernel): Kernel {
+  const [only] = k.stages;
+  if (k.stages.length !== 1 || only === undefined || only.inner !== null || k.axes.length > 0) return k;
+  let s: Stage = { ...only, axes: only.axes.filter((a) => a.extent !== 1) };
+  const ones = new Map(only.axes.filter((a) => a.extent === 1).map((a) => [a.variable, sc.int(0)]));
+  const memo = new Map<Expr, Expr>();
+  const clear = (e: Expr) => sc.substituteAll([e], ones, memo)[0] as Expr;
+  if (ones.size > 0) s = { ...mapStage(s, clear), axes: s.axes, accumulators: mapStage(s, clear).accumulators.map((a) => ({ ...a, axes: a.axes.filter((v) => !ones.has(v)) })) };
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let i = 0; i + 1 < s.axes.length && !changed; i++) {
+      const joined = joinAxes(sc, s, s.axes[i] as Axis, s.axes[i + 1] as Axis);
+      if (joined !== null) {
+        s = joined;
+        changed = true;
+      }
+    }
+  }
+  return { ...k, stages: [s] };
+}
+
+function joinAxes(sc: Scalars, s: Stage, a: Axis, b: Axis): Stage | null {
+  if (a.kind !== b.kind || a.kind === "scan") return null;
+  const extent = sc.dim(b.extent);
+  for (const e of indicesOf(s)) {
+    const [ca, cb] = [coefficient(sc, e, a.variable), coefficient(sc, e, b.variable)];
+    if (ca === null || cb === null || ca !== fromPolynomial(sc, polynomialOf(sc.mul(cb, extent)))) return null;
+  }
+  // The axes must occur in nothing but indices.
+  if (usesOutsideIndices(s, a.variable) || usesOutsideIndices(s, b.variable)) return null;
+  const size = typeof a.extent === "number" && typeof b.extent === "number" ? a.extent * b.extent : null;
+  const product = sc.mul(sc.dim(a.extent), extent);
+  const variable = sc.variable(`${a.variable.name}${b.variable.name}`, undefined, { extent: size === null ? product : sc.int(size) });
+  const map = new Map([
+    [a.variable, sc.int(0)],
+    [b.variable, sc.var(variable)],
+  ]);
+  const memo = new Map<Expr, Expr>();
+  const mapped = mapStage(s, (e) => sc.substituteAll([e], map, memo)[0] as Expr);
+  const axis: Axis = { variable, extent: mulDim(a.extent, b.extent), kind: a.kind };
+  return {
+    ...mapped,
+    axes: s.axes.flatMap((x) => (x === a ? [] : x === b ? [axis] : [x])),
+    accumulators: mapped.accumulators.map((acc) => ({ ...acc, axes: acc.axes.flatMap((v) => (v === a.variable ? [] : v === b.variable ? [variable] : [v])) })),
+  };
+}
+
+function usesOutsideIndices(s: Stage, v: Variable): boolean {
+  const seen = new Set<Expr>();
+  const outside = (e: Expr): boolean => {
+    if (seen.has(e)) return false;
+    seen.add(e);
+    if (e.op === "load") return false;
+    if (e.op === "var") return e.attr === v;
+    return e.args.some(outside);
+  };
+  return s.accumulators.some((a) => outside(a.lift) || outside(a.combine) || a.axes.includes(v) !== (s.accumulators[0]?.axes.includes(v) ?? false)) || s.writes.some((w) => outside(w.value));
+}

@@ -1,0 +1,391 @@
+import { InternalError, VerifyError, invariant } from "../base/errors.ts";
+import { Buffer, type Kernel as LoopKernel, type LoopKind, type Param, type Stmt } from "../loop/ir.ts";
+import type { Expr, Variable } from "../scalar/expr.ts";
+import { rangeOf, simplifyIndex } from "../scalar/index.ts";
+import type { Scalars } from "../scalar/scalars.ts";
+import { type Accumulator, type Axis, type Kernel, type Stage, type Tensor, type Write, allStages } from "../tensor/ir.ts";
+import type { KernelSchedule, LoopSpec, StageSchedule } from "./schedule.ts";
+
+/**
+ * Builds the loops of a kernel from its schedule. The kernel comes linearised (every read and write has one index, its
+ * tensors are buffers) and with its extents as expressions. Nothing here knows what a stage computes.
+ */
+
+/** Where the loops stand on an axis: the first point of the current tile, and how many points it has. */
+interface Position {
+  readonly base: Expr;
+  readonly span: Expr;
+  /** The iteration that each split loop of the axis is in. */
+  readonly steps: ReadonlyMap<LoopSpec, Expr>;
+}
+type Positions = ReadonlyMap<Variable, Position>;
+
+/** Accumulators of more elements than this are kept in memory, even if all their loops are unrolled. */
+const registerLimit = 256;
+
+export interface NestInput {
+  readonly name: string;
+  readonly kernel: Kernel;
+  readonly schedule: KernelSchedule;
+  /** Extents as this kernel's own expressions (constants or parameters), by axis variable. */
+  readonly extents: ReadonlyMap<Variable, Expr>;
+  readonly buffers: ReadonlyMap<Tensor, Buffer>;
+  readonly params: readonly Param[];
+}
+
+export interface Nest {
+  readonly kernel: LoopKernel;
+  /** Iterations of the outermost loop, over the kernel's parameters. */
+  readonly count: Expr;
+  /** Accumulators too large for registers: memory of the kernel, its last parameters. */
+  readonly scratch: readonly Buffer[];
+}
+
+export function buildNest(sc: Scalars, input: NestInput): Nest {
+  return new NestBuilder(sc, input).build();
+}
+
+class NestBuilder {
+  private readonly sc: Scalars;
+  private readonly input: NestInput;
+  private readonly begin: Variable;
+  private readonly end: Variable;
+  private count: Expr | null = null;
+  private readonly writes = new Set<Buffer>();
+  private readonly scratch: Buffer[] = [];
+
+  constructor(sc: Scalars, input: NestInput) {
+    this.sc = sc;
+    this.input = input;
+    this.begin = sc.variable("begin", undefined, { min: 0 });
+    this.end = sc.variable("end", undefined, { min: 0 });
+  }
+
+  build(): Nest {
+    const { kernel, name, params } = this.input;
+    for (const s of allStages(kernel)) for (const w of s.writes) this.writes.add(this.bufferOf(w.tensor));
+    const body = kernel.axes.length > 0 ? this.sharedLoops(0, new Map()) : kernel.stages.flatMap((s) => this.stage(s, new Map()));
+    if (this.count === null) {
+      // Nothing to distribute: the whole kernel is one iteration.
+      this.count = this.sc.int(1);
+      const v = this.sc.variable("once", undefined, { min: 0 });
+      return this.finish(name, params, [{ kind: "for", variable: v, begin: this.sc.var(this.begin), end: this.sc.var(this.end), loop: "serial", body }]);
+    }
+    return this.finish(name, params, body);
+  }
+  private finish(name: string, params: readonly Param[], body: readonly Stmt[]): Nest {
+    const kernel = { name, params: [...params, ...this.scratch], begin: this.begin, end: this.end, body, writes: new Set([...this.writes, ...this.scratch]) };
+    return { kernel, count: this.count as Expr, scratch: this.scratch };
+  }
+
+  private bufferOf(t: Tensor): Buffer {
+    const b = this.input.buffers.get(t);
+    invariant(b !== undefined, `tensor %${t.name} has no buffer`);
+    return b;
+  }
+  private extentOf(a: Axis): Expr {
+    return this.input.extents.get(a.variable) ?? this.sc.dim(a.extent);
+  }
+
+  /** The kernel's own axes, one loop each; parallel outermost ones are distributed, scans run in one call. */
+  private sharedLoops(depth: number, positions: Positions): Stmt[] {
+    const { axes, stages } = this.input.kernel;
+    const axis = axes[depth];
+    if (axis === undefined) return stages.flatMap((s) => this.stage(s, positions));
+    const extent = this.extentOf(axis);
+    const ranged = depth === 0 && axis.kind === "parallel";
+    if (ranged) this.count = extent;
+    const v = this.sc.variable(axis.variable.name, undefined, { extent });
+    const inner = new Map(positions).set(axis.variable, { base: this.sc.var(v), span: this.sc.int(1), steps: new Map() });
+    return [this.loop(v, ranged ? null : extent, "serial", this.sharedLoops(depth + 1, inner))];
+  }
+
+  /** A loop over `[0, end)`, or over the range given to this call. */
+  private loop(v: Variable, end: Expr | null, kind: LoopKind, body: readonly Stmt[]): Stmt {
+    return { kind: "for", variable: v, begin: end === null ? this.sc.var(this.begin) : this.sc.int(0), end: end ?? this.sc.var(this.end), loop: kind, body };
+  }
+
+  private stage(s: Stage, outer: Positions): Stmt[] {
+    const schedule = this.input.schedule.stages[s.name];
+    if (schedule === undefined) throw new InternalError("schedule", `stage @${s.name} has no schedule`);
+    verifyStageSchedule(s, schedule);
+    const positions = new Map(outer);
+    for (const a of s.axes) positions.set(a.variable, { base: this.sc.int(0), span: this.extentOf(a), steps: new Map() });
+    if (s.accumulators.length === 0) return this.nest(s, schedule, 0, schedule.loops.length, positions, (p) => s.writes.flatMap((w) => this.write(w, p, new Map())));
+    const kinds = new Map(s.axes.map((a) => [a.variable.name, a.kind]));
+    const found = schedule.loops.findIndex((l) => kinds.get(l.axis) === "reduction");
+    const firstReduction = found < 0 ? schedule.loops.length : found;
+    return this.nest(s, schedule, 0, firstReduction, positions, (p) => this.reduction(s, schedule, firstReduction, p));
+  }
+
+  /** Loops `from` to `to` of a stage around what `leaf` makes. */
+  private nest(s: Stage, schedule: StageSchedule, from: number, to: number, p: Positions, leaf: (p: Positions) => Stmt[]): Stmt[] {
+    const spec = schedule.loops[from];
+    if (from >= to || spec === undefined) return leaf(p);
+    const axis = s.axes.find((a) => a.variable.name === spec.axis);
+    invariant(axis !== undefined, `schedule names axis '${spec.axis}', which stage @${s.name} lacks`);
+    const at = p.get(axis.variable) as Position;
+    const below: Below = (base, span, step) => {
+      const steps = step === undefined ? at.steps : new Map(at.steps).set(spec, step);
+      const inner = new Map(p).set(axis.variable, { base: simplifyIndex(this.sc, base), span, steps });
+      const isLast = !schedule.loops.slice(from + 1).some((l) => l.axis === spec.axis);
+      const prefix = isLast && s.inner?.axis === axis.variable ? this.innerStages(s, inner) : [];
+      return [...prefix, ...this.nest(s, schedule, from + 1, to, inner, leaf)];
+    };
+    return this.axisLoop(s, schedule, spec, axis, at, below);
+  }
+
+  private innerStages(s: Stage, p: Positions): Stmt[] {
+    return s.inner === null ? [] : s.inner.stages.flatMap((t) => this.stage(t, p));
+  }
+
+  /** One loop of one axis, with its tail. */
+  private axisLoop(s: Stage, schedule: StageSchedule, spec: LoopSpec, axis: Axis, at: Position, below: Below): Stmt[] {
+    const { sc } = this;
+    const size = sc.int(spec.size);
+    const one = sc.int(1);
+    const known = at.span.constant === null ? null : Number(at.span.constant);
+    const distribute = this.count === null && this.input.kernel.axes.length === 0 && axis.kind === "parallel" && this.input.kernel.stages.length === 1 && s.writes.every((w) => w.combiner === null) && spec.kind === "serial";
+    if (known !== null && known <= spec.size && !(distribute && known === 1)) return below(at.base, at.span);
+    const step = (v: Variable) => sc.add(at.base, sc.mul(sc.var(v), size));
+    const multiple = known !== null ? known % spec.size === 0 : divides(at.span, spec.size);
+    const trips = multiple ? quotient(sc, at.span, spec.size) : sc.floordiv(sc.add(at.span, sc.int(spec.size - 1)), size);
+    const make = (end: Expr, body: (v: Variable) => Stmt[]): Stmt => {
+      const v = sc.variable(spec.size === 1 ? spec.axis : `${spec.axis}.${spec.size}`, undefined, { extent: end });
+      if (distribute) this.count = end;
+      return this.loop(v, distribute ? null : end, spec.kind, body(v));
+    };
+    if (multiple) return [make(trips, (v) => below(step(v), size, sc.var(v)))];
+    const tail = schedule.tails[spec.axis] ?? (axis.kind === "parallel" ? "overlap" : "peel");
+    const enough = sc.op("ge", [at.span, size]);
+    if (tail === "mask") {
+      return [
+        make(trips, (v) => {
+          const base = step(v);
+          const limit = sc.add(at.base, at.span);
+          return [...this.masked(spec, axis, base, limit, below)];
+        }),
+      ];
+    }
+    if (tail === "overlap" && axis.kind === "parallel") {
+      const last = sc.sub(sc.add(at.base, at.span), size);
+      const tile = (v: Variable) => below(sc.min(step(v), last), size);
+      if (rangeOf(at.span)[0] >= spec.size) return [make(trips, tile)];
+      // Too short for one tile at run time: point by point.
+      const count = sc.select(enough, trips, at.span);
+      return [make(count, (v) => [{ kind: "if", condition: enough, then: tile(v), otherwise: below(sc.add(at.base, sc.var(v)), one) }])];
+    }
+    const full = sc.floordiv(at.span, size);
+    const rest = (from: Expr, count: Expr): Stmt => {
+      const v = sc.variable(spec.axis, undefined, { extent: count });
+      return this.loop(v, count, "serial", below(sc.add(from, sc.var(v)), one));
+    };
+    if (axis.kind === "parallel") {
+      return [
+        make(trips, (v) => {
+          const base = step(v);
+          const whole = sc.op("lt", [sc.var(v), full]);
+          return [{ kind: "if", condition: whole, then: below(base, size), otherwise: [rest(base, sc.sub(at.span, sc.mul(full, size)))] }];
+        }),
+      ];
+    }
+    return [make(full, (v) => below(step(v), size, sc.var(v))), rest(sc.add(at.base, sc.mul(full, size)), sc.sub(at.span, sc.mul(full, size)))];
+  }
+
+  /** A tile of which only the points below `limit` count: each is tested on its own. */
+  private masked(spec: LoopSpec, axis: Axis, base: Expr, limit: Expr, below: Below): Stmt[] {
+    const { sc } = this;
+    const v = sc.variable(axis.variable.name, undefined, { extent: sc.int(spec.size) });
+    const point = sc.add(base, sc.var(v));
+    return [this.loop(v, sc.int(spec.size), "serial", [{ kind: "if", condition: sc.op("lt", [point, limit]), then: below(point, sc.int(1)), otherwise: [] }])];
+  }
+
+  private reduction(s: Stage, schedule: StageSchedule, from: number, outer: Positions): Stmt[] {
+    const { sc } = this;
+    const loops = schedule.loops;
+    const kinds = new Map(s.axes.map((a) => [a.variable.name, a.kind]));
+    const remaining = loops.slice(from);
+    const privates = remaining.filter((l) => kinds.get(l.axis) === "reduction" && (l.kind === "vector" || l.split === true));
+    const tile: StageSchedule = { loops: remaining.filter((l) => kinds.get(l.axis) === "parallel"), tails: schedule.tails };
+    const inRegisters = tile.loops.every((l) => l.kind !== "serial");
+    const places = s.accumulators.map((a) => this.place(s, a, outer, tile, privates, loops, inRegisters));
+    const index = (k: number, p: Positions, lane: Expr) => sc.add(this.elementOf(places[k] as Place, p, outer), lane);
+
+    const allocs: Stmt[] = places.filter((p) => p.buffer.space === "register").map((p) => ({ kind: "alloc", buffer: p.buffer }));
+    for (const p of places) if (p.buffer.space === "scratch") this.scratch.push(p.buffer);
+    const lanes = privates.reduce((n, l) => n * this.privateTrips(s, l, loops), 1);
+    const init = s.accumulators.flatMap((a, k) => {
+      const own: StageSchedule = { loops: tile.loops.filter((l) => a.axes.some((v) => v.name === l.axis)), tails: tile.tails };
+      return this.nest(withoutInner(s), own, 0, own.loops.length, outer, (p) => this.eachLane(lanes, privates, (lane) => [{ kind: "store", buffer: (places[k] as Place).buffer, index: index(k, p, lane), value: this.bind(a.identity, p) }]));
+    });
+    const update = this.updates(s, schedule, from, outer, (k, p) => index(k, p, this.laneIndex(s, p, privates, loops)), places);
+    const finish = this.nest(withoutInner(s), tile, 0, tile.loops.length, outer, (p) => {
+      let values: Expr[] = s.accumulators.map((_, k) => sc.load((places[k] as Place).buffer, [index(k, p, sc.int(0))]));
+      for (let lane = 1; lane < lanes; lane++) {
+        const other = s.accumulators.map((_, k) => sc.load((places[k] as Place).buffer, [index(k, p, sc.int(lane))]));
+        const both = new Map<Variable, Expr>();
+        s.accumulators.forEach((a, k) => {
+          both.set(a.left, values[k] as Expr).set(a.right, other[k] as Expr);
+        });
+        values = s.accumulators.map((a) => sc.substitute(a.combine, both));
+      }
+      const results = new Map(s.accumulators.map((a, k) => [a.left, values[k] as Expr]));
+      return s.writes.flatMap((w) => this.write(w, p, results));
+    });
+    return [...allocs, ...init, ...update, ...finish];
+  }
+
+  /** The reduction loops with the update of every accumulator; narrower ones come after the loops they do not have. */
+  private updates(s: Stage, schedule: StageSchedule, from: number, outer: Positions, index: (k: number, p: Positions) => Expr, places: readonly Place[]): Stmt[] {
+    const { sc } = this;
+    const kinds = new Map(s.axes.map((a) => [a.variable.name, a.kind]));
+    const loops = schedule.loops;
+    let afterReductions = from;
+    loops.forEach((l, i) => {
+      if (kinds.get(l.axis) === "reduction") afterReductions = i + 1;
+    });
+    const widest = s.accumulators.reduce((n, a) => Math.max(n, a.axes.length), 0);
+    const mixed = s.accumulators.some((a) => a.axes.length < widest);
+    const update = (which: readonly number[], p: Positions): Stmt[] => {
+      const state = new Map<Variable, Expr>();
+      s.accumulators.forEach((a, k) => {
+        state.set(a.left, sc.load((places[k] as Place).buffer, [index(k, p)])).set(a.right, this.bind(a.lift, p));
+      });
+      const news = which.map((k) => this.bind(sc.substitute((s.accumulators[k] as Accumulator).combine, state), p));
+      const store = (k: number, value: Expr): Stmt => ({ kind: "store", buffer: (places[k] as Place).buffer, index: index(k, p), value });
+      if (which.length === 1) return [store(which[0] as number, news[0] as Expr)];
+      // All of the tuple is read before any of it changes.
+      const temps = news.map((e, i) => sc.variable(`next${i}`, e.dtype));
+      return [...temps.map((t, i): Stmt => ({ kind: "let", variable: t, value: news[i] as Expr })), ...which.map((k, i) => store(k, sc.var(temps[i] as Variable)))];
+    };
+    const all = s.accumulators.map((_, k) => k);
+    if (!mixed) return this.nest(s, schedule, from, loops.length, outer, (p) => update(all, p));
+    const wide = all.filter((k) => (s.accumulators[k] as Accumulator).axes.length === widest);
+    const narrow = all.filter((k) => !wide.includes(k));
+    return this.nest(s, schedule, from, afterReductions, outer, (p) => [...this.nest(s, schedule, afterReductions, loops.length, p, (q) => update(wide, q)), ...update(narrow, p)]);
+  }
+
+  /** Lays out an accumulator's tile: one dim for each parallel axis that still has loops, the vector axis innermost. */
+  private place(s: Stage, a: Accumulator, p: Positions, tile: StageSchedule, privates: readonly LoopSpec[], loops: readonly LoopSpec[], inRegisters: boolean): Place {
+    const { sc } = this;
+    const vector = tile.loops.find((l) => l.kind === "vector")?.axis;
+    const axes = a.axes.filter((v) => tile.loops.some((l) => l.axis === v.name));
+    axes.sort((x, y) => Number(x.name === vector) - Number(y.name === vector));
+    let stride = privates.reduce((n, l) => n * this.privateTrips(s, l, loops), 1);
+    const strides = new Map<Variable, number>();
+    for (const v of [...axes].reverse()) {
+      const span = (p.get(v) as Position).span.constant;
+      if (span === null) throw new VerifyError("schedule", `stage @${s.name}: axis '${v.name}' has loops inside of the reduction, but its tile has no constant size`, [`axis '${v.name}'`]);
+      strides.set(v, stride);
+      stride *= Number(span);
+    }
+    const space = inRegisters && stride <= registerLimit ? "register" : "scratch";
+    return { buffer: new Buffer(sc.freshId(), a.left.name, a.left.dtype, space, sc.int(stride)), strides };
+  }
+  private elementOf(place: Place, p: Positions, outer: Positions): Expr {
+    const { sc } = this;
+    let sum = sc.int(0);
+    for (const [v, stride] of place.strides) {
+      const relative = simplifyIndex(sc, sc.sub((p.get(v) as Position).base, (outer.get(v) as Position).base));
+      sum = sc.add(sum, sc.mul(relative, sc.int(stride)));
+    }
+    return sum;
+  }
+
+  private privateTrips(s: Stage, l: LoopSpec, loops: readonly LoopSpec[]): number {
+    const i = loops.indexOf(l);
+    const above = loops.slice(0, i).findLast((x) => x.axis === l.axis);
+    const axis = s.axes.find((x) => x.variable.name === l.axis) as Axis;
+    const span = above?.size ?? Number(this.extentOf(axis).constant ?? Number.NaN);
+    if (!Number.isInteger(span / l.size)) throw new VerifyError("schedule", `stage @${s.name}: the split loop over '${l.axis}' needs a constant number of steps`, [`loop over '${l.axis}'`]);
+    return span / l.size;
+  }
+  /** Which private place the current iteration adds to: its step in each split loop. */
+  private laneIndex(s: Stage, p: Positions, privates: readonly LoopSpec[], loops: readonly LoopSpec[]): Expr {
+    const { sc } = this;
+    let sum = sc.int(0);
+    for (const l of privates) {
+      const axis = s.axes.find((a) => a.variable.name === l.axis) as Axis;
+      const step = p.get(axis.variable)?.steps.get(l) ?? sc.int(0);
+      sum = sc.add(sc.mul(sum, sc.int(this.privateTrips(s, l, loops))), step);
+    }
+    return sum;
+  }
+  private eachLane(lanes: number, privates: readonly LoopSpec[], body: (lane: Expr) => Stmt[]): Stmt[] {
+    if (lanes === 1) return body(this.sc.int(0));
+    const v = this.sc.variable("lane", undefined, { extent: this.sc.int(lanes) });
+    return [this.loop(v, this.sc.int(lanes), privates.some((l) => l.kind === "vector") ? "vector" : "unrolled", body(this.sc.var(v)))];
+  }
+
+  /** Replaces axis variables by where the loops stand, and tensors by buffers. */
+  private bind(e: Expr, p: Positions): Expr {
+    const { sc } = this;
+    return sc.rebuild([e], (x, args) => {
+      if (x.op === "var") return p.get(x.attr as Variable)?.base ?? null;
+      if (x.op !== "load") return null;
+      const buffer = this.input.buffers.get(x.attr as Tensor);
+      return buffer === undefined ? null : sc.load(buffer, [simplifyIndex(sc, args[0] as Expr)]);
+    })[0] as Expr;
+  }
+
+  private write(w: Write, p: Positions, results: ReadonlyMap<Variable, Expr>): Stmt[] {
+    const { sc } = this;
+    const buffer = this.bufferOf(w.tensor);
+    const index = simplifyIndex(sc, this.bind(sc.substitute(w.index[0] as Expr, results), p));
+    const value = this.bind(sc.substitute(w.value, results), p);
+    return [{ kind: "store", buffer, index, value: w.combiner === null ? value : sc.op(w.combiner, [sc.load(buffer, [index]), value]) }];
+  }
+}
+
+/** Makes what is inside of a loop, given the tile's first point and size, and the iteration where it matters. */
+type Below = (base: Expr, span: Expr, step?: Expr) => Stmt[];
+
+interface Place {
+  readonly buffer: Buffer;
+  readonly strides: ReadonlyMap<Variable, number>;
+}
+
+function withoutInner(s: Stage): Stage {
+  return s.inner === null ? s : { ...s, inner: null };
+}
+
+/** Is the (symbolic) span known to be a multiple? Parameters carry what is known of their values. */
+function divides(span: Expr, size: number): boolean {
+  const v = span.variable;
+  return size === 1 || (v !== null && v.multiple % size === 0);
+}
+function quotient(sc: Scalars, span: Expr, size: number): Expr {
+  return size === 1 ? span : sc.floordiv(span, sc.int(size));
+}
+
+/** Every reason why a stage cannot be scheduled so. */
+export function scheduleViolations(s: Stage, schedule: StageSchedule): string[] {
+  const out: string[] = [];
+  const axes = new Map(s.axes.map((a) => [a.variable.name, a]));
+  const last = new Map<string, number>();
+  for (const l of schedule.loops) {
+    const axis = axes.get(l.axis);
+    if (axis === undefined) {
+      out.push(`there is no axis '${l.axis}'`);
+      continue;
+    }
+    const above = last.get(l.axis);
+    if (above !== undefined && (above % l.size !== 0 || above <= l.size)) out.push(`axis '${l.axis}': a loop of size ${l.size} inside one of size ${above}`);
+    if (l.kind === "vector" && l.size !== 1) out.push(`axis '${l.axis}': a vector loop has size 1`);
+    if (l.kind !== "serial" && above === undefined && typeof axis.extent !== "number") out.push(`axis '${l.axis}': an ${l.kind} loop over a symbolic extent`);
+    last.set(l.axis, l.size);
+  }
+  for (const a of s.axes) if (a.extent !== 1 && last.get(a.variable.name) !== 1) out.push(`axis '${a.variable.name}' has no loop of size 1`);
+  if (schedule.loops.filter((l) => l.kind === "vector").length > 1) out.push("more than one vector loop");
+  const vector = schedule.loops.findIndex((l) => l.kind === "vector");
+  if (vector >= 0 && schedule.loops.slice(vector + 1).some((l) => l.kind === "serial")) out.push("a serial loop inside of the vector loop");
+  for (const [name, tail] of Object.entries(schedule.tails)) {
+    if (tail === "overlap" && (axes.get(name)?.kind === "reduction" || s.writes.some((w) => w.combiner !== null))) out.push(`axis '${name}': overlapping tiles would count points twice`);
+  }
+  return out;
+}
+
+function verifyStageSchedule(s: Stage, schedule: StageSchedule): void {
+  const violations = scheduleViolations(s, schedule);
+  if (violations.length > 0) throw new VerifyError("schedule", `illegal schedule for stage @${s.name}: ${violations.join("; ")}`, violations);
+}

@@ -1,0 +1,65 @@
+import type { Dim } from "../../base/dim.ts";
+import type { Kernel, Program } from "../../loop/ir.ts";
+import type { Manifest, PortInfo } from "../../runtime/model.ts";
+import type { Scalars } from "../../scalar/scalars.ts";
+import { emitModule, weightsBase } from "./module.ts";
+import { type PrepareProgram, type WeightSink, type WeightSource, weightBytes, writeWeights } from "./weights.ts";
+
+/** A compiled model before it is written or started. */
+export interface WasmArtifact {
+  readonly manifest: Manifest;
+  /** The modules, in the manifest's order. */
+  readonly modules: readonly Uint8Array[];
+  /** Computes the weights. */
+  readonly writeWeights: (sink: WeightSink, signal?: AbortSignal) => Promise<void>;
+}
+
+export interface ArtifactInput {
+  readonly sc: Scalars;
+  readonly program: Program;
+  readonly weights: readonly WeightSource[];
+  readonly prepare: readonly PrepareProgram[];
+  readonly name: string;
+  readonly version: string;
+  readonly sourceHash: string;
+  /** Names of the ports as the model's user knows them. */
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly variants: readonly { readonly relaxed: boolean }[];
+}
+
+/** Emits the modules and describes them. */
+export function makeArtifact(a: ArtifactInput): WasmArtifact {
+  const { program, sc } = a;
+  const bytes = weightBytes(program);
+  const modules = a.variants.map((v) => emitModule(sc, [{ program, prefix: "" }], { relaxed: v.relaxed, shared: false, weightBytes: bytes }));
+  const port = (names: readonly string[]) => (p: Program["inputs"][0], i: number): PortInfo => ({ name: names[i] ?? p.name, dtype: p.dtype.name, dims: p.dims.map(dimText) });
+  const manifest: Manifest = {
+    format: "tilewright",
+    version: a.version,
+    name: a.name,
+    target: "wasm",
+    inputs: program.inputs.map(port(a.inputNames)),
+    outputs: program.outputs.map(port(a.outputNames)),
+    symbols: program.symbols.map((s) => ({ name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, multiple: s.multiple })),
+    weights_base: weightsBase,
+    weight_bytes: bytes,
+    arena_bytes: program.arenaBytes.constant === null ? null : Number(program.arenaBytes.constant),
+    modules: a.variants.map((v, i) => ({ file: `model${v.relaxed ? ".relaxed" : ""}.wasm`, relaxed: v.relaxed, shared: false, bytes: modules[i]?.length ?? 0 })),
+    weights: bytes === 0 ? null : "model.weights.bin",
+    kernels: kernelTable(program),
+    source_hash: a.sourceHash,
+  };
+  return { manifest, modules, writeWeights: (sink, signal) => writeWeights(sc, program, a.weights, a.prepare, sink, signal) };
+}
+
+function dimText(d: Dim): number | string {
+  return typeof d === "number" ? d : d.toString();
+}
+
+/** Which nodes of the model each kernel serves. */
+function kernelTable(p: Program): Manifest["kernels"] {
+  const origins = new Map<Kernel, Set<string>>(p.kernels.map((k) => [k, new Set()]));
+  for (const s of p.main) if (s.kind === "launch") for (const o of s.origin) origins.get(s.kernel)?.add(o);
+  return [...origins].map(([k, o]) => ({ name: k.name, origins: [...o] }));
+}

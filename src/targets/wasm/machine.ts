@@ -1,0 +1,18 @@
+import type { Capabilities } from "../../base/machine.ts";
+
+/**
+ * The WebAssembly machine: 128-bit vectors on today's 64-bit hosts. Register counts are those of x86-64 and of what its
+ * engines leave free; costs are relative to one vector multiply-add.
+ */
+export const wasmMachine: Capabilities = {
+  name: "wasm",
+  lanes: { f32: 4, f64: 2, i32: 4, i64: 2 },
+  vectorRegisters: 15,
+  scalarRegisters: 10,
+  fusedMultiplyAdd: true,
+  loadSplat: true,
+  l1Bytes: 32 * 1024,
+  l2Bytes: 512 * 1024,
+  cost: { vectorLoad: 0.8, splatLoad: 0.8, gatherLane: 2, scalarOp: 1, vectorOp: 1, loopOverhead: 1.5, callOverhead: 20, l2Byte: 0.01, memoryByte: 0.05 },
+  threads: 1,
+};

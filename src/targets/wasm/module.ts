@@ -1,0 +1,131 @@
+import { InternalError } from "../../base/errors.ts";
+import { type Kernel, type Param, type Program, type Stmt, isBuffer } from "../../loop/ir.ts";
+import type { Expr, Variable } from "../../scalar/expr.ts";
+import type { Scalars } from "../../scalar/scalars.ts";
+import { type ValueType, type WasmFunction, encodeModule } from "./encoder.ts";
+import { FunctionEmitter } from "./emit.ts";
+
+/** Weights start here; what lies below is never used, so that address 0 stays invalid. */
+export const weightsBase = 1024;
+const pageBytes = 65536;
+
+export interface ModuleOptions {
+  readonly relaxed: boolean;
+  readonly shared: boolean;
+  /** Bytes of all weights, padded to 64. */
+  readonly weightBytes: number;
+  /** The memory starts small and is grown between calls (prepare programs). */
+  readonly growable?: boolean;
+}
+
+/** Names of exported functions; sizes of a symbolic program are functions of its symbols. */
+export const exportNames = {
+  main: "main",
+  arenaBytes: "arena_bytes",
+  input: (i: number) => `input_${i}`,
+  output: (i: number) => `output_${i}`,
+  inputDim: (i: number, d: number) => `input_${i}_dim_${d}`,
+  outputDim: (i: number, d: number) => `output_${i}_dim_${d}`,
+} as const;
+
+/** Pages that a program with known sizes needs; for symbolic ones the pages below the arena. */
+export function initialPages(p: Program, weightBytes: number): number {
+  const arena = p.arenaBytes.constant === null ? 0 : Number(p.arenaBytes.constant);
+  return Math.ceil((weightsBase + weightBytes + arena) / pageBytes) + 1;
+}
+
+/** A program in a module of several: its exports are prefixed. */
+export interface ModulePart {
+  readonly program: Program;
+  readonly prefix: string;
+}
+
+/** Emits planned programs, whose kernels have gone through all loop passes, as one module. */
+export function emitModule(sc: Scalars, parts: readonly ModulePart[], options: ModuleOptions): Uint8Array {
+  const index = new Map<Kernel, number>();
+  const functions: WasmFunction[] = [];
+  for (const { program } of parts) for (const k of program.kernels) if (!index.has(k)) index.set(k, functions.push(emitKernel(k, options.relaxed)) - 1);
+  for (const part of parts) emitProgram(sc, part, options, index, functions);
+  const pages = parts.map((p) => initialPages(p.program, options.weightBytes));
+  const initial = options.growable ? Math.min(...pages) : Math.max(...pages);
+  return encodeModule(functions, [], { initial, maximum: options.shared ? 65536 : null, shared: options.shared });
+}
+
+function emitProgram(sc: Scalars, { program: p, prefix }: ModulePart, options: ModuleOptions, index: ReadonlyMap<Kernel, number>, functions: WasmFunction[]): void {
+  const bases = new Map<Variable, Expr>([
+    [p.weights, sc.int(weightsBase)],
+    [p.arena, sc.int(weightsBase + options.weightBytes)],
+  ]);
+  const memo = new Map<Expr, Expr>();
+  const bind = (e: Expr): Expr => sc.decompose(divisions(sc, sc.substituteAll([e], bases, memo)[0] as Expr));
+  const params = p.symbolVariables;
+  const type = { params: params.map((): ValueType => "i32"), results: ["i32"] as ValueType[] };
+
+  const main = new FunctionEmitter(params, { relaxed: options.relaxed });
+  main.launch = (s, e) => emitLaunch(s, e, bind, index);
+  main.block(p.main);
+  functions.push({ name: prefix + exportNames.main, type: { params: type.params, results: [] }, locals: main.locals, code: main.code, exported: true });
+
+  const size = (name: string, value: Expr): void => {
+    const f = new FunctionEmitter(params, { relaxed: false });
+    f.expr(bind(value));
+    functions.push({ name: prefix + name, type, locals: f.locals, code: f.code, exported: true });
+  };
+  size(exportNames.arenaBytes, p.arenaBytes);
+  const ports = (list: typeof p.inputs, place: (i: number) => string, dim: (i: number, d: number) => string): void => {
+    list.forEach((x, i) => {
+      size(place(i), x.address);
+      x.dims.forEach((d, k) => {
+        if (typeof d !== "number") size(dim(i, k), sc.dim(d));
+      });
+    });
+  };
+  ports(p.inputs, exportNames.input, exportNames.inputDim);
+  ports(p.outputs, exportNames.output, exportNames.outputDim);
+}
+
+/** Sizes are never negative: their divisions need no correction. */
+function divisions(sc: Scalars, e: Expr): Expr {
+  return sc.rebuild([e], (x, args) => (x.op === "floordiv" ? sc.op("div", args) : x.op === "mod" ? sc.op("rem", args) : null))[0] as Expr;
+}
+
+function emitKernel(k: Kernel, relaxed: boolean): WasmFunction {
+  const params = [...k.params.map(variableOf), k.begin, k.end];
+  const e = new FunctionEmitter(params, { relaxed });
+  e.block(k.body);
+  return { name: k.name, type: { params: params.map((): ValueType => "i32"), results: [] }, locals: e.locals, code: e.code, exported: false };
+}
+function variableOf(p: Param): Variable {
+  if (isBuffer(p)) throw new InternalError("wasm", `parameter '${p.name}' should have been lowered to an address`);
+  return p;
+}
+
+/** for (i = 0; i < count; i += grain) kernel(args…, i, min(i + grain, count)) */
+function emitLaunch(s: Extract<Stmt, { kind: "launch" }>, e: FunctionEmitter, bind: (x: Expr) => Expr, index: ReadonlyMap<Kernel, number>): void {
+  const { code } = e;
+  const call = index.get(s.kernel);
+  if (call === undefined) throw new InternalError("wasm", `kernel '${s.kernel.name}' is not part of the program`);
+  const args = s.args.map(bind);
+  const [count, grain] = [bind(s.count), bind(s.grain)];
+  if (count.constant !== null && grain.constant !== null && Number(count.constant) <= Number(grain.constant)) {
+    for (const a of args) e.expr(a);
+    code.byte(0x41).s32(0);
+    e.expr(count);
+    code.byte(0x10).u32(call);
+    return;
+  }
+  const [i, n, g] = [e.temp("i32"), e.temp("i32"), e.temp("i32")];
+  e.expr(count);
+  code.byte(0x21).u32(n);
+  e.expr(grain);
+  code.byte(0x21).u32(g).byte(0x41).s32(0).byte(0x21).u32(i);
+  code.byte(0x20).u32(n).byte(0x41).s32(0).byte(0x4a, 0x04, 0x40, 0x03, 0x40);
+  for (const a of args) e.expr(a);
+  code.byte(0x20).u32(i);
+  // min(i + grain, count)
+  code.byte(0x20).u32(i).byte(0x20).u32(g).byte(0x6a, 0x20).u32(n);
+  code.byte(0x20).u32(i).byte(0x20).u32(g).byte(0x6a, 0x20).u32(n).byte(0x48, 0x1b);
+  code.byte(0x10).u32(call);
+  code.byte(0x20).u32(i).byte(0x20).u32(g).byte(0x6a, 0x22).u32(i).byte(0x20).u32(n).byte(0x48, 0x0d, 0x00, 0x0b, 0x0b);
+  for (const t of [i, n, g]) e.release("i32", t);
+}

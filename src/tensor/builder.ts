@@ -1,0 +1,96 @@
+import type { ConstantData } from "../base/constant.ts";
+import type { Dim, DimSymbol } from "../base/dim.ts";
+import { type DType, i32 } from "../base/dtype.ts";
+import { Names } from "../base/text.ts";
+import type { Expr } from "../scalar/expr.ts";
+import { type Scalars, identityOf } from "../scalar/scalars.ts";
+import { type Accumulator, type Axis, type AxisKind, type Kernel, type Stage, Tensor, type TensorFunction, type Write, type WriteCombiner } from "./ir.ts";
+
+export type Monoid = "add" | "mul" | "min" | "max" | "and" | "or";
+
+/** Makes a tensor function stage by stage. */
+export class TensorBuilder {
+  readonly sc: Scalars;
+  private readonly names = new Names();
+  private readonly kernelNames = new Names();
+  private readonly tensors: Tensor[] = [];
+  private readonly kernels: Kernel[] = [];
+  /** Kernel axes and kernel that stages are added to, while a scan's body is lowered. */
+  private open: { axes: readonly Axis[]; stages: Stage[]; locals: Tensor[] } | null = null;
+
+  constructor(sc: Scalars) {
+    this.sc = sc;
+  }
+
+  tensor(name: string, dtype: DType, dims: readonly Dim[], origin: readonly string[] = [], data: ConstantData | null = null): Tensor {
+    const t = new Tensor(this.sc.freshId(), this.names.fresh(name), dtype, dims, data, origin);
+    if (this.open === null || data !== null) this.tensors.push(t);
+    else this.open.locals.push(t);
+    return t;
+  }
+
+  axis(name: string, extent: Dim, kind: AxisKind = "parallel"): Axis {
+    return { variable: this.sc.variable(name, i32, { extent: this.sc.dim(extent) }), extent, kind };
+  }
+
+  /** One accumulator with a named monoid over all parallel axes of its stage. */
+  accumulator(monoid: Monoid, axes: readonly Axis[], lift: Expr): Accumulator {
+    const left = this.sc.variable("acc", lift.dtype);
+    const right = this.sc.variable("acc'", lift.dtype);
+    return {
+      left,
+      right,
+      axes: axes.filter((a) => a.kind === "parallel").map((a) => a.variable),
+      identity: this.sc.const(identityOf(monoid, lift.dtype), lift.dtype),
+      lift,
+      combine: this.sc.op(monoid, [this.sc.var(left), this.sc.var(right)]),
+    };
+  }
+
+  stage(name: string, axes: readonly Axis[], accumulators: readonly Accumulator[], writes: readonly Write[], origin: readonly string[]): void {
+    const stage: Stage = { name: this.kernelNames.fresh(name), origin, axes, inner: null, accumulators, writes };
+    if (this.open !== null) this.open.stages.push(stage);
+    else this.kernels.push({ name: stage.name, axes: [], locals: [], stages: [stage] });
+  }
+
+  /** `result[i…] = value(i…)` */
+  map(result: Tensor, value: (index: Expr[]) => Expr): void {
+    const axes = result.dims.map((d, i) => this.axis(`i${i}`, d));
+    const index = axes.map((a) => this.sc.var(a.variable));
+    this.stage(result.name, axes, [], [{ tensor: result, index, value: value(index), combiner: null }], result.origin);
+  }
+
+  /** `result[i…] = finish(monoid over r… of lift(i…, r…))` */
+  reduce(result: Tensor, extents: readonly Dim[], monoid: Monoid, lift: (index: Expr[], reduced: Expr[]) => Expr, finish: (acc: Expr, index: Expr[]) => Expr = (a) => a): void {
+    const axes = [...result.dims.map((d, i) => this.axis(`i${i}`, d)), ...extents.map((d, i) => this.axis(`r${i}`, d, "reduction"))];
+    const vars = axes.map((a) => this.sc.var(a.variable));
+    const index = vars.slice(0, result.dims.length);
+    const acc = this.accumulator(monoid, axes, lift(index, vars.slice(result.dims.length)));
+    this.stage(result.name, axes, [acc], [{ tensor: result, index, value: finish(this.sc.var(acc.left), index), combiner: null }], result.origin);
+  }
+
+  /** Writes with a combiner: `result[index(i…)] ∘= value(i…)` over the given extents. */
+  scatter(result: Tensor, extents: readonly Dim[], combiner: WriteCombiner | null, at: (index: Expr[]) => { index: Expr[]; value: Expr }): void {
+    const axes = extents.map((d, i) => this.axis(`i${i}`, d));
+    const w = at(axes.map((a) => this.sc.var(a.variable)));
+    this.stage(result.name, axes, [], [{ tensor: result, index: w.index, value: w.value, combiner }], result.origin);
+  }
+
+  /**
+   * A kernel whose shared axis runs in order. `body` adds the stages of one step; tensors it makes are locals of the step
+   * (those made before by the caller are kept across steps).
+   */
+  scan(name: string, extent: Dim, body: (step: Expr) => void): void {
+    const axis = this.axis("t", extent, "scan");
+    const outer = this.open;
+    const open = { axes: [...(outer?.axes ?? []), axis], stages: [] as Stage[], locals: [] as Tensor[] };
+    this.open = open;
+    body(this.sc.var(axis.variable));
+    this.open = outer;
+    this.kernels.push({ name: this.kernelNames.fresh(name), axes: open.axes, locals: open.locals, stages: open.stages });
+  }
+
+  finish(name: string, symbols: readonly DimSymbol[], inputs: readonly Tensor[], outputs: readonly Tensor[]): TensorFunction {
+    return { name, symbols, inputs, outputs, tensors: this.tensors, kernels: this.kernels, layouts: new Map() };
+  }
+}

@@ -1,0 +1,171 @@
+import type { ConstantData } from "../base/constant.ts";
+import type { Dim, DimSymbol } from "../base/dim.ts";
+import type { DType } from "../base/dtype.ts";
+import type { Expr, Storage, Variable } from "../scalar/expr.ts";
+
+/**
+ * Tensor IR: what to compute, before any decision on loops. A function is a list of kernels; a kernel runs its stages in
+ * order for every point of its shared axes; a stage computes results over named axes from reads through index
+ * expressions, by way of accumulators where it reduces.
+ */
+
+/** A tensor value. Locals of a kernel exist for one point of its shared axes, and have no dims for those. */
+export class Tensor implements Storage {
+  readonly kind = "storage";
+  readonly id: number;
+  readonly name: string;
+  readonly dtype: DType;
+  readonly dims: readonly Dim[];
+  /** Bytes of a constant in row-major order, else null. */
+  readonly data: ConstantData | null;
+  /** Names of the nodes of the source model that this value stands for. */
+  readonly origin: readonly string[];
+  constructor(id: number, name: string, dtype: DType, dims: readonly Dim[], data: ConstantData | null = null, origin: readonly string[] = []) {
+    this.id = id;
+    this.name = name;
+    this.dtype = dtype;
+    this.dims = dims;
+    this.data = data;
+    this.origin = origin;
+  }
+}
+
+/**
+ * `parallel` axes may run in any order; `reduction` axes are combined by the stage's accumulators; `scan` axes (on kernels
+ * only) run in order, and stages may read what earlier steps wrote.
+ */
+export type AxisKind = "parallel" | "reduction" | "scan";
+export interface Axis {
+  readonly variable: Variable;
+  readonly extent: Dim;
+  readonly kind: AxisKind;
+}
+
+/**
+ * A component of the tuple that a stage's monoid works on. For every reduction point `lift` gives an element, which
+ * `combine`, an expression of `left` (this accumulator) and `right` (the element), merges in; both may read the other
+ * accumulators of the tuple as they were before the step. `axes` are the parallel axes it is indexed by: a wider
+ * accumulator (online softmax's output) may be rescaled by a narrower one (its maximum).
+ */
+export interface Accumulator {
+  readonly left: Variable;
+  readonly right: Variable;
+  readonly axes: readonly Variable[];
+  readonly identity: Expr;
+  readonly lift: Expr;
+  readonly combine: Expr;
+}
+
+export type WriteCombiner = "add" | "mul" | "min" | "max";
+
+/** One result. `combiner` says how colliding writes merge (scatter); without it every element is written at most once. */
+export interface Write {
+  readonly tensor: Tensor;
+  readonly index: readonly Expr[];
+  readonly value: Expr;
+  readonly combiner: WriteCombiner | null;
+}
+
+/** Stages computed for each step of a reduction axis of the stage that holds them (attention's scores). */
+export interface Inner {
+  readonly axis: Variable;
+  readonly locals: readonly Tensor[];
+  readonly stages: readonly Stage[];
+}
+
+export interface Stage {
+  readonly name: string;
+  readonly origin: readonly string[];
+  readonly axes: readonly Axis[];
+  readonly inner: Inner | null;
+  readonly accumulators: readonly Accumulator[];
+  readonly writes: readonly Write[];
+}
+
+export interface Kernel {
+  readonly name: string;
+  readonly axes: readonly Axis[];
+  readonly locals: readonly Tensor[];
+  readonly stages: readonly Stage[];
+}
+
+/**
+ * Where a tensor's elements lie: its dims in the physical order `order` (outermost first), each padded by zeros on both
+ * sides; or, with `view`, inside another tensor's buffer, shifted by `offset` in each dim.
+ */
+export interface Layout {
+  readonly order: readonly number[];
+  readonly pad: readonly (readonly [number, number])[];
+  readonly view: { readonly of: Tensor; readonly offset: readonly Dim[] } | null;
+}
+
+export interface TensorFunction {
+  readonly name: string;
+  readonly symbols: readonly DimSymbol[];
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  /** Every tensor that kernels use, apart from their locals: inputs, constants, temporaries. */
+  readonly tensors: readonly Tensor[];
+  readonly kernels: readonly Kernel[];
+  /** Layouts that differ from plain row-major. */
+  readonly layouts: ReadonlyMap<Tensor, Layout>;
+}
+
+/** The stages of a kernel, those inside others included. */
+export function allStages(k: Kernel): Stage[] {
+  return k.stages.flatMap((s) => [...(s.inner?.stages ?? []), s]);
+}
+
+/** Every expression of a stage, inner stages not included. */
+export function stageExprs(s: Stage): Expr[] {
+  return [...s.accumulators.flatMap((a) => [a.identity, a.lift, a.combine]), ...s.writes.flatMap((w) => [...w.index, w.value])];
+}
+
+/** Rebuilds a stage with every expression mapped. */
+export function mapStage(s: Stage, f: (e: Expr) => Expr): Stage {
+  return {
+    ...s,
+    inner: s.inner === null ? null : { ...s.inner, stages: s.inner.stages.map((t) => mapStage(t, f)) },
+    accumulators: s.accumulators.map((a) => ({ ...a, identity: f(a.identity), lift: f(a.lift), combine: f(a.combine) })),
+    writes: s.writes.map((w) => ({ ...w, index: w.index.map(f), value: f(w.value) })),
+  };
+}
+
+export function parallelAxes(s: Stage): Axis[] {
+  return s.axes.filter((a) => a.kind === "parallel");
+}
+export function reductionAxes(s: Stage): Axis[] {
+  return s.axes.filter((a) => a.kind === "reduction");
+}
+
+export function rowMajor(rank: number): Layout {
+  return { order: Array.from({ length: rank }, (_, i) => i), pad: Array.from({ length: rank }, () => [0, 0] as const), view: null };
+}
+export function layoutOf(f: TensorFunction, t: Tensor): Layout {
+  return f.layouts.get(t) ?? rowMajor(t.dims.length);
+}
+
+/** Tensors that a kernel reads (as operands, not as combining writes), locals excluded, in order of first use. */
+export function readsOf(k: Kernel): Tensor[] {
+  const locals = new Set<Tensor>([...k.locals, ...k.stages.flatMap((s) => s.inner?.locals ?? [])]);
+  const out = new Set<Tensor>();
+  const seen = new Set<Expr>();
+  const visit = (root: Expr) => {
+    const stack = [root];
+    while (stack.length > 0) {
+      const e = stack.pop() as Expr;
+      if (seen.has(e)) continue;
+      seen.add(e);
+      if (e.op === "load" && !locals.has(e.attr as Tensor)) out.add(e.attr as Tensor);
+      stack.push(...e.args);
+    }
+  };
+  for (const s of allStages(k)) for (const e of stageExprs(s)) visit(e);
+  return [...out];
+}
+
+/** Tensors that a kernel writes, locals excluded. */
+export function writesOf(k: Kernel): Tensor[] {
+  const locals = new Set<Tensor>([...k.locals, ...k.stages.flatMap((s) => s.inner?.locals ?? [])]);
+  return [...new Set(allStages(k).flatMap((s) => s.writes.map((w) => w.tensor)))].filter((t) => !locals.has(t));
+}
