@@ -8,12 +8,17 @@ export interface Capabilities {
   readonly lanes: { readonly f32: number; readonly f64: number; readonly i32: number; readonly i64: number };
   /** Vector registers that a register tile may fill, operands included. */
   readonly vectorRegisters: number;
+  /** Accumulators that a tile may hold before the code generator below us starts to spill (measured, not counted). */
+  readonly accumulators: number;
+  /** Operations that the body of an innermost loop may hold before register allocation below us gets worse (measured). */
+  readonly bodyOps: number;
   /** General registers for addresses and counters. */
   readonly scalarRegisters: number;
   /** Is there a fused (or relaxed) multiply-add? */
   readonly fusedMultiplyAdd: boolean;
   /** Can one instruction load a scalar into all lanes? */
   readonly loadSplat: boolean;
+  readonly lineBytes: number;
   /** Bytes of the caches that a working set should fit in. */
   readonly l1Bytes: number;
   readonly l2Bytes: number;

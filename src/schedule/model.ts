@@ -91,10 +91,11 @@ export function stageCost(machine: Capabilities, f: StageFacts, schedule: StageS
   const accumulators = (parallelTile * (vectorIsReduction ? lanes : 1)) / lanes;
   const operands = f.reduced.reduce((n, a) => n + Math.min(2, distinct(a, tile) / lanes), 0);
   const pressure = accumulators * Math.max(1, f.stage.accumulators.length) + operands;
-  const spill = Math.max(0, pressure - machine.vectorRegisters) * 2;
+  const spill = Math.max(0, pressure - machine.vectorRegisters, accumulators - machine.accumulators) * 2 * unrolledReduction;
   const streams = f.reduced.reduce((n, a) => n + streamsOf(a, tile), 0);
   const latency = reductions.length > 0 && accumulators < 4 ? (4 - accumulators) * 1.0 : 0;
-  const pass = Math.max(arithmetic, loads) + 0.2 * Math.min(arithmetic, loads) + spill + (latency * unrolledReduction) / Math.max(1, vectorIsReduction ? lanes : 1) + cost.loopOverhead + 0.1 * streams;
+  const bodyOps = points * f.stage.accumulators.length + f.reduced.reduce((n, a) => n + distinct(a, tile) / (tile.vector !== null && strideAlong(a, tile.vector) === 1 ? lanes : 1), 0);
+  const pass = Math.max(arithmetic, loads) + 0.2 * Math.min(arithmetic, loads) + spill + (latency * unrolledReduction) / Math.max(1, vectorIsReduction ? lanes : 1) + cost.loopOverhead + 0.1 * streams + 0.1 * Math.max(0, bodyOps - machine.bodyOps);
 
   const edge = (name: string, size: number): number => {
     const n = f.extents.get(name) ?? 1;
@@ -189,18 +190,29 @@ function trafficOf(machine: Capabilities, f: StageFacts, schedule: StageSchedule
     for (const l of outer.slice(from)) if (moves(a, l.axis)) n *= trips(l);
     return n * a.tensor.dtype.byteWidth;
   };
+  const innermost = schedule.loops.findLast((l) => f.axes.get(l.axis)?.kind === "reduction")?.axis;
   let cycles = 0;
   for (const a of all) {
     // The outermost level at which everything inside fits a cache decides how often this access is fetched from beyond it.
     for (const [bytes, perByte] of [[machine.l1Bytes, machine.cost.l2Byte] as const, [machine.l2Bytes, machine.cost.memoryByte] as const]) {
-      let fetched = footprint(a, 0);
+      let fetched = footprint(a, 0) * (bytes === machine.l1Bytes ? linesPerUse(machine, a, tile, innermost) : 1);
       for (let depth = 0; depth < outer.length; depth++) {
         const inside = all.reduce((n, x) => n + footprint(x, depth + 1), 0);
         const l = outer[depth] as LoopSpec;
         if (!moves(a, l.axis) && inside > bytes) fetched *= trips(l);
       }
-      if (footprint(a, 0) > bytes || fetched > footprint(a, 0)) cycles += fetched * perByte;
+      if (footprint(a, 0) > bytes) cycles += fetched * perByte;
     }
   }
   return cycles;
+}
+
+/** How many times the bytes it uses an access fetches, because it takes less than a line and then strides on. */
+function linesPerUse(machine: Capabilities, a: Access, tile: Tile, innermost: string | undefined): number {
+  if (innermost === undefined) return 1;
+  const step = strideAlong(a, innermost);
+  if (step === 0 || (step !== null && Math.abs(step) === 1)) return 1;
+  const run = Math.max(1, ...[...tile.size].map(([axis, n]) => (strideAlong(a, axis) === 1 ? n : 1)));
+  if (step !== null && Math.abs(step) <= run) return 1;
+  return Math.max(1, machine.lineBytes / (run * a.tensor.dtype.byteWidth));
 }

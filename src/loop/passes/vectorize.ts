@@ -57,6 +57,7 @@ class Vectorizer {
       // Lanes would take different branches: a read in one of them may lie outside of its tensor.
       if (postorder(x.args.slice(1)).some((y) => y.op === "load")) throw new NoVectorForm();
     }
+    if ((x.op === "shl" || x.op === "shr") && (x.args[1] as Expr).op !== "broadcast") throw new NoVectorForm();
     if (["div", "rem", "floordiv", "mod"].includes(x.op) && !x.dtype.isFloat) throw new NoVectorForm();
   }
 

@@ -7,12 +7,15 @@ import type { Capabilities } from "../../base/machine.ts";
 export const wasmMachine: Capabilities = {
   name: "wasm",
   lanes: { f32: 4, f64: 2, i32: 4, i64: 2 },
-  vectorRegisters: 15,
+  vectorRegisters: 14,
+  accumulators: 9,
+  bodyOps: 16,
   scalarRegisters: 10,
   fusedMultiplyAdd: true,
   loadSplat: true,
+  lineBytes: 64,
   l1Bytes: 32 * 1024,
   l2Bytes: 512 * 1024,
-  cost: { vectorLoad: 0.8, splatLoad: 0.8, gatherLane: 2, scalarOp: 1, vectorOp: 1, loopOverhead: 1.5, callOverhead: 20, l2Byte: 0.01, memoryByte: 0.05 },
+  cost: { vectorLoad: 0.8, splatLoad: 0.8, gatherLane: 2, scalarOp: 1, vectorOp: 1, loopOverhead: 0.5, callOverhead: 20, l2Byte: 0.01, memoryByte: 0.05 },
   threads: 1,
 };
