@@ -53,6 +53,8 @@ class NestBuilder {
   private count: Expr | null = null;
   private readonly writes = new Set<Buffer>();
   private readonly scratch: Buffer[] = [];
+  /** Inside of a reduction no loop can be distributed any more. */
+  private reducing = false;
 
   constructor(sc: Scalars, input: NestInput) {
     this.sc = sc;
@@ -145,7 +147,7 @@ class NestBuilder {
     const size = sc.int(spec.size);
     const one = sc.int(1);
     const known = at.span.constant === null ? null : Number(at.span.constant);
-    const distribute = this.count === null && this.input.kernel.axes.length === 0 && axis.kind === "parallel" && this.input.kernel.stages.length === 1 && s.writes.every((w) => w.combiner === null) && spec.kind === "serial";
+    const distribute = this.count === null && !this.reducing && this.input.kernel.axes.length === 0 && axis.kind === "parallel" && this.input.kernel.stages.length === 1 && s.writes.every((w) => w.combiner === null) && spec.kind === "serial";
     if (known !== null && known <= spec.size && !(distribute && known === 1)) return below(at.base, at.span);
     const step = (v: Variable) => sc.add(at.base, sc.mul(sc.var(v), size));
     const multiple = known !== null ? known % spec.size === 0 : divides(at.span, spec.size);
@@ -202,6 +204,7 @@ class NestBuilder {
 
   private reduction(s: Stage, schedule: StageSchedule, from: number, outer: Positions): Stmt[] {
     const { sc } = this;
+    this.reducing = true;
     const loops = schedule.loops;
     const kinds = new Map(s.axes.map((a) => [a.variable.name, a.kind]));
     const remaining = loops.slice(from);

@@ -1,0 +1,41 @@
+import { VerifyError } from "./errors.ts";
+
+/**
+ * The core of every verifier: collects all violations, each at the line of the printed IR that it is about, and throws
+ * them together, inside the text.
+ */
+export class Violations {
+  private readonly found: { readonly where: string; readonly message: string }[] = [];
+
+  /** Notes that `where` (a text that occurs in the printed IR, such as `%x` or `@stage`) breaks an invariant. */
+  add(where: string, message: string): void {
+    this.found.push({ where, message });
+  }
+  /** Notes the violation unless the condition holds. */
+  check(condition: boolean, where: string, message: () => string): void {
+    if (!condition) this.add(where, message());
+  }
+  get messages(): string[] {
+    return this.found.map((v) => `${v.where}: ${v.message}`);
+  }
+
+  /** @throws VerifyError with every violation, printed under the first line that mentions its place */
+  throwIfAny(code: string, after: string, print: () => string): void {
+    if (this.found.length === 0) return;
+    const lines = print().split("\n");
+    const notes = new Map<number, string[]>();
+    const unplaced: string[] = [];
+    for (const v of this.found) {
+      const at = lines.findIndex((l) => mentionsWord(l, v.where));
+      if (at < 0) unplaced.push(`// ^ ${v.where}: ${v.message}`);
+      else notes.set(at, [...(notes.get(at) ?? []), `// ^ ${v.where}: ${v.message}`]);
+    }
+    const text = lines.flatMap((l, i) => [l, ...(notes.get(i) ?? []).map((n) => `${/^\s*/.exec(l)?.[0] ?? ""}${n}`)]);
+    throw new VerifyError(code, `${this.found.length} violation${this.found.length === 1 ? "" : "s"} ${after}:\n${[...text, ...unplaced].join("\n")}`, this.messages);
+  }
+}
+
+function mentionsWord(line: string, word: string): boolean {
+  const at = line.indexOf(word);
+  return at >= 0 && !/[A-Za-z0-9_]/.test(line[at + word.length] ?? "");
+}
