@@ -1,0 +1,20 @@
+// Builds dist/ from src/. Removes what no source file makes any more, so that nothing stale is tested or packed.
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const dist = `${root}dist`;
+const info = `${root}.cache/build.tsbuildinfo`;
+
+// The compiler trusts its record of what it wrote; without dist/ that record is void.
+if (!existsSync(`${dist}/version.js`)) rmSync(info, { force: true });
+
+for (const path of existsSync(dist) ? readdirSync(dist, { recursive: true }) : []) {
+  const source = /^(.*?)(\.d\.ts|\.js)$/.exec(path)?.[1];
+  if (source === undefined || existsSync(`${root}src/${source}.ts`)) continue;
+  rmSync(`${dist}/${path}`, { force: true });
+}
+
+const tsc = spawnSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+process.exit(tsc.status ?? 1);
