@@ -1,176 +1,93 @@
 #!/usr/bin/env python3
-"""Fits the minimax polynomials and rationals of src/scalar/ops/transcendental.ts and prints its coefficient tables.
+"""Fits the polynomials and rationals of src/scalar/ops/transcendental.ts and prints its coefficient tables.
 
 Needs numpy and mpmath:  python scripts/fit-polynomials.py
 
-Polynomials come from weighted linear Remez exchange in 60-digit arithmetic; rationals from Lawson-weighted least squares
-on Chebyshev nodes, linearised by the denominator of the last round. The error that is levelled is relative to the
-function, so that it can be read in ulp (one ulp is between 2^-24 and 2^-23 of a value). Afterwards the coefficients are
-rounded to f32 one by one, from the constant term up, refitting those not yet rounded.
+Each fit is minimax: least squares on Chebyshev nodes whose weights are multiplied by the error of the last round (Lawson's
+algorithm), which levels the extrema; a rational is linearised by the denominator of the last round. What is levelled is
+the error relative to the function, so that it can be read in ulp (one ulp is between 2^-24 and 2^-23 of a value).
+Coefficients are rounded to f32 one by one, from the lowest power up, and those not yet rounded are fitted again.
 """
 
 import mpmath as mp
 import numpy as np
 
-mp.mp.dps = 60
+mp.mp.dps = 40
 
 
-def f32(v):
-    return mp.mpf(float(np.float32(float(v))))
+def nodes(a, b, n=1200):
+    """Chebyshev nodes of [a, b]; an even number, so that the middle is none of them."""
+    return (a + b) / 2 - (b - a) / 2 * np.cos(np.pi * (2 * np.arange(n) + 1) / (2 * n))
 
 
-def nodes(a, b, n):
-    return [(a + b) / 2 - (b - a) / 2 * mp.cos(mp.pi * mp.mpf(2 * i + 1) / (2 * n)) for i in range(n)]
+def fit(function, a, b, top, bottom=(), fixed=lambda x: 0 * x, ceiling=None):
+    """Coefficients c, d with function(x) ≈ (fixed(x) + Σ c_k x^k) / (1 + Σ d_k x^k), k over `top` and `bottom`; and the error left."""
+    x = nodes(a, b)
+    scale = max(abs(a), abs(b))
+    f = np.array([float(function(mp.mpf(v))) for v in x])
+    columns = {("top", k): (x / scale) ** k for k in top} | {("bottom", k): -f * (x / scale) ** k for k in bottom}
+    known = {}
+    denominator = np.ones_like(x)
+    best = None
 
-
-def remez(target, weight, a, b, degree, rounds=30):
-    """Coefficients (from x^0 up) of the polynomial p that levels |weight·(p - target)| on [a, b], and that level."""
-    a, b = mp.mpf(a), mp.mpf(b)
-    points = [(a + b) / 2 - (b - a) / 2 * mp.cos(mp.pi * mp.mpf(i) / (degree + 1)) for i in range(degree + 2)]
-    grid = nodes(a, b, 60 * (degree + 2))
-    values = [(x, target(x), weight(x)) for x in grid]
-    coefficients, level = [], mp.mpf(0)
-    for _ in range(rounds):
-        m = mp.matrix(degree + 2, degree + 2)
-        r = mp.matrix(degree + 2, 1)
-        for i, x in enumerate(points):
-            for k in range(degree + 1):
-                m[i, k] = x**k
-            m[i, degree + 1] = (-1) ** i / weight(x)
-            r[i] = target(x)
-        s = mp.lu_solve(m, r)
-        coefficients, level = [s[k] for k in range(degree + 1)], abs(s[degree + 1])
-        errors = [w * (mp.polyval(coefficients[::-1], x) - t) for x, t, w in values]
-        # The largest error of each run of one sign.
-        extrema = []
-        for x, e in zip(grid, errors):
-            if extrema and (extrema[-1][1] > 0) == (e > 0):
-                if abs(e) > abs(extrema[-1][1]):
-                    extrema[-1] = (x, e)
-            else:
-                extrema.append((x, e))
-        while len(extrema) > degree + 2:
-            extrema.pop(0 if abs(extrema[0][1]) < abs(extrema[-1][1]) else -1)
-        if len(extrema) < degree + 2:
-            break
-        points = [x for x, _ in extrema]
-        if max(abs(e) for _, e in extrema) < level * mp.mpf("1.001"):
-            break
-    return coefficients, level
-
-
-def rounded(target, weight, a, b, degree):
-    """`remez` with f32 coefficients: each is rounded in turn, and the rest fitted to what remains."""
-    done = []
-    for k in range(degree + 1):
-        # (target - done)/x^k is fitted by the rest; its weight is that of x^k times the old one.
-        rest = lambda x, k=k: (target(x) - mp.polyval(done[::-1], x) if done else target(x)) / x**k
-        c, _ = remez(rest, lambda x, k=k: weight(x) * x**k if weight(x) * x**k != 0 else mp.mpf("1e-30"), a, b, degree - k)
-        done.append(f32(c[0]))
-    worst = max(abs(weight(x) * (mp.polyval(done[::-1], x) - target(x))) for x in nodes(mp.mpf(a), mp.mpf(b), 2000))
-    return done, worst
-
-
-def rational(target, b, top, bottom, rounds=400):
-    """P/Q in u on [0, b] with P(0) = Q(0)·target(0) free and Q(0) = 1, levelling the relative error; f32 coefficients."""
-    n = 1500
-    u = np.array([float(x) for x in nodes(mp.mpf(0), mp.mpf(b), n)])
-    t = np.array([float(target(mp.mpf(x))) for x in u])
-    s = u / b
-    lawson = np.ones(n)
-    q = np.ones(n)
-    best = (np.inf, None)
-    fixed_p, fixed_q = {}, {0: 1.0}
-
-    def solve(weights):
-        columns, names = [], []
-        right = t.copy()
-        for k in range(top + 1):
-            if k in fixed_p:
-                right = right - fixed_p[k] * s**k
-            else:
-                columns.append(s**k)
-                names.append(("p", k))
-        for k in range(1, bottom + 1):
-            if k in fixed_q:
-                right = right + fixed_q[k] * s**k * t
-            else:
-                columns.append(-(s**k) * t)
-                names.append(("q", k))
-        w = np.sqrt(weights) / (np.abs(t) * np.abs(q))
-        p, qq = dict(fixed_p), dict(fixed_q)
-        if columns:
-            x = np.linalg.lstsq(np.stack(columns, 1) * w[:, None], right * w, rcond=None)[0]
-            for (kind, k), v in zip(names, x):
-                (p if kind == "p" else qq)[k] = v
-        return p, qq
-
-    def level(p, qq):
-        top_values = sum(p[k] * s**k for k in p)
-        bottom_values = sum(qq[k] * s**k for k in qq)
-        return top_values / bottom_values / t - 1, bottom_values
-
-    def run(count):
-        nonlocal lawson, q, best
-        lawson = np.ones(n)
+    def levelled(rounds):
+        nonlocal denominator, best
+        lawson = np.ones_like(x)
         best = (np.inf, None)
-        for _ in range(count):
-            p, qq = solve(lawson)
-            e, q = level(p, qq)
-            worst = np.abs(e).max()
-            if worst < best[0]:
-                best = (worst, (p, qq))
-            lawson = lawson * (np.abs(e) / worst + 1e-3)
+        free = [k for k in columns if k not in known]
+        right = f - fixed(x) - sum((v * columns[k] for k, v in known.items()), 0 * x)
+        for _ in range(rounds):
+            w = np.sqrt(lawson) / np.abs(f * denominator)
+            solved = np.linalg.lstsq(np.stack([columns[k] for k in free], 1) * w[:, None], right * w, rcond=None)[0]
+            all_values = known | dict(zip(free, solved))
+            residual = f - fixed(x) - sum(v * columns[k] for k, v in all_values.items())
+            denominator = 1 - sum((v * columns[k] / f for k, v in all_values.items() if k[0] == "bottom"), 0 * x)
+            error = np.abs(residual / (denominator * f))
+            if error.max() < best[0]:
+                best = (error.max(), all_values)
+            lawson = lawson * (error / error.max() + 1e-3)
             lawson /= lawson.mean()
-        return best
 
-    run(rounds)
-    order = [("p", k) for k in range(top + 1)] + [("q", k) for k in range(1, bottom + 1)]
-    order.sort(key=lambda o: o[1])
-    for kind, k in order:
-        p, qq = best[1]
-        store = fixed_p if kind == "p" else fixed_q
-        store[k] = float(np.float32((p if kind == "p" else qq)[k] / b**k)) * b**k
-        run(60)
-    p, qq = solve(lawson)
-    e, _ = level(p, qq)
-    return [p[k] / b**k for k in range(top + 1)], [qq[k] / b**k for k in range(bottom + 1)], np.abs(e).max()
+    levelled(400)
+    ideal = best[0]
+    for name in sorted(columns, key=lambda c: c[1]):
+        power = scale ** name[1]
+        known[name] = float(np.float32(best[1][name] / power)) * power
+        if len(known) < len(columns):
+            levelled(80)
+    residual = f - fixed(x) - sum(v * columns[k] for k, v in known.items())
+    denominator = 1 - sum((v * columns[k] / f for k, v in known.items() if k[0] == "bottom"), 0 * x)
+    worst = np.abs(residual / (denominator * f)).max()
+    of = lambda side, powers: [known[(side, k)] / scale**k for k in powers]
+    return of("top", top), of("bottom", bottom), ideal, worst
 
 
-def table(name, coefficients, worst):
+def table(name, result):
     """Prints one table, highest power first, as Horner's scheme takes it."""
-    values = ", ".join(repr(float(np.float32(float(c)))) for c in list(coefficients)[::-1])
-    print(f"{name}: [{values}],  // relative error {float(worst):.2e} = {float(worst) * 2**24:.2f} · 2^-24")
+    top, bottom, ideal, worst = result
+    text = lambda c: ", ".join(repr(float(np.float32(v))) for v in c[::-1])
+    print(f"{name}: relative error {worst:.2e} = {worst * 2**24:.2f} · 2^-24 (before rounding {ideal * 2**24:.2f})")
+    print(f"  [{text(top)}]")
+    if bottom:
+        print(f"  [{text([*bottom[::-1], 1][::-1])}]")
 
 
 def main():
-    half = mp.log(2) / 2
-    # exp(r) = 1 + r·p(r); levelled: the error of exp.
-    for degree in (4, 5):
-        c, e = rounded(lambda r: mp.expm1(r) / r if r != 0 else mp.mpf(1), lambda r: abs(r) / mp.exp(r), -half, half, degree)
-        table(f"exp{degree + 1}", c, e)
-    # log(1 + f) = f - f²/2 + f³·p(f); levelled: the error against the leading term f.
-    series = lambda f: (mp.log1p(f) - f + f * f / 2) / f**3 if abs(f) > 1e-8 else mp.mpf(1) / 3 - f / 4
-    for degree in (6, 7, 8):
-        c, e = rounded(series, lambda f: f**3 / mp.log1p(f) if f != 0 else mp.mpf(0), mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1, degree)
-        table(f"log{degree}", c, e)
-    quarter = mp.pi / 4
-    # sin r = r + r³·p(r²), cos r = 1 - r²/2 + r⁴·p(r²), in u = r².
-    c, e = rounded(lambda u: (mp.sin(mp.sqrt(u)) / mp.sqrt(u) - 1) / u, lambda u: u / (mp.sin(mp.sqrt(u)) / mp.sqrt(u)), mp.mpf("1e-12"), quarter**2, 2)
-    table("sin2", c, e)
-    c, e = rounded(lambda u: (mp.sin(mp.sqrt(u)) / mp.sqrt(u) - 1) / u, lambda u: u / (mp.sin(mp.sqrt(u)) / mp.sqrt(u)), mp.mpf("1e-12"), quarter**2, 3)
-    table("sin3", c, e)
-    c, e = rounded(lambda u: (mp.cos(mp.sqrt(u)) - 1 + u / 2) / u**2, lambda u: u**2 / mp.cos(mp.sqrt(u)), mp.mpf("1e-8"), quarter**2, 2)
-    table("cos2", c, e)
-    # tanh x = x·P(x²)/Q(x²) up to where it rounds to 1, erf likewise.
-    for top, bottom in ((5, 3), (6, 3), (5, 4), (4, 4)):
-        p, q, e = rational(lambda u: mp.tanh(mp.sqrt(u)) / mp.sqrt(u), 9.02**2, top, bottom)
-        table(f"tanh{top}/{bottom} P", p, e)
-        table(f"tanh{top}/{bottom} Q", q, e)
-    for top, bottom in ((5, 4), (6, 4), (5, 5), (4, 5)):
-        p, q, e = rational(lambda u: mp.erf(mp.sqrt(u)) / mp.sqrt(u), 3.93**2, top, bottom)
-        table(f"erf{top}/{bottom} P", p, e)
-        table(f"erf{top}/{bottom} Q", q, e)
+    half = float(mp.log(2) / 2)
+    for degree in (5, 6):
+        table(f"exp{degree}", fit(mp.exp, -half, half, range(1, degree + 1), fixed=lambda r: 1 + 0 * r))
+    for degree in (8, 9, 10):
+        table(f"log{degree}", fit(mp.log1p, 0.5**0.5 - 1, 2**0.5 - 1, range(3, degree + 1), fixed=lambda f: f - f * f / 2))
+    quarter = float(mp.pi / 4)
+    table("sin", fit(mp.sin, 0, quarter, (3, 5, 7), fixed=lambda r: r))
+    table("sin9", fit(mp.sin, 0, quarter, (3, 5, 7, 9), fixed=lambda r: r))
+    table("cos", fit(mp.cos, 0, quarter, (4, 6, 8), fixed=lambda r: 1 - r * r / 2))
+    odd = lambda n: range(1, 2 * n + 2, 2)
+    even = lambda n: range(2, 2 * n + 1, 2)
+    for p, q in ((5, 3), (6, 3), (5, 4), (4, 4)):
+        table(f"tanh{p}/{q}", fit(mp.tanh, 0, 9.02, odd(p), even(q)))
+    for p, q in ((5, 4), (6, 4), (5, 5), (4, 5)):
+        table(f"erf{p}/{q}", fit(mp.erf, 0, 3.93, odd(p), even(q)))
 
 
 main()

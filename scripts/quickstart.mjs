@@ -30,7 +30,7 @@ const model = await load();
 const [input] = model.inputs;
 const [output] = model.outputs;
 const labels = readFileSync(join(example, "labels.txt"), "utf8").trim().split("\n");
-const { decode } = await import("fast-png");
+const { PNG } = (await import("pngjs")).default;
 
 const rows = [];
 let right = 0;
@@ -79,11 +79,11 @@ if (right < pictures.length - 2) {
 
 /** Grey values of a picture, 0…1, row by row. The example's pictures have the model's size already. */
 function greyOf(bytes) {
-  const { width, height, channels, depth, data } = decode(bytes);
-  const [, , h, w] = input.dims;
-  if (width !== w || height !== h || channels !== 1)
-    throw new Error(`expected a grey picture of ${w}x${h}, got ${width}x${height} with ${channels} channels`);
-  return Float32Array.from(data, (v) => v / (2 ** depth - 1));
+  const picture = PNG.sync.read(bytes);
+  const [, , height, width] = input.dims;
+  if (picture.width !== width || picture.height !== height) throw new Error(`expected a picture of ${width}x${height}, got ${picture.width}x${picture.height}`);
+  // Decoded as RGBA; of a grey picture red, green and blue are equal.
+  return Float32Array.from({ length: width * height }, (_, i) => picture.data[4 * i] / 255);
 }
 
 function softmax(logits) {
