@@ -3,10 +3,10 @@ import { Names } from "./base/text.ts";
 import { Trace, type TraceListener } from "./base/trace.ts";
 import type { GraphFunction } from "./graph/ir.ts";
 import { lowerGraph } from "./graph/lower.ts";
-import { graphPasses } from "./graph/passes/pipeline.ts";
+import { type GraphPass, graphPasses } from "./graph/passes/pipeline.ts";
 import { printGraph } from "./graph/print.ts";
 import type { Kernel as LoopKernel, Program } from "./loop/ir.ts";
-import { kernelPasses } from "./loop/passes/pipeline.ts";
+import { type KernelPass, kernelPasses } from "./loop/passes/pipeline.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
 import { Scalars } from "./scalar/scalars.ts";
@@ -16,7 +16,7 @@ import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts
 import { assignLayouts } from "./schedule/layout.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
 import type { Tensor, TensorFunction } from "./tensor/ir.ts";
-import { tensorPasses } from "./tensor/passes/pipeline.ts";
+import { type TensorPass, tensorPasses } from "./tensor/passes/pipeline.ts";
 import { printTensor } from "./tensor/print.ts";
 
 /** What the pipeline is asked for. */
@@ -26,7 +26,17 @@ export interface PipelineOptions {
   readonly listeners?: readonly TraceListener[];
   /** Run the verifiers after every step. */
   readonly verify?: boolean;
+  /** Other passes than the usual ones: `check` runs prefixes of the lists, its test adds one that is wrong. */
+  readonly passes?: PassLists;
 }
+
+/** The pass lists of the three IRs. */
+export interface PassLists {
+  readonly graph: readonly GraphPass[];
+  readonly tensor: readonly TensorPass[];
+  readonly kernel: readonly KernelPass[];
+}
+export const defaultPasses: PassLists = { graph: graphPasses, tensor: tensorPasses, kernel: kernelPasses };
 
 /** A program and where its constants come from. */
 export interface Compiled {
@@ -51,7 +61,7 @@ export interface Prepare {
 export function compileGraph(source: GraphFunction, options: PipelineOptions = {}): Compiled {
   const trace = new Trace(options.listeners ?? []);
   let graph = source;
-  for (const p of graphPasses) graph = trace.step("graph", p.name, (rules) => p.run(graph, rules), printGraph, graph);
+  for (const p of (options.passes ?? defaultPasses).graph) graph = trace.step("graph", p.name, (rules) => p.run(graph, rules), printGraph, graph);
   const sc = new Scalars(simplifyBook);
   const tensor = trace.step("tensor", "lower-graph", () => lowerGraph(graph, sc), printTensor);
   return compileTensor(sc, tensor, options, trace);
@@ -62,7 +72,7 @@ export function compileTensor(sc: Scalars, source: TensorFunction, options: Pipe
   const plain = options.schedule === "empty";
   let f = source;
   if (!plain) {
-    for (const p of tensorPasses) f = trace.step("tensor", p.name, () => p.run(sc, f), printTensor, f);
+    for (const p of (options.passes ?? defaultPasses).tensor) f = trace.step("tensor", p.name, () => p.run(sc, f), printTensor, f);
     f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f), printTensor, f);
   }
   const constants = constantTensors(f);
@@ -76,7 +86,7 @@ export function compileTensor(sc: Scalars, source: TensorFunction, options: Pipe
   const lowered = new Map<LoopKernel, LoopKernel>();
   const finish = (b: BuiltProgram): Program => withKernels(planMemory(sc, b.program), lowered);
   for (const k of new Set([built, ...prepared.map((p) => p.built)].flatMap((b) => b.program.kernels))) lowered.set(k, k);
-  for (const p of kernelPasses) {
+  for (const p of (options.passes ?? defaultPasses).kernel) {
     trace.step(
       "loop",
       p.name,

@@ -3,6 +3,7 @@ import type { Kernel, Program } from "../../loop/ir.ts";
 import type { Manifest, PortInfo } from "../../runtime/model.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { emitModule, weightsBase } from "./module.ts";
+import { sealModules } from "./seal.ts";
 import { type PrepareProgram, type WeightSink, type WeightSource, weightBytes, writeWeights } from "./weights.ts";
 
 /** A compiled model before it is written or started. */
@@ -26,17 +27,23 @@ export interface ArtifactInput {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   readonly variants: readonly { readonly relaxed: boolean }[];
+  /** Additions and multiplications of one run, if they are known. */
+  readonly flops?: number | null;
+  /** Modules whose main calls `env.clock` after every launch. */
+  readonly profile?: boolean;
 }
 
 /** Emits the modules and describes them. */
 export function makeArtifact(a: ArtifactInput): WasmArtifact {
   const { program, sc } = a;
   const bytes = weightBytes(program);
-  const modules = a.variants.map((v) => emitModule(sc, [{ program, prefix: "" }], { relaxed: v.relaxed, shared: false, weightBytes: bytes }));
+  const emitted = a.variants.map((v) => emitModule(sc, [{ program, prefix: "" }], { relaxed: v.relaxed, shared: false, weightBytes: bytes, profile: a.profile ?? false }));
+  const { id, modules } = sealModules(emitted, a.variants);
   const port = (names: readonly string[]) => (p: Program["inputs"][0], i: number): PortInfo => ({ name: names[i] ?? p.name, dtype: p.dtype.name, dims: p.dims.map(dimText) });
   const manifest: Manifest = {
     format: "tilewright",
     version: a.version,
+    id,
     name: a.name,
     target: "wasm",
     inputs: program.inputs.map(port(a.inputNames)),
@@ -46,8 +53,10 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     weight_bytes: bytes,
     arena_bytes: program.arenaBytes.constant === null ? null : Number(program.arenaBytes.constant),
     modules: a.variants.map((v, i) => ({ file: `model${v.relaxed ? ".relaxed" : ""}.wasm`, relaxed: v.relaxed, shared: false, bytes: modules[i]?.length ?? 0 })),
-    weights: bytes === 0 ? null : "model.weights.bin",
+    weights: [],
     kernels: kernelTable(program),
+    flops: a.flops ?? null,
+    buffers: [],
     source_hash: a.sourceHash,
   };
   return { manifest, modules, writeWeights: (sink, signal) => writeWeights(sc, program, a.weights, a.prepare, sink, signal) };

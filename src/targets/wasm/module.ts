@@ -2,7 +2,7 @@ import { InternalError } from "../../base/errors.ts";
 import { type Kernel, type Param, type Program, type Stmt, isBuffer } from "../../loop/ir.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type ValueType, type WasmFunction, encodeModule } from "./encoder.ts";
+import { type ValueType, type WasmFunction, type WasmImport, encodeModule } from "./encoder.ts";
 import { FunctionEmitter } from "./emit.ts";
 
 /** Weights start here; what lies below is never used, so that address 0 stays invalid. */
@@ -16,6 +16,8 @@ export interface ModuleOptions {
   readonly weightBytes: number;
   /** The memory starts small and is grown between calls (prepare programs). */
   readonly growable?: boolean;
+  /** `main` calls the imported `env.clock` with the launch's number after each launch. */
+  readonly profile?: boolean;
 }
 
 /** Names of exported functions; sizes of a symbolic program are functions of its symbols. */
@@ -40,15 +42,19 @@ export interface ModulePart {
   readonly prefix: string;
 }
 
+const clock: WasmImport = { module: "env", name: "clock", type: { params: ["i32"], results: [] } };
+
 /** Emits planned programs, whose kernels have gone through all loop passes, as one module. */
 export function emitModule(sc: Scalars, parts: readonly ModulePart[], options: ModuleOptions): Uint8Array {
   const index = new Map<Kernel, number>();
   const functions: WasmFunction[] = [];
-  for (const { program } of parts) for (const k of program.kernels) if (!index.has(k)) index.set(k, functions.push(emitKernel(k, options.relaxed)) - 1);
+  // Imported functions come first.
+  const imports = options.profile ? [clock] : [];
+  for (const { program } of parts) for (const k of program.kernels) if (!index.has(k)) index.set(k, imports.length + functions.push(emitKernel(k, options.relaxed)) - 1);
   for (const part of parts) emitProgram(sc, part, options, index, functions);
   const pages = parts.map((p) => initialPages(p.program, options.weightBytes));
   const initial = options.growable ? Math.min(...pages) : Math.max(...pages);
-  return encodeModule(functions, [], { initial, maximum: options.shared ? 65536 : null, shared: options.shared });
+  return encodeModule(functions, imports, { initial, maximum: options.shared ? 65536 : null, shared: options.shared });
 }
 
 function emitProgram(sc: Scalars, { program: p, prefix }: ModulePart, options: ModuleOptions, index: ReadonlyMap<Kernel, number>, functions: WasmFunction[]): void {
@@ -62,7 +68,11 @@ function emitProgram(sc: Scalars, { program: p, prefix }: ModulePart, options: M
   const type = { params: params.map((): ValueType => "i32"), results: ["i32"] as ValueType[] };
 
   const main = new FunctionEmitter(params, { relaxed: options.relaxed });
-  main.launch = (s, e) => emitLaunch(s, e, bind, index);
+  let launches = 0;
+  main.launch = (s, e) => {
+    emitLaunch(s, e, bind, index);
+    if (options.profile) e.code.byte(0x41).s32(launches++).byte(0x10).u32(0);
+  };
   main.block(p.main);
   functions.push({ name: prefix + exportNames.main, type: { params: type.params, results: [] }, locals: main.locals, code: main.code, exported: true });
 
