@@ -81,7 +81,8 @@ if (right < pictures.length - 2) {
 function greyOf(bytes) {
   const picture = PNG.sync.read(bytes);
   const [, , height, width] = input.dims;
-  if (picture.width !== width || picture.height !== height) throw new Error(`expected a picture of ${width}x${height}, got ${picture.width}x${picture.height}`);
+  if (picture.width !== width || picture.height !== height)
+    throw new Error(`expected a picture of ${width}x${height}, got ${picture.width}x${picture.height}`);
   // Decoded as RGBA; of a grey picture red, green and blue are equal.
   return Float32Array.from({ length: width * height }, (_, i) => picture.data[4 * i] / 255);
 }
