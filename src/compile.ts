@@ -68,7 +68,12 @@ export function compileGraph(source: GraphFunction, options: PipelineOptions = {
 }
 
 /** The pipeline from tensor IR on. */
-export function compileTensor(sc: Scalars, source: TensorFunction, options: PipelineOptions = {}, trace: Trace = new Trace(options.listeners ?? [])): Compiled {
+export function compileTensor(
+  sc: Scalars,
+  source: TensorFunction,
+  options: PipelineOptions = {},
+  trace: Trace = new Trace(options.listeners ?? []),
+): Compiled {
   const plain = options.schedule === "empty";
   let f = source;
   if (!plain) {
@@ -76,13 +81,28 @@ export function compileTensor(sc: Scalars, source: TensorFunction, options: Pipe
     f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f), printTensor, f);
   }
   const constants = constantTensors(f);
-  const choose = typeof options.schedule === "function" ? options.schedule : plain ? emptyChooser : defaultChooser(wasmMachine, (t) => constants.has(t));
+  const choose =
+    typeof options.schedule === "function" ? options.schedule : plain ? emptyChooser : defaultChooser(wasmMachine, (t) => constants.has(t));
   const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, choose), printSteps);
   const { run, ahead } = partitionSteps(steps, constants);
   const cache: KernelCache = new Map();
   const names = new Names();
-  const built = trace.step("loop", "build-loops", () => buildProgram(sc, f, run, weightsOf(run, ahead, constants), cache, names), (b) => printProgram(b.program));
-  const prepared = trace.step("loop", "build-prepare", () => prepareGroups(ahead, run, constants, f).map((g) => ({ ...g, built: buildProgram(sc, { ...f, inputs: g.inputs, outputs: g.outputs, symbols: [] }, g.steps, [], cache, names) })), () => "");
+  const built = trace.step(
+    "loop",
+    "build-loops",
+    () => buildProgram(sc, f, run, weightsOf(run, ahead, constants), cache, names),
+    (b) => printProgram(b.program),
+  );
+  const prepared = trace.step(
+    "loop",
+    "build-prepare",
+    () =>
+      prepareGroups(ahead, run, constants, f).map((g) => ({
+        ...g,
+        built: buildProgram(sc, { ...f, inputs: g.inputs, outputs: g.outputs, symbols: [] }, g.steps, [], cache, names),
+      })),
+    () => "",
+  );
   const lowered = new Map<LoopKernel, LoopKernel>();
   const finish = (b: BuiltProgram): Program => withKernels(planMemory(sc, b.program), lowered);
   for (const k of new Set([built, ...prepared.map((p) => p.built)].flatMap((b) => b.program.kernels))) lowered.set(k, k);
@@ -117,7 +137,8 @@ function constantTensors(f: TensorFunction): Set<Tensor> {
 function partitionSteps(steps: readonly Step[], constants: Set<Tensor>): { run: Step[]; ahead: Step[] } {
   const [run, ahead]: [Step[], Step[]] = [[], []];
   for (const s of steps) {
-    const fixed = s.reads.length > 0 && s.reads.every((t) => constants.has(t)) && s.writes.every((t) => steps.every((o) => o === s || !o.writes.includes(t)));
+    const fixed =
+      s.reads.length > 0 && s.reads.every((t) => constants.has(t)) && s.writes.every((t) => steps.every((o) => o === s || !o.writes.includes(t)));
     if (fixed) for (const t of s.writes) constants.add(t);
     (fixed ? ahead : run).push(s);
   }
@@ -131,7 +152,12 @@ function weightsOf(run: readonly Step[], ahead: readonly Step[], constants: Read
 }
 
 /** Splits the steps that run ahead into independent groups, each of which makes constants that the program reads. */
-function prepareGroups(ahead: readonly Step[], run: readonly Step[], constants: ReadonlySet<Tensor>, f: TensorFunction): { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] {
+function prepareGroups(
+  ahead: readonly Step[],
+  run: readonly Step[],
+  constants: ReadonlySet<Tensor>,
+  f: TensorFunction,
+): { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] {
   const needed = new Set(run.flatMap((s) => s.reads).filter((t) => constants.has(t)));
   for (const o of f.outputs) needed.add(o);
   const maker = new Map(ahead.flatMap((s) => s.writes.map((t) => [t, s] as const)));

@@ -71,12 +71,14 @@ class Interpreter {
   }
   private read(d: DType, at: number): Num {
     const v = this.view(d);
-    if (at < 0 || at >= v.length * (d.bits < 8 ? 8 / d.bits : 1)) throw new InternalError("interpret", `read of ${d} element ${at} outside of memory`);
+    if (at < 0 || at >= v.length * (d.bits < 8 ? 8 / d.bits : 1))
+      throw new InternalError("interpret", `read of ${d} element ${at} outside of memory`);
     return readElement(d, v as never, at);
   }
   private write(d: DType, at: number, value: Num): void {
     const v = this.view(d);
-    if (at < 0 || at >= v.length * (d.bits < 8 ? 8 / d.bits : 1)) throw new InternalError("interpret", `write of ${d} element ${at} outside of memory`);
+    if (at < 0 || at >= v.length * (d.bits < 8 ? 8 / d.bits : 1))
+      throw new InternalError("interpret", `write of ${d} element ${at} outside of memory`);
     writeElement(d, v, at, value);
   }
 

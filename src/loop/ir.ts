@@ -109,7 +109,6 @@ export interface Kernel {
   readonly writes: ReadonlySet<Buffer>;
 }
 
-
 /** A tensor that the caller sees, row-major at a byte address. */
 export interface Port {
   readonly name: string;

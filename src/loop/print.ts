@@ -1,22 +1,26 @@
-import { Printer, printSymbol } from "../base/text.ts";
-import { printExpr } from "../scalar/text.ts";
-import type { Variable } from "../scalar/expr.ts";
-import { type Buffer, type Kernel, type Program, type Stmt, isBuffer } from "./ir.ts";
+import { Printer, printSymbol, safeName } from "../base/text.ts";
+import { type Expr, type Variable, postorder, variablesOf } from "../scalar/expr.ts";
+import { NameTable, printExpr } from "../scalar/text.ts";
+import { type Buffer, type Kernel, type Program, type Stmt, type StmtOf, bodiesOf, exprsOf, isBuffer } from "./ir.ts";
 
-/** The text form of a whole program; `parseProgram` reads it back. */
+/** The text form of a whole program; `parseProgram` reads it back. What is called alike gets names of its own. */
 export function printProgram(p: Program): string {
   const out = new Printer();
-  out.block(`program @${p.name}`, () => {
+  const names = new NameTable();
+  p.symbolVariables.forEach((v) => {
+    names.declare(v);
+  });
+  const main = names.child();
+  const host = new StmtPrinter(out, main);
+  out.block(`program @${safeName(p.name)}`, () => {
     for (const s of p.symbols) out.line(printSymbol(s));
     for (const w of p.weightSlots) out.line(`weight %${w.name} at ${w.offset} bytes ${w.bytes}`);
-    for (const a of p.allocations) out.line(`alloc ${a.address.name} bytes ${printExpr(a.bytes)}`);
-    for (const x of p.inputs) out.line(`input %${x.name}: ${x.dtype}[${x.dims.join(", ")}] at ${printExpr(x.address)}`);
-    for (const x of p.outputs) out.line(`output %${x.name}: ${x.dtype}[${x.dims.join(", ")}] at ${printExpr(x.address)}`);
-    out.line(`arena ${printExpr(p.arenaBytes)}`);
-    for (const k of p.kernels) printKernel(out, k);
-    out.block("main", () => {
-      for (const s of p.main) printStmt(out, s);
-    });
+    out.line(`memory ${main.declare(p.weights)}, ${main.declare(p.arena)} bytes ${host.expr(p.arenaBytes)}`);
+    for (const a of p.allocations) out.line(`alloc %${safeName(a.name)} as ${main.declare(a.address)} bytes ${host.expr(a.bytes)}`);
+    for (const x of p.inputs) out.line(`input %${x.name}: ${x.dtype}[${x.dims.join(", ")}] at ${host.expr(x.address)}`);
+    for (const x of p.outputs) out.line(`output %${x.name}: ${x.dtype}[${x.dims.join(", ")}] at ${host.expr(x.address)}`);
+    for (const k of p.kernels) printKernel(out, k, names.child());
+    out.block("main", () => host.block(p.main));
   });
   return out.toString();
 }
@@ -24,62 +28,121 @@ export function printProgram(p: Program): string {
 /** One kernel alone. */
 export function kernelText(k: Kernel): string {
   const out = new Printer();
-  printKernel(out, k);
+  printKernel(out, k, new NameTable());
   return out.toString();
 }
 
-function variable(v: Variable): string {
-  const lanes = v.lanes === 1 ? "" : `x${v.lanes}`;
-  const facts = `${Number.isFinite(v.min) && v.extent === null ? ` min ${v.min}` : ""}${v.multiple === 1 ? "" : ` multiple ${v.multiple}`}`;
-  return `${v.name}: ${v.dtype}${lanes}${facts}`;
+/** dtype and lanes, and what is known of the values: `i32 min 8 multiple 4`, `f32x4`. An axis's extent is told by its loop. */
+function printFacts(v: Variable): string {
+  const range = v.extent === null ? `${Number.isFinite(v.min) ? ` min ${v.min}` : ""}${Number.isFinite(v.max) ? ` max ${v.max}` : ""}` : "";
+  return `${range}${v.multiple === 1 ? "" : ` multiple ${v.multiple}`}`;
 }
-function buffer(b: Buffer): string {
-  return `${b.space} %${b.name}: ${b.dtype}${b.size === null ? "" : `[${printExpr(b.size)}]`}`;
+function printType(v: Variable): string {
+  return `${v.dtype}${v.lanes === 1 ? "" : `x${v.lanes}`}`;
 }
 
-function printKernel(out: Printer, k: Kernel): void {
-  const params = k.params.map((p) => (isBuffer(p) ? `${k.writes.has(p) ? "out " : ""}${buffer(p)}` : variable(p)));
-  out.block(`kernel @${k.name}(${params.join(", ")}) over [${k.begin.name}, ${k.end.name})`, () => {
-    for (const s of k.body) printStmt(out, s);
+function printBuffer(b: Buffer, names: NameTable, written: boolean): string {
+  const size = b.size === null ? "" : `[${printExpr(b.size, names)}]`;
+  return `${written ? "out " : ""}${b.space} %${names.declare(b)}: ${b.dtype}${size}`;
+}
+
+function printKernel(out: Printer, k: Kernel, names: NameTable): void {
+  const params = k.params.map((p) => (isBuffer(p) ? printBuffer(p, names, k.writes.has(p)) : `${names.declare(p)}: ${printType(p)}${printFacts(p)}`));
+  const [begin, end] = [names.declare(k.begin), names.declare(k.end)];
+  out.block(`kernel @${k.name}(${params.join(", ")}) over [${begin}, ${end})`, () => {
+    for (const b of addressedBuffers(k)) out.line(`uses ${printBuffer(b, names, k.writes.has(b))}`);
+    new StmtPrinter(out, names).block(k.body);
   });
 }
 
-function printStmt(out: Printer, s: Stmt): void {
-  switch (s.kind) {
-    case "for":
-      out.block(`for ${s.variable.name} in [${printExpr(s.begin)}, ${printExpr(s.end)})${s.loop === "serial" ? "" : ` ${s.loop}`}`, () => {
-        for (const x of s.body) printStmt(out, x);
-      });
-      return;
-    case "store":
-      out.line(`%${s.buffer.name}[${printExpr(s.index)}] = ${printExpr(s.value)}`);
-      return;
-    case "storeat":
-      out.line(`%${s.buffer.name}{${printExpr(s.address)}, ${s.offset}} = ${printExpr(s.value)}`);
-      return;
-    case "let":
-      out.line(`let ${s.variable.name}: ${s.variable.dtype}${s.variable.lanes === 1 ? "" : `x${s.variable.lanes}`} = ${printExpr(s.value)}`);
-      return;
-    case "assign":
-      out.line(`${s.variable.name} = ${printExpr(s.value)}`);
-      return;
-    case "if":
-      out.block(`if ${printExpr(s.condition)}`, () => {
-        for (const x of s.then) printStmt(out, x);
-      });
-      if (s.otherwise.length > 0) {
-        out.block("else", () => {
-          for (const x of s.otherwise) printStmt(out, x);
-        });
+/** Buffers that are neither parameters nor allocated: their addresses are parameters since address lowering. */
+function addressedBuffers(k: Kernel): Buffer[] {
+  const known = new Set<unknown>(k.params);
+  const out = new Set<Buffer>();
+  const use = (b: Buffer) => {
+    if (!known.has(b)) out.add(b);
+  };
+  const visit = (b: readonly Stmt[]): void => {
+    for (const s of b) {
+      if (s.kind === "alloc") known.add(s.buffer);
+      if (s.kind === "store" || s.kind === "storeat") use(s.buffer);
+      for (const e of postorder(exprsOf(s))) if (e.storage !== null) use(e.storage as Buffer);
+      bodiesOf(s).forEach(visit);
+    }
+  };
+  visit(k.body);
+  for (const b of k.writes) use(b);
+  return [...out];
+}
+
+class StmtPrinter {
+  private readonly out: Printer;
+  private readonly names: NameTable;
+  constructor(out: Printer, names: NameTable) {
+    this.out = out;
+    this.names = names;
+  }
+
+  expr(e: Expr): string {
+    return printExpr(e, this.names);
+  }
+
+  block(b: readonly Stmt[]): void {
+    for (const s of b) this.stmt(s);
+  }
+
+  private stmt(s: Stmt): void {
+    const { out, names } = this;
+    switch (s.kind) {
+      case "for":
+        out.block(this.loopHead(s), () => this.block(s.body));
+        return;
+      case "store":
+        out.line(`%${names.storage(s.buffer)}[${this.expr(s.index)}] = ${this.expr(s.value)}`);
+        return;
+      case "storeat":
+        out.line(`%${names.storage(s.buffer)}{${this.expr(s.address)}, ${s.offset}} = ${this.expr(s.value)}`);
+        return;
+      case "let": {
+        const value = this.expr(s.value);
+        out.line(`let ${names.declare(s.variable)}: ${printType(s.variable)}${printFacts(s.variable)} = ${value}`);
+        return;
       }
-      return;
-    case "alloc":
-      out.line(`alloc ${buffer(s.buffer)}`);
-      return;
-    case "launch":
-      out.line(`launch @${s.kernel.name}(${s.args.map((a) => printExpr(a)).join(", ")}) over [0, ${printExpr(s.count)}) grain ${printExpr(s.grain)}${s.origin.length === 0 ? "" : ` from ${s.origin.map((o) => JSON.stringify(o)).join(" ")}`}`);
-      return;
-    default:
-      throw s satisfies never;
+      case "assign":
+        out.line(`${names.variable(s.variable)} = ${this.expr(s.value)}`);
+        return;
+      case "if":
+        out.block(`if ${this.expr(s.condition)}`, () => this.block(s.then));
+        if (s.otherwise.length > 0) out.block("else", () => this.block(s.otherwise));
+        return;
+      case "alloc":
+        out.line(`alloc ${printBuffer(s.buffer, names, false)}`);
+        return;
+      case "launch":
+        out.line(this.launch(s));
+        return;
+      default:
+        throw s satisfies never;
+    }
+  }
+
+  /** The extent is that of the loop, if it starts at 0; what differs from that is written out. */
+  private loopHead(s: StmtOf<"for">): string {
+    const { names } = this;
+    const [begin, end] = [this.expr(s.begin), this.expr(s.end)];
+    const expected = s.begin.isConst(0) ? s.end : null;
+    const { extent } = s.variable;
+    // What names something that is out of scope by now is of no use to a reader.
+    const known = extent !== null && [...variablesOf(extent)].every((v) => names.has(v)) ? extent : null;
+    const note = known === expected ? "" : ` extent ${known === null ? "none" : this.expr(known)}`;
+    return `for ${names.declare(s.variable)}${printFacts(s.variable)} in [${begin}, ${end})${note}${s.loop === "serial" ? "" : ` ${s.loop}`}`;
+  }
+
+  private launch(s: StmtOf<"launch">): string {
+    const { names } = this;
+    // Once memory is planned the addresses that may have been shared are gone.
+    const pairs = s.inPlace.filter((p) => p.every((v) => names.has(v))).map(([a, b]) => ` (${names.variable(a)}, ${names.variable(b)})`);
+    const origin = s.origin.length === 0 ? "" : ` from ${s.origin.map((o) => JSON.stringify(o)).join(" ")}`;
+    return `launch @${s.kernel.name}(${s.args.map((a) => this.expr(a)).join(", ")}) over [0, ${this.expr(s.count)}) grain ${this.expr(s.grain)}${pairs.length === 0 ? "" : ` inplace${pairs.join("")}`}${origin}`;
   }
 }

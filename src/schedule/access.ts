@@ -45,7 +45,16 @@ export function accessesOf(sc: Scalars, roots: readonly Expr[]): Access[] {
 
 /** Reads inside the reduction (of lifts), and reads outside of it. */
 export function stageAccesses(sc: Scalars, s: Stage): { readonly reduced: readonly Access[]; readonly finishing: readonly Access[] } {
-  return { reduced: accessesOf(sc, s.accumulators.map((a) => a.lift)), finishing: accessesOf(sc, s.writes.flatMap((w) => [w.value, ...w.index])) };
+  return {
+    reduced: accessesOf(
+      sc,
+      s.accumulators.map((a) => a.lift),
+    ),
+    finishing: accessesOf(
+      sc,
+      s.writes.flatMap((w) => [w.value, ...w.index]),
+    ),
+  };
 }
 
 /** A size to reckon with: the number, or for symbolic dims a guess between their bounds. */

@@ -65,7 +65,14 @@ function borderKernel(sc: Scalars, f: TensorFunction, t: Tensor): Kernel | null 
       return sc.add(sc.var(variable), sc.dim(start));
     });
     const ordered = layoutOf(f, t).order.map((k) => axes[k] as Axis);
-    stages.push({ name: `border${stages.length}`, origin: t.origin, axes: ordered, inner: null, accumulators: [], writes: [{ tensor: t, index: [linearIndex(sc, f, t, index)], value: sc.const(0, t.dtype), combiner: null }] });
+    stages.push({
+      name: `border${stages.length}`,
+      origin: t.origin,
+      axes: ordered,
+      inner: null,
+      accumulators: [],
+      writes: [{ tensor: t, index: [linearIndex(sc, f, t, index)], value: sc.const(0, t.dtype), combiner: null }],
+    });
   };
   t.dims.forEach((extent, d) => {
     const [lo, hi] = pad[d] as readonly [number, number];
@@ -98,10 +105,25 @@ export interface BuiltProgram {
 }
 
 /** Kernels that were built before, by their key: shared within a compilation. */
-export type KernelCache = Map<string, { readonly kernel: LoopKernel; readonly count: Expr; readonly scratch: readonly { readonly size: Expr | null; readonly bytes: number }[]; readonly params: readonly Variable[] }>;
+export type KernelCache = Map<
+  string,
+  {
+    readonly kernel: LoopKernel;
+    readonly count: Expr;
+    readonly scratch: readonly { readonly size: Expr | null; readonly bytes: number }[];
+    readonly params: readonly Variable[];
+  }
+>;
 
 /** Makes the host program: one launch for each step, kernels of equal structure shared. */
-export function buildProgram(sc: Scalars, f: TensorFunction, steps: readonly Step[], constants: readonly Tensor[], cache: KernelCache, names: Names): BuiltProgram {
+export function buildProgram(
+  sc: Scalars,
+  f: TensorFunction,
+  steps: readonly Step[],
+  constants: readonly Tensor[],
+  cache: KernelCache,
+  names: Names,
+): BuiltProgram {
   return new ProgramBuilder(sc, f, constants, cache, names).build(steps);
 }
 
@@ -185,8 +207,20 @@ class ProgramBuilder {
     let built = this.cache.get(p.key);
     if (built === undefined) {
       const origin = s.kernel.stages.flatMap((x) => x.origin)[0] ?? s.kernel.name;
-      const nest = buildNest(sc, { name: this.names.fresh(origin), kernel: p.kernel, schedule: s.schedule, extents: p.extents, buffers: p.buffers, params: p.params });
-      built = { kernel: nest.kernel, count: nest.count, scratch: nest.scratch.map((b) => ({ size: b.size, bytes: b.dtype.byteWidth })), params: p.params.filter((x) => x.kind === "variable") };
+      const nest = buildNest(sc, {
+        name: this.names.fresh(origin),
+        kernel: p.kernel,
+        schedule: s.schedule,
+        extents: p.extents,
+        buffers: p.buffers,
+        params: p.params,
+      });
+      built = {
+        kernel: nest.kernel,
+        count: nest.count,
+        scratch: nest.scratch.map((b) => ({ size: b.size, bytes: b.dtype.byteWidth })),
+        params: p.params.filter((x) => x.kind === "variable"),
+      };
       this.cache.set(p.key, built);
       this.schedules.set(nest.kernel, printSchedule(s.schedule));
     }
@@ -201,15 +235,27 @@ class ProgramBuilder {
         else args.push(this.scratch(sc.mul(buffer.size as Expr, sc.int(a.tensor.dtype.byteWidth))));
       } else {
         const v = built.params[size++];
-        if (v === undefined || p.params[i]?.kind !== "variable") throw new InternalError("build", `kernel '${built.kernel.name}' got other parameters than it was built with`);
+        if (v === undefined || p.params[i]?.kind !== "variable")
+          throw new InternalError("build", `kernel '${built.kernel.name}' got other parameters than it was built with`);
         values.set(v, a);
         args.push(a);
       }
     });
     for (const b of built.scratch) args.push(this.scratch(sc.mul(b.size as Expr, sc.int(b.bytes))));
     const count = sc.substitute(built.count, values);
-    const grain = count.constant !== null ? sc.int(Math.max(1, Math.ceil(Number(count.constant) / piecesPerLaunch))) : sc.add(sc.floordiv(count, sc.int(piecesPerLaunch)), sc.int(1));
-    return { kind: "launch", kernel: built.kernel, args, count, grain, origin: [...new Set(s.kernel.stages.flatMap((x) => x.origin))], inPlace: this.inPlace(s) };
+    const grain =
+      count.constant !== null
+        ? sc.int(Math.max(1, Math.ceil(Number(count.constant) / piecesPerLaunch)))
+        : sc.add(sc.floordiv(count, sc.int(piecesPerLaunch)), sc.int(1));
+    return {
+      kind: "launch",
+      kernel: built.kernel,
+      args,
+      count,
+      grain,
+      origin: [...new Set(s.kernel.stages.flatMap((x) => x.origin))],
+      inPlace: this.inPlace(s),
+    };
   }
   private scratch(bytes: Expr): Expr {
     const a = this.allocate("scratch", bytes);
@@ -224,7 +270,11 @@ class ProgramBuilder {
     const [w] = stage.writes;
     const loops = s.schedule.stages[stage.name];
     if (w === undefined || w.combiner !== null || loops === undefined || this.slots.has(w.tensor)) return [];
-    const exact = stage.axes.every((a) => a.kind === "reduction" || loops.loops.filter((l) => l.axis === a.variable.name).every((l) => typeof a.extent === "number" && a.extent % l.size === 0));
+    const exact = stage.axes.every(
+      (a) =>
+        a.kind === "reduction" ||
+        loops.loops.filter((l) => l.axis === a.variable.name).every((l) => typeof a.extent === "number" && a.extent % l.size === 0),
+    );
     if (!exact) return [];
     const reads = new Map<Tensor, Set<Expr>>();
     for (const e of loadsOf(w.value)) reads.set(e.attr as Tensor, (reads.get(e.attr as Tensor) ?? new Set()).add(e.args[0] as Expr));
@@ -238,4 +288,3 @@ class ProgramBuilder {
     return out;
   }
 }
-

@@ -1,12 +1,12 @@
 import type { Capabilities } from "../base/machine.ts";
 import type { Axis } from "../tensor/ir.ts";
-import { type StageFacts, stageCost } from "./model.ts";
+import { type OuterLoop, type StageFacts, type Tile, stageCost, tileCost, trafficCost } from "./model.ts";
 import type { LoopSpec, StageSchedule } from "./schedule.ts";
 
 /**
- * The default schedule of a stage: the cheapest of enumerated candidates under the cost model. Candidates vary the vector
- * axis, the register tile (vectors along it times steps of a second parallel axis), the unrolling of the reduction, and
- * the order of the outer loops.
+ * The default schedule of a stage: the cheapest of enumerated candidates under the cost model. First come the tiles (the
+ * vector axis, how many vectors of it, steps of a second parallel axis, the unrolling of the reduction); the best few of
+ * them are then tried with each order of the loops outside.
  */
 export interface Chosen {
   readonly schedule: StageSchedule;
@@ -16,14 +16,41 @@ export interface Chosen {
 
 const tileSteps = [1, 2, 3, 4, 5, 6, 7, 8] as const;
 const vectorCounts = [1, 2, 3, 4] as const;
+/** Tiles that go on to the choice of a loop order. */
+const finalists = 4;
+/** Reductions of at most this many points may be unrolled whole. */
+const unrolledPoints = 27;
 
-export function chooseSchedule(machine: Capabilities, f: StageFacts): Chosen {
-  let best: Chosen | null = null;
-  for (const schedule of candidates(machine, f)) {
-    const c = stageCost(machine, f, schedule);
-    if (best === null || c.total < best.cost) best = { schedule, cost: c.total, streams: c.streams };
+/** A tile as it will be written down: the second axis, its steps, how each reduction runs. */
+interface Plan {
+  readonly tile: Tile;
+  readonly vector: number;
+  readonly count: number;
+  readonly second: number;
+  readonly step: number;
+  readonly reductions: readonly LoopSpec[];
+}
+
+/** With `only`, tiles that do not cover the axis of that name with vectors are left out: the lanes of a packed operand. */
+export function chooseSchedule(machine: Capabilities, f: StageFacts, only: string | null = null): Chosen {
+  const plain = plainSchedule(f);
+  let best: Chosen = { schedule: plain, cost: stageCost(machine, f, plain), streams: 0 };
+  if (isWide(f)) {
+    for (const schedule of innerCandidates(machine, f)) {
+      const cost = stageCost(machine, f, schedule);
+      if (cost <= best.cost) best = { schedule, cost, streams: 0 };
+    }
+    return best;
   }
-  return best ?? { schedule: plainSchedule(f), cost: stageCost(machine, f, plainSchedule(f)).total, streams: 0 };
+  const ranked = [...plans(machine, f, only)].map((plan) => ({ plan, ...tileCost(machine, f, plan.tile) }));
+  ranked.sort((a, b) => a.work - b.work);
+  for (const { plan, work, streams } of ranked.slice(0, finalists)) {
+    for (const order of outerOrders(f, plan)) {
+      const cost = work + trafficCost(machine, f, plan.tile, outerLoops(f, plan, order));
+      if (cost < best.cost) best = { schedule: scheduleOf(machine, f, plan, order), cost, streams };
+    }
+  }
+  return best;
 }
 
 /** One serial loop for each axis, in order: the empty schedule. */
@@ -31,111 +58,169 @@ export function plainSchedule(f: Pick<StageFacts, "stage">): StageSchedule {
   return { loops: f.stage.axes.map((a) => ({ axis: a.variable.name, size: 1, kind: "serial" })), tails: {} };
 }
 
+/** Every candidate of the enumeration, for tests and tuning. */
 export function* candidates(machine: Capabilities, f: StageFacts): Generator<StageSchedule> {
   yield plainSchedule(f);
-  const { axes } = f.stage;
-  const parallel = axes.filter((a) => a.kind === "parallel");
-  const reductions = axes.filter((a) => a.kind === "reduction");
-  if (f.stage.inner !== null || f.stage.accumulators.some((a) => a.axes.length !== parallel.length)) {
-    yield* innerCandidates(machine, f);
-    return;
-  }
-  const lanes = f.vectorizable ? machine.lanes.f32 : 1;
-  for (const v of lanes > 1 ? vectorAxes(f, lanes) : []) {
-    if (v.kind === "reduction") yield* reductionVector(f, v, parallel, reductions, lanes);
-    else yield* parallelVector(machine, f, v, parallel, reductions, lanes);
-  }
-  if (lanes === 1 && reductions.length > 0) yield { loops: [...outerLoops(parallel, []), ...reductions.map(serial)], tails: {} };
+  if (isWide(f)) yield* innerCandidates(machine, f);
+  else for (const plan of plans(machine, f)) for (const order of outerOrders(f, plan)) yield scheduleOf(machine, f, plan, order);
 }
 
-const name = (a: Axis) => a.variable.name;
-const serial = (a: Axis): LoopSpec => ({ axis: name(a), size: 1, kind: "serial" });
-const extentOf = (f: StageFacts, a: Axis) => f.extents.get(name(a)) ?? 1;
-
-function outerLoops(axes: readonly Axis[], without: readonly Axis[]): LoopSpec[] {
-  return axes.filter((a) => !without.includes(a)).map(serial);
+/** Does the stage hold others, or have accumulators of different widths? */
+function isWide(f: StageFacts): boolean {
+  const { axes, accumulators, inner } = f.stage;
+  const parallel = axes.filter((a) => a.kind === "parallel").length;
+  return inner !== null || accumulators.some((a) => a.axes.length !== parallel);
 }
+
+const serial = (name: string): LoopSpec => ({ axis: name, size: 1, kind: "serial" });
 
 /** Axes along which something lies next to each other in memory, long enough for one vector. */
-function vectorAxes(f: StageFacts, lanes: number): Axis[] {
-  return f.stage.axes.filter((a) => {
-    if (extentOf(f, a) < lanes || (typeof a.extent !== "number" && f.stage.axes.some((b) => b !== a && typeof b.extent === "number" && b.extent >= lanes && isUnit(f, b)))) return false;
-    return isUnit(f, a);
-  });
-}
-function isUnit(f: StageFacts, a: Axis): boolean {
-  const unit = (m: ReadonlyMap<unknown, { isConst(n: number): boolean } | null>) => m.get(a.variable)?.isConst(1) ?? false;
-  return f.writes.some(unit) || f.reduced.some((x) => unit(x.strides)) || f.finishing.some((x) => unit(x.strides));
+function vectorAxes(f: StageFacts, lanes: number): number[] {
+  const unit = (i: number) => [...f.writes, ...f.reduced, ...f.finishing].some((a) => a.strides[i] === 1);
+  const all = f.names.map((_, i) => i).filter((i) => (f.extents[i] as number) >= lanes && unit(i));
+  // An axis of unknown extent only where no other will do: short ones would leave the vector empty.
+  const known = all.filter((i) => typeof f.stage.axes[i]?.extent === "number");
+  return known.length > 0 ? known : all;
 }
 
-/** Splits of an axis by a register tile: `serial` tiles, then unrolled vectors, then the vector itself. */
-function vectorLoops(a: Axis, count: number, lanes: number): { outer: LoopSpec; inner: LoopSpec[] } {
-  const size = count * lanes;
-  const inner: LoopSpec[] = count > 1 ? [{ axis: name(a), size: lanes, kind: "unrolled" }] : [];
-  return { outer: { axis: name(a), size, kind: "serial" }, inner: [...inner, { axis: name(a), size: 1, kind: "vector" }] };
+function* plans(machine: Capabilities, f: StageFacts, only: string | null = null): Generator<Plan> {
+  const lanes = f.vectorizable ? machine.lanes.f32 : 1;
+  const parallel = f.names.map((_, i) => i).filter((i) => !f.isReduction[i]);
+  for (const v of lanes > 1 ? vectorAxes(f, lanes) : []) {
+    if (only !== null && f.names[v] !== only) continue;
+    if (f.isReduction[v]) {
+      yield* reductionVectors(f, v, lanes);
+      continue;
+    }
+    for (const count of vectorCounts) {
+      if (count * lanes > (f.extents[v] as number) || (only !== null && count * lanes !== f.extents[v])) continue;
+      yield* secondAxis(machine, f, v, count, lanes, parallel);
+    }
+  }
+  if (lanes === 1) yield* secondAxis(machine, f, -1, 1, 1, parallel);
 }
 
-function* parallelVector(machine: Capabilities, f: StageFacts, v: Axis, parallel: readonly Axis[], reductions: readonly Axis[], lanes: number): Generator<StageSchedule> {
-  const n = extentOf(f, v);
-  for (const count of vectorCounts) {
-    if (count * lanes > n) continue;
-    const { outer, inner } = vectorLoops(v, count, lanes);
-    for (const m of [null, ...parallel.filter((a) => a !== v)]) {
-      for (const step of m === null ? [1] : tileSteps.filter((t) => t > 1)) {
-        if (m !== null && step > extentOf(f, m)) continue;
-        if (count * step > machine.vectorRegisters) continue;
-        const tiled: LoopSpec[] = m === null ? [] : [{ axis: name(m), size: step, kind: "serial" }];
-        const unrolled: LoopSpec[] = m === null ? [] : [{ axis: name(m), size: 1, kind: "unrolled" }];
-        const rest = outerLoops(parallel, m === null ? [v] : [v, m]);
-        const orders = m === null ? [[...rest, outer]] : [[...rest, outer, ...tiled], [...rest, ...tiled, outer]];
-        // Axes that outrank the tile's own: with packed tiles the tile index is an axis among `rest`, which may go in or out.
-        if (rest.length > 0 && m !== null) orders.push([...tiled, ...rest, outer]);
-        for (const order of orders) for (const red of reductionLoops(f, reductions)) yield { loops: [...order, ...red, ...unrolled, ...inner], tails: {} };
+function* secondAxis(machine: Capabilities, f: StageFacts, v: number, count: number, lanes: number, parallel: readonly number[]): Generator<Plan> {
+  for (const m of [-1, ...parallel]) {
+    if (m === v && m >= 0) continue;
+    for (const step of m < 0 ? [1] : tileSteps) {
+      if ((m >= 0 && step === 1) || (m >= 0 && step > (f.extents[m] as number)) || count * step > machine.vectorRegisters) continue;
+      for (const { size, loops } of reductionLoops(f)) {
+        const tile = [...size];
+        if (v >= 0) tile[v] = count * lanes;
+        if (m >= 0) tile[m] = step;
+        yield { tile: { size: tile, vector: v }, vector: v, count, second: m, step, reductions: loops };
       }
     }
   }
 }
 
 /** Serial reductions with the innermost unrolled in a few ways; short ones may be unrolled whole. */
-function* reductionLoops(f: StageFacts, reductions: readonly Axis[]): Generator<LoopSpec[]> {
-  const last = reductions[reductions.length - 1];
+function* reductionLoops(f: StageFacts): Generator<{ size: number[]; loops: LoopSpec[] }> {
+  const ones = f.names.map(() => 1);
+  const axes = f.names.map((_, i) => i).filter((i) => f.isReduction[i]);
+  const last = axes[axes.length - 1];
   if (last === undefined) {
-    yield [];
+    yield { size: ones, loops: [] };
     return;
   }
-  const before = reductions.slice(0, -1).map(serial);
-  yield [...before, serial(last)];
+  const name = (i: number) => f.names[i] as string;
+  const extent = (i: number): number => {
+    const e = (f.stage.axes[i] as Axis).extent;
+    return typeof e === "number" ? e : Number.POSITIVE_INFINITY;
+  };
+  const before = axes.slice(0, -1).map((i) => serial(name(i)));
+  yield { size: ones, loops: [...before, serial(name(last))] };
   for (const u of [2, 4]) {
-    if (extentOf(f, last) < u) continue;
-    yield [...before, { axis: name(last), size: u, kind: "serial" }, { axis: name(last), size: 1, kind: "unrolled" }];
+    if ((f.extents[last] as number) >= u)
+      yield {
+        size: ones.with(last, u),
+        loops: [...before, { axis: name(last), size: u, kind: "serial" }, { axis: name(last), size: 1, kind: "unrolled" }],
+      };
   }
-  const points = reductions.reduce((n, a) => n * (typeof a.extent === "number" ? a.extent : Number.POSITIVE_INFINITY), 1);
-  if (points <= 27) yield reductions.map((a) => ({ axis: name(a), size: 1, kind: "unrolled" }));
-  else if (typeof last.extent === "number" && last.extent <= 7) yield [...before, { axis: name(last), size: 1, kind: "unrolled" }];
+  const points = axes.reduce((n, i) => n * extent(i), 1);
+  const whole: LoopSpec[] = axes.map((i) => ({ axis: name(i), size: 1, kind: "unrolled" }));
+  if (points <= unrolledPoints) yield { size: ones.map((one, i) => (f.isReduction[i] ? extent(i) : one)), loops: whole };
+  else if (extent(last) <= 7) yield { size: ones.with(last, extent(last)), loops: [...before, { axis: name(last), size: 1, kind: "unrolled" }] };
 }
 
 /** The vector runs along a reduction: partial sums in lanes, a few of them in flight. */
-function* reductionVector(f: StageFacts, v: Axis, parallel: readonly Axis[], reductions: readonly Axis[], lanes: number): Generator<StageSchedule> {
-  const others = reductions.filter((r) => r !== v).map(serial);
+function* reductionVectors(f: StageFacts, v: number, lanes: number): Generator<Plan> {
+  const name = f.names[v] as string;
+  const others = f.names.filter((_, i) => f.isReduction[i] && i !== v).map(serial);
   for (const count of [1, 2, 4]) {
-    if (extentOf(f, v) < count * lanes) continue;
-    const loops: LoopSpec[] = [{ axis: name(v), size: count * lanes, kind: "serial" }];
-    if (count > 1) loops.push({ axis: name(v), size: lanes, kind: "unrolled", split: true });
-    loops.push({ axis: name(v), size: 1, kind: "vector" });
-    yield { loops: [...outerLoops(parallel, []), ...others, ...loops], tails: {} };
+    if ((f.extents[v] as number) < count * lanes) continue;
+    const loops: LoopSpec[] = [{ axis: name, size: count * lanes, kind: "serial" }];
+    if (count > 1) loops.push({ axis: name, size: lanes, kind: "unrolled", split: true });
+    loops.push({ axis: name, size: 1, kind: "vector" });
+    yield {
+      tile: { size: f.names.map((_, i) => (i === v ? count * lanes : 1)), vector: v },
+      vector: v,
+      count,
+      second: -1,
+      step: 1,
+      reductions: [...others, ...loops],
+    };
   }
+}
+
+/** Orders of the parallel loops outside of the tile: as given, and with the tile's own axes moved in or out. */
+function outerOrders(f: StageFacts, plan: Plan): number[][] {
+  const own = [plan.second, f.isReduction[plan.vector] ? -1 : plan.vector].filter((i) => i >= 0);
+  const rest = f.names.map((_, i) => i).filter((i) => !f.isReduction[i] && !own.includes(i));
+  const [m, v] = [plan.second >= 0 ? [plan.second] : [], own.includes(plan.vector) ? [plan.vector] : []];
+  if (m.length === 0) return [[...rest, ...v]];
+  const orders = [
+    [...rest, ...v, ...m],
+    [...rest, ...m, ...v],
+  ];
+  if (rest.length > 0)
+    orders.push([...m, ...rest, ...v], [...rest.slice(-1), ...rest.slice(0, -1), ...v, ...m], [...rest.slice(0, -1), ...m, ...rest.slice(-1), ...v]);
+  return orders;
+}
+
+function outerLoops(f: StageFacts, plan: Plan, order: readonly number[]): OuterLoop[] {
+  const trips = (axis: number): OuterLoop => ({
+    axis,
+    trips: Math.max(1, Math.ceil((f.extents[axis] as number) / (plan.tile.size[axis] as number))),
+  });
+  const reductions = plan.reductions.filter((l) => l.kind === "serial").map((l) => trips(f.names.indexOf(l.axis)));
+  return [...order.map(trips), ...reductions];
+}
+
+function scheduleOf(machine: Capabilities, f: StageFacts, plan: Plan, order: readonly number[]): StageSchedule {
+  const lanes = machine.lanes.f32;
+  const vectorIsParallel = plan.vector >= 0 && !f.isReduction[plan.vector];
+  const outer = order.map((i): LoopSpec => {
+    const axis = f.names[i] as string;
+    if (i === plan.second) return { axis, size: plan.step, kind: "serial" };
+    if (i === plan.vector) return { axis, size: plan.count * lanes, kind: "serial" };
+    return serial(axis);
+  });
+  const inner: LoopSpec[] = plan.second >= 0 ? [{ axis: f.names[plan.second] as string, size: 1, kind: "unrolled" }] : [];
+  if (vectorIsParallel) {
+    const axis = f.names[plan.vector] as string;
+    if (plan.count > 1) inner.push({ axis, size: lanes, kind: "unrolled" });
+    inner.push({ axis, size: 1, kind: "vector" });
+  }
+  return { loops: [...outer, ...plan.reductions, ...inner], tails: {} };
 }
 
 /** Stages whose accumulators differ in width, or that hold others: the narrow axes outside, the wide ones inside. */
 function* innerCandidates(machine: Capabilities, f: StageFacts): Generator<StageSchedule> {
   const { axes, accumulators } = f.stage;
+  const name = (a: Axis) => a.variable.name;
   const narrowest = accumulators.reduce((a, b) => (b.axes.length < a.length ? b.axes : a), accumulators[0]?.axes ?? []);
-  const outside = axes.filter((a) => a.kind === "parallel" && narrowest.includes(a.variable));
+  const outside = axes.filter((a) => a.kind === "parallel" && narrowest.includes(a.variable)).map((a) => serial(name(a)));
   const inside = axes.filter((a) => a.kind === "parallel" && !narrowest.includes(a.variable));
-  const reductions = axes.filter((a) => a.kind === "reduction").map(serial);
-  yield { loops: [...outside.map(serial), ...reductions, ...inside.map(serial)], tails: {} };
+  const reductions = axes.filter((a) => a.kind === "reduction").map((a) => serial(name(a)));
+  yield { loops: [...outside, ...reductions, ...inside.map((a) => serial(name(a)))], tails: {} };
   const wide = inside[inside.length - 1];
-  if (wide === undefined || !f.vectorizable || typeof wide.extent !== "number" || wide.extent % machine.lanes.f32 !== 0) return;
-  const vector: LoopSpec[] = wide.extent > machine.lanes.f32 ? [{ axis: name(wide), size: machine.lanes.f32, kind: "unrolled" }, { axis: name(wide), size: 1, kind: "vector" }] : [{ axis: name(wide), size: 1, kind: "vector" }];
-  yield { loops: [...outside.map(serial), ...reductions, ...inside.slice(0, -1).map(serial), ...vector], tails: {} };
+  const lanes = machine.lanes.f32;
+  if (wide === undefined || !f.vectorizable || typeof wide.extent !== "number" || wide.extent % lanes !== 0) return;
+  const vector: LoopSpec[] = [
+    ...(wide.extent > lanes ? [{ axis: name(wide), size: lanes, kind: "unrolled" } as const] : []),
+    { axis: name(wide), size: 1, kind: "vector" },
+  ];
+  yield { loops: [...outside, ...reductions, ...inside.slice(0, -1).map((a) => serial(name(a))), ...vector], tails: {} };
 }

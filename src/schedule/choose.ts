@@ -1,6 +1,8 @@
 import type { Capabilities } from "../base/machine.ts";
+import type { Expr } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Kernel, type Tensor, allStages } from "../tensor/ir.ts";
+import { printExpr } from "../scalar/text.ts";
+import { type Kernel, type Tensor, allStages, readsOf } from "../tensor/ir.ts";
 import { stageAccesses } from "./access.ts";
 import { chooseSchedule, plainSchedule } from "./candidates.ts";
 import { stageFacts } from "./model.ts";
@@ -29,20 +31,60 @@ const packVectors = [1, 2, 3, 4] as const;
 /** Above this many address streams in the innermost loop, strides are baked into the code instead. */
 const manyStreams = 10;
 
+/** Costs that were computed before, by the kernel's text. */
+export type CostCache = Map<string, number>;
+
 /** The cheapest schedule under the machine's cost model, packing of operands included. */
 export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) => boolean): Chooser {
   return (sc, k) => {
-    let best = withoutPacking(sc, machine, k);
-    for (const pack of packings(sc, machine, k)) {
-      const packed = packOperand(sc, k, pack);
-      if (packed === null) continue;
-      const option = withoutPacking(sc, machine, packed.kernel);
-      // Copies of constants are made once, when the model is compiled; others on every run.
-      const cost = option.cost + (isConstant(sourceOf(packed)) ? 0 : withoutPacking(sc, machine, packed.packing).cost);
-      if (cost < best.cost) best = { ...option, cost, schedule: { ...option.schedule, packs: [pack] }, copies: [{ tensor: packed.copy, packing: packed.packing }] };
-    }
-    return { kernel: best.kernel, schedule: best.schedule, copies: best.copies };
+    const { kernel, schedule, copies } = cheapest(sc, machine, k, isConstant);
+    return { kernel, schedule, copies };
   };
+}
+
+/** Cost of a linearised kernel under its default schedule. */
+export function scheduleCost(
+  sc: Scalars,
+  machine: Capabilities,
+  k: Kernel,
+  isConstant: (t: Tensor) => boolean,
+  cache: CostCache = new Map(),
+): number {
+  const key = costKey(k, isConstant);
+  let cost = cache.get(key);
+  if (cost === undefined) {
+    cost = cheapest(sc, machine, k, isConstant).cost;
+    cache.set(key, cost);
+  }
+  return cost;
+}
+
+/** A text equal for kernels that cost the same: their axes and accesses. */
+function costKey(k: Kernel, isConstant: (t: Tensor) => boolean): string {
+  const names = new Map<string, string>();
+  const rename = (e: Expr) => printExpr(e).replace(/%[^[]+\[/g, (m) => names.get(m) ?? names.set(m, `%${names.size}[`).get(m) ?? m);
+  const lines = allStages(k).map(
+    (s) =>
+      `${s.axes.map((a) => `${a.variable.name}${a.kind[0]}${a.extent}`).join()};${s.accumulators.map((a) => rename(a.lift)).join()};${s.writes.map((w) => `${rename(w.index[0] as Expr)}=${rename(w.value)}`).join()}`,
+  );
+  const constants = readsOf(k)
+    .map((t) => (isConstant(t) ? "c" : "t"))
+    .join("");
+  return `${k.axes.map((a) => a.extent).join()}|${constants}|${lines.join("|")}`;
+}
+
+function cheapest(sc: Scalars, machine: Capabilities, k: Kernel, isConstant: (t: Tensor) => boolean): Scheduled & { readonly cost: number } {
+  let best = withoutPacking(sc, machine, k);
+  for (const pack of packings(sc, machine, k)) {
+    const packed = packOperand(sc, k, pack);
+    if (packed === null) continue;
+    const option = withoutPacking(sc, machine, packed.kernel, `${pack.axis}.i`);
+    // Copies of constants are made once, when the model is compiled; others on every run.
+    const cost = option.cost + (isConstant(sourceOf(packed)) ? 0 : withoutPacking(sc, machine, packed.packing).cost);
+    if (cost < best.cost)
+      best = { ...option, cost, schedule: { ...option.schedule, packs: [pack] }, copies: [{ tensor: packed.copy, packing: packed.packing }] };
+  }
+  return best;
 }
 
 function sourceOf(p: Packed): Tensor {
@@ -50,11 +92,11 @@ function sourceOf(p: Packed): Tensor {
   return load?.attr as Tensor;
 }
 
-function withoutPacking(sc: Scalars, machine: Capabilities, k: Kernel): Scheduled & { readonly cost: number } {
+function withoutPacking(sc: Scalars, machine: Capabilities, k: Kernel, only: string | null = null): Scheduled & { readonly cost: number } {
   const stages: Record<string, StageSchedule> = {};
   let [cost, streams] = [0, 0];
   for (const s of allStages(k)) {
-    const chosen = chooseSchedule(machine, stageFacts(sc, s));
+    const chosen = chooseSchedule(machine, stageFacts(sc, s), only);
     stages[s.name] = chosen.schedule;
     cost += chosen.cost;
     streams = Math.max(streams, chosen.streams);
@@ -70,7 +112,8 @@ export function* packings(sc: Scalars, machine: Capabilities, k: Kernel): Genera
   if (reduced.length < 2) return;
   for (const [operand, access] of reduced.entries()) {
     for (const axis of s.axes) {
-      if (axis.kind !== "parallel" || !access.strides.has(axis.variable) || reduced.some((o) => o !== access && o.strides.has(axis.variable))) continue;
+      if (axis.kind !== "parallel" || !access.strides.has(axis.variable) || reduced.some((o) => o !== access && o.strides.has(axis.variable)))
+        continue;
       for (const n of packVectors) yield { operand, axis: axis.variable.name, size: n * machine.lanes.f32 };
     }
   }

@@ -1,7 +1,266 @@
+import { type Dim, addDim, dimEquals } from "../base/dim.ts";
+import { i32 } from "../base/dtype.ts";
 import type { Capabilities } from "../base/machine.ts";
+import { type Expr, loadsOf } from "../scalar/expr.ts";
+import { mentions } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import type { TensorFunction } from "../tensor/ir.ts";
+import {
+  type Axis,
+  type Kernel,
+  type Layout,
+  type Stage,
+  Tensor,
+  type TensorFunction,
+  allStages,
+  layoutOf,
+  mapStage,
+  readsOf,
+  rowMajor,
+  stageExprs,
+  writesOf,
+} from "../tensor/ir.ts";
+import { type CostCache, scheduleCost } from "./choose.ts";
+import { collapseAxes, guardedReach, linearizeKernel } from "./linearize.ts";
 
-export function assignLayouts(_sc: Scalars, _machine: Capabilities, f: TensorFunction): TensorFunction {
-  return f;
+/**
+ * Global layout assignment. Tensors that pointwise stages tie together get one order of dims; which one is decided by the
+ * modelled cost of all kernels that touch them, against the order that the stages writing them would like best. Tensors
+ * that are read beyond their edges get zeros around them. What cannot change its layout (inputs) is copied where the
+ * kernels that read it gain more than the copy costs.
+ */
+export function assignLayouts(sc: Scalars, machine: Capabilities, f: TensorFunction): TensorFunction {
+  const assigned = new Assigner(sc, machine, f).run();
+  return padGuarded(convertInputs(sc, machine, assigned));
+}
+
+class Assigner {
+  private readonly sc: Scalars;
+  private readonly machine: Capabilities;
+  private readonly f: TensorFunction;
+  private readonly parent = new Map<Tensor, Tensor>();
+  private readonly fixed: ReadonlySet<Tensor>;
+  private readonly cache: CostCache = new Map();
+
+  constructor(sc: Scalars, machine: Capabilities, f: TensorFunction) {
+    this.sc = sc;
+    this.machine = machine;
+    this.f = f;
+    this.fixed = new Set([...f.inputs, ...f.outputs, ...f.tensors.filter((t) => t.data !== null)]);
+  }
+
+  run(): TensorFunction {
+    for (const k of this.f.kernels) this.tie(k);
+    for (const [t, l] of this.f.layouts) if (l.view !== null) this.join(t, l.view.of);
+    const wishes = this.wishes();
+    if (wishes.size === 0) return this.f;
+    let chosen = new Map<Tensor, readonly number[]>();
+    const touching = this.kernelsTouching();
+    // Everything as wished, or everything row-major, whichever costs less; then each group on its own.
+    const costOf = (orders: ReadonlyMap<Tensor, readonly number[]>, kernels: Iterable<Kernel>): number =>
+      [...kernels].reduce((n, k) => n + this.cost(k, orders), 0);
+    const affected = new Set([...wishes.keys()].flatMap((g) => [...(touching.get(g) ?? [])]));
+    if (costOf(wishes, affected) < costOf(chosen, affected)) chosen = new Map(wishes);
+    for (const [group, wish] of wishes) {
+      const flipped = new Map(chosen);
+      if (chosen.has(group)) flipped.delete(group);
+      else flipped.set(group, wish);
+      const near = touching.get(group) ?? [];
+      if (costOf(flipped, near) < costOf(chosen, near)) chosen = flipped;
+    }
+    return this.apply(chosen);
+  }
+
+  private find(t: Tensor): Tensor {
+    let r = t;
+    for (let p = this.parent.get(r); p !== undefined; p = this.parent.get(r)) r = p;
+    return r;
+  }
+  private join(a: Tensor, b: Tensor): void {
+    const [x, y] = [this.find(a), this.find(b)];
+    if (x !== y) this.parent.set(x, y);
+  }
+
+  /** Pointwise reads of a tensor of the same dims tie it to the result; so does a window that slides over it. */
+  private tie(k: Kernel): void {
+    for (const s of k.stages) {
+      for (const w of s.writes) {
+        if (this.fixed.has(w.tensor)) continue;
+        for (const l of loadsOf(...stageExprs(s))) {
+          const t = l.attr as Tensor;
+          if (this.fixed.has(t) || t.dims.length !== w.tensor.dims.length || t.dims.length < 3) continue;
+          if (l.args.every((e, d) => w.index[d]?.variable != null && mentions(e, w.index[d]?.variable as never))) this.join(t, w.tensor);
+        }
+      }
+    }
+  }
+
+  /** For each group the order that puts the dim innermost along which stages have most to gain: one that only one operand moves with. */
+  private wishes(): Map<Tensor, readonly number[]> {
+    const votes = new Map<Tensor, Map<number, number>>();
+    for (const k of this.f.kernels) {
+      const [s] = k.stages;
+      if (s === undefined || k.stages.length !== 1) continue;
+      for (const w of s.writes) {
+        const d = this.featureDim(s, w.index);
+        if (d === null || this.fixed.has(w.tensor) || d === w.tensor.dims.length - 1 || w.tensor.dims.length < 3) continue;
+        const g = this.find(w.tensor);
+        const tally = votes.get(g) ?? new Map<number, number>();
+        tally.set(d, (tally.get(d) ?? 0) + 1);
+        votes.set(g, tally);
+      }
+    }
+    const out = new Map<Tensor, readonly number[]>();
+    for (const [g, tally] of votes) {
+      const [best] = [...tally].sort((a, b) => b[1] - a[1])[0] as [number, number];
+      const dims = g.dims.map((_, i) => i);
+      out.set(g, [...dims.filter((i) => i !== best), best]);
+    }
+    return out;
+  }
+
+  /** The written dim whose axis a reduction's operands share least: the vector axis of a tile. */
+  private featureDim(s: Stage, index: readonly Expr[]): number | null {
+    const [a] = s.accumulators;
+    if (a === undefined || s.accumulators.length !== 1) return null;
+    const loads = loadsOf(a.lift);
+    if (loads.length < 2) return null;
+    for (const [d, e] of index.entries()) {
+      const axis = s.axes.find((x) => x.variable === e.variable && x.kind === "parallel");
+      if (axis === undefined) continue;
+      const moving = loads.filter((l) => mentions(l, axis.variable));
+      if (moving.length === 1 && (moving[0]?.attr as Tensor).data !== null) return d;
+      // An axis that all operands share (a depthwise window) is as good.
+      if (
+        moving.length === loads.length &&
+        loads.some((l) => (l.attr as Tensor).data !== null) &&
+        moving.every((l) => l.args.filter((i) => mentions(i, axis.variable)).length === 1) &&
+        d === 1
+      )
+        return d;
+    }
+    return null;
+  }
+
+  private kernelsTouching(): Map<Tensor, Set<Kernel>> {
+    const out = new Map<Tensor, Set<Kernel>>();
+    for (const k of this.f.kernels)
+      for (const t of [...readsOf(k), ...writesOf(k)]) out.set(this.find(t), (out.get(this.find(t)) ?? new Set()).add(k));
+    return out;
+  }
+
+  private layoutsWith(orders: ReadonlyMap<Tensor, readonly number[]>, tensors: Iterable<Tensor>): Map<Tensor, Layout> {
+    const layouts = new Map(this.f.layouts);
+    for (const t of tensors) {
+      const order = orders.get(this.find(t));
+      if (order === undefined || this.fixed.has(t) || order.length !== t.dims.length) continue;
+      layouts.set(t, { ...(layouts.get(t) ?? rowMajor(t.dims.length)), order });
+    }
+    return layouts;
+  }
+
+  private cost(k: Kernel, orders: ReadonlyMap<Tensor, readonly number[]>): number {
+    const tensors = [...readsOf(k), ...writesOf(k)];
+    const roots = tensors.flatMap((t) => {
+      const v = this.f.layouts.get(t)?.view;
+      return v == null ? [t] : [t, v.of];
+    });
+    const g = padGuarded({ ...this.f, kernels: [k], layouts: this.layoutsWith(orders, roots) });
+    return scheduleCost(this.sc, this.machine, collapseAxes(this.sc, linearizeKernel(this.sc, g, k)), (t) => t.data !== null, this.cache);
+  }
+
+  private apply(orders: ReadonlyMap<Tensor, readonly number[]>): TensorFunction {
+    return { ...this.f, layouts: this.layoutsWith(orders, this.f.tensors) };
+  }
+}
+
+/** Inputs that kernels would rather read in another order, or with zeros around them, are copied first where that pays. */
+function convertInputs(sc: Scalars, machine: Capabilities, f: TensorFunction): TensorFunction {
+  let out = f;
+  for (const input of f.inputs) {
+    if (input.dims.length < 3) continue;
+    const readers = out.kernels.filter(
+      (k) =>
+        readsOf(k).includes(input) &&
+        k.stages.some((s) => s.accumulators.length > 0 && s.accumulators.some((a) => loadsOf(a.lift).some((l) => l.attr === input))),
+    );
+    if (readers.length === 0) continue;
+    const copy = new Tensor(sc.freshId(), `${input.name}.copy`, input.dtype, input.dims, null, input.origin);
+    const order = preferredOrder(out, readers, input);
+    const axes = input.dims.map((d, i): Axis => ({ variable: sc.variable(`i${i}`, i32, { extent: sc.dim(d) }), extent: d, kind: "parallel" }));
+    const index = axes.map((a) => sc.var(a.variable));
+    const kernel: Kernel = {
+      name: copy.name,
+      axes: [],
+      locals: [],
+      stages: [
+        {
+          name: copy.name,
+          origin: input.origin,
+          axes,
+          inner: null,
+          accumulators: [],
+          writes: [{ tensor: copy, index, value: sc.load(input, index), combiner: null }],
+        },
+      ],
+    };
+    const redirect = (k: Kernel): Kernel =>
+      readers.includes(k)
+        ? {
+            ...k,
+            stages: k.stages.map((s) =>
+              mapStage(s, (e) => sc.rebuild([e], (x, args) => (x.op === "load" && x.attr === input ? sc.load(copy, args) : null))[0] as Expr),
+            ),
+          }
+        : k;
+    const layouts = new Map(out.layouts).set(copy, { ...rowMajor(input.dims.length), order });
+    const converted: TensorFunction = { ...out, tensors: [...out.tensors, copy], kernels: [kernel, ...out.kernels.map(redirect)], layouts };
+    const padded = padGuarded(converted);
+    const cost = (g: TensorFunction, kernels: readonly Kernel[]) =>
+      kernels.reduce((n, k) => n + scheduleCost(sc, machine, collapseAxes(sc, linearizeKernel(sc, g, k)), (t) => t.data !== null), 0);
+    if (cost(padded, [kernel, ...readers.map(redirect)]) < cost(out, readers)) out = converted;
+  }
+  return out;
+}
+
+/** The order of what the readers write, where it has the input's rank: the whole chain then runs alike. */
+function preferredOrder(f: TensorFunction, readers: readonly Kernel[], input: Tensor): readonly number[] {
+  for (const k of readers) for (const t of writesOf(k)) if (t.dims.length === input.dims.length) return layoutOf(f, rootTensor(f, t)).order;
+  return rowMajor(input.dims.length).order;
+}
+function rootTensor(f: TensorFunction, t: Tensor): Tensor {
+  let r = t;
+  for (let v = layoutOf(f, r).view; v !== null; v = layoutOf(f, r).view) r = v.of;
+  return r;
+}
+
+/** Puts zeros around tensors that reductions read beyond their edges, as far as any of them reaches. */
+export function padGuarded(f: TensorFunction): TensorFunction {
+  const fixed = new Set<Tensor>([...f.inputs, ...f.outputs]);
+  const layouts = new Map(f.layouts);
+  for (const k of f.kernels) {
+    if (allStages(k).every((s) => s.accumulators.length === 0)) continue;
+    for (const t of readsOf(k)) {
+      const root = rootTensor(f, t);
+      if (t.data !== null || fixed.has(root) || t.dims.some((d) => typeof d !== "number")) continue;
+      const reach = guardedReach(k, t);
+      if (reach.every(([a, b]) => a <= 0 && b <= 0)) continue;
+      const layout = layouts.get(root) ?? rowMajor(root.dims.length);
+      const offset = viewOffset(f, t);
+      const pad = layout.pad.map(([lo, hi], d) => {
+        const [a, b] = reach[d] as readonly [number, number];
+        const start = offset[d] as Dim;
+        const atEnd = dimEquals(addDim(start, t.dims[d] as Dim), root.dims[d] as Dim);
+        return [start === 0 ? Math.max(lo, a) : lo, atEnd ? Math.max(hi, b) : hi] as const;
+      });
+      layouts.set(root, { ...layout, pad });
+    }
+  }
+  return { ...f, layouts };
+}
+
+/** Where a view starts in the buffer it lies in. */
+function viewOffset(f: TensorFunction, t: Tensor): Dim[] {
+  const v = layoutOf(f, t).view;
+  if (v === null) return t.dims.map(() => 0);
+  return viewOffset(f, v.of).map((o, d) => addDim(o, v.offset[d] as Dim));
 }

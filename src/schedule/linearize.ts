@@ -1,8 +1,8 @@
-import { type Dim, mulDim } from "../base/dim.ts";
+import { type Dim, addDim, dimEquals, mulDim } from "../base/dim.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
 import { mentionedIn, polynomialOf, fromPolynomial, rangeOf, simplifyIndices, type Monomial } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Axis, type Kernel, type Layout, type Stage, type Tensor, type TensorFunction, layoutOf, mapStage } from "../tensor/ir.ts";
+import { type Axis, type Kernel, type Layout, type Stage, type Tensor, type TensorFunction, allStages, layoutOf, mapStage } from "../tensor/ir.ts";
 
 /**
  * From multi-dimensional indices to positions in memory: every read and write of the kernel gets one index, by the
@@ -50,7 +50,12 @@ export function linearIndex(sc: Scalars, f: TensorFunction, t: Tensor, index: re
   const layout = layoutOf(f, t);
   if (layout.view !== null) {
     const { of, offset } = layout.view;
-    return linearIndex(sc, f, of, index.map((e, d) => sc.add(e, sc.dim(offset[d] as Dim))));
+    return linearIndex(
+      sc,
+      f,
+      of,
+      index.map((e, d) => sc.add(e, sc.dim(offset[d] as Dim))),
+    );
   }
   const strides = stridesIn(sc, t.dims, layout);
   const sum = index.reduce((acc, e, d) => {
@@ -68,15 +73,28 @@ function dropGuard(sc: Scalars, f: TensorFunction, e: Expr): Expr | null {
   const [condition, read, other] = e.args as [Expr, Expr, Expr];
   if (read.op !== "load" || !other.isConst(0)) return null;
   const t = read.attr as Tensor;
-  const layout = f.layouts.get(t);
-  if (layout === undefined || layout.view !== null || layout.pad.every(([a, b]) => a === 0 && b === 0)) return null;
+  const pad = paddingOf(f, t);
+  if (pad.every(([a, b]) => a === 0 && b === 0)) return null;
   for (let d = 0; d < t.dims.length; d++) {
     const extent = t.dims[d];
-    const [lo, hi] = layout.pad[d] as readonly [number, number];
+    const [lo, hi] = pad[d] as readonly [number, number];
     const [min, max] = rangeOf(read.args[d] as Expr);
     if (typeof extent !== "number" || min < -lo || max >= extent + hi) return null;
   }
   return boundsOnly(sc, condition, read, t) ? read : null;
+}
+
+/** Zeros around a tensor in memory; a view has those of its buffer where it reaches that buffer's edge. */
+export function paddingOf(f: TensorFunction, t: Tensor): readonly (readonly [number, number])[] {
+  const layout = layoutOf(f, t);
+  if (layout.view === null) return layout.pad;
+  const { of, offset } = layout.view;
+  const outer = paddingOf(f, of);
+  return t.dims.map((d, i) => {
+    const start = offset[i] as Dim;
+    const [lo, hi] = outer[i] as readonly [number, number];
+    return [start === 0 ? lo : 0, dimEquals(addDim(start, d), of.dims[i] as Dim) ? hi : 0];
+  });
 }
 
 function boundsOnly(sc: Scalars, condition: Expr, read: Expr, t: Tensor): boolean {
@@ -143,52 +161,92 @@ function coefficient(sc: Scalars, index: Expr, v: Variable): Expr | null {
 
 /**
  * Joins neighbouring axes of a kind that run through memory like one: `a·E + b` in every index, with E the extent of b.
- * The kernel must be linearised, with one stage.
+ * Works on a linearised kernel: on the axes its stages share, and, where it has one stage, on that stage's own.
  */
 export function collapseAxes(sc: Scalars, k: Kernel): Kernel {
-  const [only] = k.stages;
-  if (k.stages.length !== 1 || only === undefined || only.inner !== null || k.axes.length > 0) return k;
-  let s: Stage = { ...only, axes: only.axes.filter((a) => a.extent !== 1) };
-  const ones = new Map(only.axes.filter((a) => a.extent === 1).map((a) => [a.variable, sc.int(0)]));
-  const memo = new Map<Expr, Expr>();
-  const clear = (e: Expr) => sc.substituteAll([e], ones, memo)[0] as Expr;
-  if (ones.size > 0) s = { ...mapStage(s, clear), axes: s.axes, accumulators: mapStage(s, clear).accumulators.map((a) => ({ ...a, axes: a.axes.filter((v) => !ones.has(v)) })) };
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (let i = 0; i + 1 < s.axes.length && !changed; i++) {
-      const joined = joinAxes(sc, s, s.axes[i] as Axis, s.axes[i + 1] as Axis);
-      if (joined !== null) {
-        s = joined;
-        changed = true;
-      }
-    }
+  let out = dropUnitAxes(sc, k);
+  for (let i = 0; i + 1 < out.axes.length; ) {
+    const joined = joinShared(sc, out, out.axes[i] as Axis, out.axes[i + 1] as Axis);
+    if (joined === null) i++;
+    else out = joined;
   }
-  return { ...k, stages: [s] };
+  const [only] = out.stages;
+  if (out.stages.length !== 1 || only === undefined || only.inner !== null) return out;
+  let s = only;
+  for (let i = 0; i + 1 < s.axes.length; ) {
+    const joined = joinAxes(sc, s, s.axes[i] as Axis, s.axes[i + 1] as Axis);
+    if (joined === null) i++;
+    else s = joined;
+  }
+  return { ...out, stages: [s] };
 }
 
-function joinAxes(sc: Scalars, s: Stage, a: Axis, b: Axis): Stage | null {
+/** Axes of one point are that point. */
+function dropUnitAxes(sc: Scalars, k: Kernel): Kernel {
+  const ones = new Map<Variable, Expr>();
+  for (const a of [...k.axes, ...allStages(k).flatMap((s) => s.axes)]) if (a.extent === 1) ones.set(a.variable, sc.int(0));
+  if (ones.size === 0) return k;
+  const keep = (axes: readonly Axis[]) => axes.filter((a) => a.extent !== 1);
+  const memo = new Map<Expr, Expr>();
+  const clear = (e: Expr) => sc.substituteAll([e], ones, memo)[0] as Expr;
+  const stage = (s: Stage): Stage => {
+    const inner = s.inner === null ? null : { ...s.inner, stages: s.inner.stages.map(stage) };
+    const m = mapStage({ ...s, inner: null }, clear);
+    return { ...m, inner, axes: keep(s.axes), accumulators: m.accumulators.map((a) => ({ ...a, axes: a.axes.filter((v) => !ones.has(v)) })) };
+  };
+  // A stage that holds others keeps its axes: theirs are bound to them.
+  if (allStages(k).some((s) => s.inner !== null)) return k;
+  return { ...k, axes: keep(k.axes), stages: k.stages.map(stage) };
+}
+
+interface Join {
+  readonly axis: Axis;
+  readonly map: ReadonlyMap<Variable, Expr>;
+}
+
+/** The axis that two would make, if they run as one in all stages. */
+function joinOf(sc: Scalars, stages: readonly Stage[], a: Axis, b: Axis): Join | null {
   if (a.kind !== b.kind || a.kind === "scan") return null;
   const extent = sc.dim(b.extent);
-  for (const e of indicesOf(s)) {
+  for (const e of stages.flatMap(indicesOf)) {
     const [ca, cb] = [coefficient(sc, e, a.variable), coefficient(sc, e, b.variable)];
     if (ca === null || cb === null || ca !== fromPolynomial(sc, polynomialOf(sc.mul(cb, extent)))) return null;
   }
-  // The axes must occur in nothing but indices.
-  if (usesOutsideIndices(s, a.variable) || usesOutsideIndices(s, b.variable)) return null;
-  const size = typeof a.extent === "number" && typeof b.extent === "number" ? a.extent * b.extent : null;
-  const product = sc.mul(sc.dim(a.extent), extent);
-  const variable = sc.variable(`${a.variable.name}${b.variable.name}`, undefined, { extent: size === null ? product : sc.int(size) });
-  const map = new Map([
-    [a.variable, sc.int(0)],
-    [b.variable, sc.var(variable)],
-  ]);
+  if (stages.some((s) => usesOutsideIndices(s, a.variable) || usesOutsideIndices(s, b.variable))) return null;
+  const joint = mulDim(a.extent, b.extent);
+  const variable = sc.variable(`${a.variable.name}${b.variable.name}`, undefined, { extent: sc.dim(joint) });
+  return {
+    axis: { variable, extent: joint, kind: a.kind },
+    map: new Map([
+      [a.variable, sc.int(0)],
+      [b.variable, sc.var(variable)],
+    ]),
+  };
+}
+
+function joinShared(sc: Scalars, k: Kernel, a: Axis, b: Axis): Kernel | null {
+  const j = joinOf(sc, allStages(k), a, b);
+  if (j === null) return null;
   const memo = new Map<Expr, Expr>();
-  const mapped = mapStage(s, (e) => sc.substituteAll([e], map, memo)[0] as Expr);
-  const axis: Axis = { variable, extent: mulDim(a.extent, b.extent), kind: a.kind };
+  return {
+    ...k,
+    axes: k.axes.flatMap((x) => (x === a ? [] : x === b ? [j.axis] : [x])),
+    stages: k.stages.map((s) => mapStage(s, (e) => sc.substituteAll([e], j.map, memo)[0] as Expr)),
+  };
+}
+
+function joinAxes(sc: Scalars, s: Stage, a: Axis, b: Axis): Stage | null {
+  const j = joinOf(sc, [s], a, b);
+  if (j === null) return null;
+  const memo = new Map<Expr, Expr>();
+  const mapped = mapStage(s, (e) => sc.substituteAll([e], j.map, memo)[0] as Expr);
   return {
     ...mapped,
-    axes: s.axes.flatMap((x) => (x === a ? [] : x === b ? [axis] : [x])),
-    accumulators: mapped.accumulators.map((acc) => ({ ...acc, axes: acc.axes.flatMap((v) => (v === a.variable ? [] : v === b.variable ? [variable] : [v])) })),
+    axes: s.axes.flatMap((x) => (x === a ? [] : x === b ? [j.axis] : [x])),
+    accumulators: mapped.accumulators.map((acc) => ({
+      ...acc,
+      axes: acc.axes.flatMap((v) => (v === a.variable ? [] : v === b.variable ? [j.axis.variable] : [v])),
+    })),
   };
 }
 
@@ -201,5 +259,8 @@ function usesOutsideIndices(s: Stage, v: Variable): boolean {
     if (e.op === "var") return e.attr === v;
     return e.args.some(outside);
   };
-  return s.accumulators.some((a) => outside(a.lift) || outside(a.combine) || a.axes.includes(v) !== (s.accumulators[0]?.axes.includes(v) ?? false)) || s.writes.some((w) => outside(w.value));
+  return (
+    s.accumulators.some((a) => outside(a.lift) || outside(a.combine) || a.axes.includes(v) !== (s.accumulators[0]?.axes.includes(v) ?? false)) ||
+    s.writes.some((w) => outside(w.value))
+  );
 }

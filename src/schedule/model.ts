@@ -1,52 +1,79 @@
 import type { Capabilities } from "../base/machine.ts";
-import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
+import { type Expr, loadsOf, postorder } from "../scalar/expr.ts";
 import { type OpName, scalarOps } from "../scalar/ops/table.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import type { Axis, Stage } from "../tensor/ir.ts";
-import { type Access, stageAccesses, stridesOf, typicalSize } from "./access.ts";
-import type { LoopSpec, StageSchedule } from "./schedule.ts";
+import type { Stage } from "../tensor/ir.ts";
+import { accessesOf, stridesOf, typicalSize } from "./access.ts";
+import type { StageSchedule } from "./schedule.ts";
 
 /**
  * The cost model: an estimate of a stage's run time under a schedule, in units of one vector multiply-add, from the
- * machine record. It counts what one tile loads, computes and stores, how often tiles run (waste at the edges included),
- * and how many bytes come from beyond the first cache. It knows nothing of what is computed.
+ * machine record. It counts what one pass of the innermost tile loads, computes and stores, how often the tile runs (waste
+ * at the edges included), and how many bytes come from beyond the caches. It knows nothing of what is computed. It runs
+ * for hundreds of candidates of every kernel, so everything that does not depend on the schedule is turned into numbers
+ * once.
  */
-export interface StageCost {
-  readonly total: number;
-  readonly tileWork: number;
-  readonly traffic: number;
-  /** Address streams of the innermost loop: many of them are better baked into the code than kept in registers. */
-  readonly streams: number;
-}
-
-/** What does not depend on the schedule, computed once for all candidates of a stage. */
 export interface StageFacts {
   readonly stage: Stage;
-  readonly reduced: readonly Access[];
-  readonly finishing: readonly Access[];
-  readonly writes: readonly ReadonlyMap<Variable, Expr | null>[];
+  /** By axis, in the stage's order. */
+  readonly extents: readonly number[];
+  readonly isReduction: readonly boolean[];
+  readonly names: readonly string[];
+  readonly reduced: readonly AccessFacts[];
+  readonly finishing: readonly AccessFacts[];
+  readonly writes: readonly AccessFacts[];
   readonly liftCost: number;
   readonly finishCost: number;
-  readonly extents: ReadonlyMap<string, number>;
-  readonly axes: ReadonlyMap<string, Axis>;
-  /** May the stage run in vectors at all: 32-bit elements, no lane-dependent branch around a load? */
+  readonly accumulators: number;
+  /** May the stage run in vectors at all: 32-bit elements, no op without a vector form? */
   readonly vectorizable: boolean;
 }
 
+/** How an access moves: elements per step of each axis; NaN where that is unknown or not even. */
+export interface AccessFacts {
+  readonly strides: readonly number[];
+  readonly bytes: number;
+}
+
+/** The innermost tile: for each axis the points it covers; which axis its vectors run along (-1: none). */
+export interface Tile {
+  readonly size: readonly number[];
+  readonly vector: number;
+}
+
+export interface TileCost {
+  /** Run time if everything were in the first cache. */
+  readonly work: number;
+  /** Pointers that the innermost loop needs. */
+  readonly streams: number;
+}
+
 export function stageFacts(sc: Scalars, s: Stage): StageFacts {
-  const { reduced, finishing } = stageAccesses(sc, s);
+  const { axes } = s;
   const lifts = s.accumulators.flatMap((a) => [a.lift, a.combine]);
-  const finals = s.writes.flatMap((w) => [w.value]);
+  const finals = s.writes.map((w) => w.value);
+  const facts = (strides: ReadonlyMap<unknown, Expr | null>, bytes: number): AccessFacts => ({
+    strides: axes.map((a) => {
+      const e = strides.get(a.variable);
+      return e === undefined ? 0 : e?.constant == null ? Number.NaN : Number(e.constant);
+    }),
+    bytes,
+  });
+  const access = (roots: readonly Expr[]) => accessesOf(sc, roots).map((a) => facts(a.strides, a.tensor.dtype.byteWidth));
   return {
     stage: s,
-    reduced,
-    finishing,
-    writes: s.writes.map((w) => stridesOf(sc, w.index[0] as Expr)),
+    extents: axes.map((a) => typicalSize(a.extent)),
+    isReduction: axes.map((a) => a.kind === "reduction"),
+    names: axes.map((a) => a.variable.name),
+    reduced: access(s.accumulators.map((a) => a.lift)),
+    finishing: access(finals),
+    writes: s.writes.map((w) => facts(stridesOf(sc, w.index[0] as Expr), w.tensor.dtype.byteWidth)),
     liftCost: arithmeticCost(lifts),
     finishCost: arithmeticCost(finals),
-    extents: new Map(s.axes.map((a) => [a.variable.name, typicalSize(a.extent)])),
-    axes: new Map(s.axes.map((a) => [a.variable.name, a])),
-    vectorizable: [...lifts, ...finals].every(hasVectorForm) && s.writes.every((w) => w.tensor.dtype.bits === 32 && w.combiner === null),
+    accumulators: s.accumulators.length,
+    vectorizable:
+      [...lifts, ...finals].every(hasVectorForm) &&
+      s.writes.every((w) => w.tensor.dtype.bits === 32 && w.combiner === null && loadsOf(w.index[0] as Expr).length === 0),
   };
 }
 
@@ -64,155 +91,170 @@ function arithmeticCost(roots: readonly Expr[]): number {
 }
 
 function hasVectorForm(root: Expr): boolean {
-  return postorder([root]).every((e) => (e.dtype.bits === 32 || (e.dtype.kind === "bool" && e.op !== "load")) && e.op !== "rem");
+  return postorder([root]).every((e) => e.dtype.bits === 32 || (e.dtype.kind === "bool" && e.op !== "load"));
 }
 
-interface Tile {
-  /** Points of each axis in one pass of the innermost tile. */
-  readonly size: ReadonlyMap<string, number>;
-  readonly vector: string | null;
-}
-
-export function stageCost(machine: Capabilities, f: StageFacts, schedule: StageSchedule): StageCost {
-  const { cost } = machine;
-  const vectorLoop = schedule.loops.find((l) => l.kind === "vector");
-  const lanes = vectorLoop === undefined ? 1 : machine.lanes.f32;
-  const tile = tileOf(f, schedule);
-  const reductions = [...f.axes.values()].filter((a) => a.kind === "reduction");
-  const unrolledReduction = product(reductions.map((a) => tile.size.get(a.variable.name) ?? 1));
-  const parallelTile = product([...f.axes.values()].filter((a) => a.kind === "parallel").map((a) => tile.size.get(a.variable.name) ?? 1));
-  const vectorIsReduction = vectorLoop !== undefined && f.axes.get(vectorLoop.axis)?.kind === "reduction";
-
-  // One pass of the tile: loads (each distinct place once), arithmetic, the loop around it.
-  const load = (a: Access, within: "reduction" | "finish"): number => loadCost(machine, a, tile, lanes, within === "finish" && vectorIsReduction);
-  const points = (parallelTile * unrolledReduction) / lanes;
-  const arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
-  const loads = f.reduced.reduce((n, a) => n + load(a, "reduction"), 0);
-  const accumulators = (parallelTile * (vectorIsReduction ? lanes : 1)) / lanes;
-  const operands = f.reduced.reduce((n, a) => n + Math.min(2, distinct(a, tile) / lanes), 0);
-  const pressure = accumulators * Math.max(1, f.stage.accumulators.length) + operands;
-  const spill = Math.max(0, pressure - machine.vectorRegisters, accumulators - machine.accumulators) * 2 * unrolledReduction;
-  const streams = f.reduced.reduce((n, a) => n + streamsOf(a, tile), 0);
-  const latency = reductions.length > 0 && accumulators < 4 ? (4 - accumulators) * 1.0 : 0;
-  const bodyOps = points * f.stage.accumulators.length + f.reduced.reduce((n, a) => n + distinct(a, tile) / (tile.vector !== null && strideAlong(a, tile.vector) === 1 ? lanes : 1), 0);
-  const pass = Math.max(arithmetic, loads) + 0.2 * Math.min(arithmetic, loads) + spill + (latency * unrolledReduction) / Math.max(1, vectorIsReduction ? lanes : 1) + cost.loopOverhead + 0.1 * streams + 0.1 * Math.max(0, bodyOps - machine.bodyOps);
-
-  const edge = (name: string, size: number): number => {
-    const n = f.extents.get(name) ?? 1;
-    const whole = Math.floor(n / size);
-    const rest = n - whole * size;
-    if (rest === 0 || n < size) return Math.ceil(n / size);
-    return (f.axes.get(name)?.kind ?? "parallel") === "parallel" ? whole + 1 : whole + rest * 0.9;
-  };
-  const tiles = product([...f.axes.values()].filter((a) => a.kind === "parallel").map((a) => edge(a.variable.name, tile.size.get(a.variable.name) ?? 1)));
-  const steps = product(reductions.map((a) => edge(a.variable.name, tile.size.get(a.variable.name) ?? 1)));
-  const finish = f.finishing.reduce((n, a) => n + load(a, "finish"), 0) + (parallelTile / (vectorIsReduction ? 1 : lanes)) * (f.finishCost + storeCost(machine, f, tile, lanes, vectorIsReduction)) + 3;
-  const horizontal = vectorIsReduction ? parallelTile * lanes : 0;
-  const traffic = trafficOf(machine, f, schedule, tile);
-  const work = tiles * ((reductions.length > 0 ? steps * pass : 0) + (reductions.length > 0 ? finish + horizontal : Math.max(finish, loads) + cost.loopOverhead));
-  return { total: work + traffic, tileWork: work, traffic, streams };
-}
-
-function product(xs: readonly number[]): number {
-  return xs.reduce((a, b) => a * b, 1);
-}
-
-/** The innermost tile: what the unrolled and vector loops cover. */
-function tileOf(f: StageFacts, schedule: StageSchedule): Tile {
-  const size = new Map<string, number>();
-  let vector: string | null = null;
-  const above = new Map<string, number>();
-  for (const l of schedule.loops) {
-    const span = above.get(l.axis) ?? f.extents.get(l.axis) ?? 1;
-    if (l.kind !== "serial") {
-      size.set(l.axis, (size.get(l.axis) ?? 1) * Math.max(1, Math.ceil(span / l.size)));
-      if (l.kind === "vector") vector = l.axis;
-    }
-    above.set(l.axis, l.size);
-  }
-  return { size, vector };
-}
-
-const moves = (a: Access, axis: string): boolean => [...a.strides.keys()].some((v) => v.name === axis);
-function strideAlong(a: Access, axis: string): number | null {
-  for (const [v, s] of a.strides) if (v.name === axis) return s?.constant == null ? null : Number(s.constant);
-  return 0;
-}
-
-/** Distinct elements of an access in one tile. */
-function distinct(a: Access, tile: Tile): number {
+/** Elements of an access that one tile touches. */
+function distinct(a: AccessFacts, t: Tile): number {
   let n = 1;
-  for (const [axis, size] of tile.size) if (moves(a, axis)) n *= size;
+  for (let i = 0; i < t.size.length; i++) if (a.strides[i] !== 0) n *= t.size[i] as number;
   return n;
 }
 
-function loadCost(machine: Capabilities, a: Access, tile: Tile, lanes: number, scalar: boolean): number {
-  const n = distinct(a, tile);
+function loadCost(machine: Capabilities, a: AccessFacts, t: Tile, lanes: number, scalar: boolean): number {
+  const n = distinct(a, t);
   const { cost } = machine;
-  if (lanes === 1 || scalar || tile.vector === null) return n * cost.vectorLoad;
-  const stride = strideAlong(a, tile.vector);
+  if (t.vector < 0 || scalar) return n * cost.vectorLoad;
+  const stride = a.strides[t.vector] as number;
   if (stride === 0) return n * (machine.loadSplat ? cost.splatLoad : cost.splatLoad + cost.vectorOp);
-  if (stride === 1) return (n / lanes) * cost.vectorLoad;
-  return n * cost.gatherLane;
-}
-
-function storeCost(machine: Capabilities, f: StageFacts, tile: Tile, lanes: number, scalar: boolean): number {
-  const { cost } = machine;
-  return f.writes.reduce((sum, w) => {
-    if (lanes === 1 || scalar || tile.vector === null) return sum + cost.vectorLoad;
-    const along = [...w].find(([v]) => v.name === tile.vector);
-    return sum + (along?.[1]?.isConst(1) ? cost.vectorLoad : lanes * cost.gatherLane);
-  }, 0);
+  return stride === 1 ? (n / lanes) * cost.vectorLoad : n * cost.gatherLane;
 }
 
 /** Pointers an access needs in the innermost loop: one for each unrolled step whose stride is no small constant. */
-function streamsOf(a: Access, tile: Tile): number {
+function streamsOf(a: AccessFacts, t: Tile): number {
   let n = 1;
-  for (const [axis, size] of tile.size) {
-    if (axis === tile.vector) continue;
-    const stride = strideAlong(a, axis);
-    if (stride === null || Math.abs(stride) > 1) n *= size;
-  }
+  for (let i = 0; i < t.size.length; i++) if (i !== t.vector && !(Math.abs(a.strides[i] as number) <= 1)) n *= t.size[i] as number;
   return n;
 }
 
-/** Bytes that must be fetched again because the loops in between touch more than the caches hold, weighted by where from. */
-function trafficOf(machine: Capabilities, f: StageFacts, schedule: StageSchedule, tile: Tile): number {
-  const outer: LoopSpec[] = schedule.loops.filter((l) => l.kind === "serial");
-  const trips = (l: LoopSpec): number => {
-    const i = schedule.loops.indexOf(l);
-    const span = schedule.loops.slice(0, i).findLast((x) => x.axis === l.axis)?.size ?? f.extents.get(l.axis) ?? 1;
-    return Math.max(1, Math.ceil(span / l.size));
-  };
-  const all = [...f.reduced, ...f.finishing];
-  const footprint = (a: Access, from: number): number => {
-    let n = distinct(a, tile);
-    for (const l of outer.slice(from)) if (moves(a, l.axis)) n *= trips(l);
-    return n * a.tensor.dtype.byteWidth;
-  };
-  const innermost = schedule.loops.findLast((l) => f.axes.get(l.axis)?.kind === "reduction")?.axis;
-  let cycles = 0;
-  for (const a of all) {
-    // The outermost level at which everything inside fits a cache decides how often this access is fetched from beyond it.
-    for (const [bytes, perByte] of [[machine.l1Bytes, machine.cost.l2Byte] as const, [machine.l2Bytes, machine.cost.memoryByte] as const]) {
-      let fetched = footprint(a, 0) * (bytes === machine.l1Bytes ? linesPerUse(machine, a, tile, innermost) : 1);
-      for (let depth = 0; depth < outer.length; depth++) {
-        const inside = all.reduce((n, x) => n + footprint(x, depth + 1), 0);
-        const l = outer[depth] as LoopSpec;
-        if (!moves(a, l.axis) && inside > bytes) fetched *= trips(l);
-      }
-      if (footprint(a, 0) > bytes) cycles += fetched * perByte;
+/** How often a tile of that size runs along an axis; what is left over costs as much as a tile, or is done point by point. */
+function passesAlong(f: StageFacts, axis: number, size: number): number {
+  const n = f.extents[axis] as number;
+  if (n <= size) return 1;
+  const whole = Math.floor(n / size);
+  const rest = n - whole * size;
+  if (rest === 0) return whole;
+  return f.isReduction[axis] ? whole + rest * 0.9 : whole + 1;
+}
+
+/** Cost of a stage with a tile, whatever the order of the loops around it. */
+export function tileCost(machine: Capabilities, f: StageFacts, t: Tile): TileCost {
+  const { cost } = machine;
+  const lanes = t.vector < 0 ? 1 : machine.lanes.f32;
+  const vectorIsReduction = t.vector >= 0 && (f.isReduction[t.vector] as boolean);
+  let [unrolled, parallel, tiles, steps, reduces] = [1, 1, 1, 1, false];
+  for (let i = 0; i < t.size.length; i++) {
+    const size = t.size[i] as number;
+    if (f.isReduction[i]) {
+      reduces = true;
+      unrolled *= size;
+      steps *= passesAlong(f, i, size);
+    } else {
+      parallel *= size;
+      tiles *= passesAlong(f, i, size);
     }
   }
+  const points = (parallel * unrolled) / lanes;
+  const arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
+  let [loads, operands, streams, bodyOps, distance] = [0, 0, 0, points * f.accumulators, 0];
+  for (const a of f.reduced) {
+    const n = distinct(a, t);
+    loads += loadCost(machine, a, t, lanes, false);
+    operands += Math.min(3, t.vector >= 0 && a.strides[t.vector] === 1 ? n / lanes : 1);
+    streams += streamsOf(a, t);
+    bodyOps += t.vector >= 0 && a.strides[t.vector] === 1 ? n / lanes : n;
+    // Between equals, a tile of neighbours is kinder to caches and pages than one of far places.
+    for (let i = 0; i < t.size.length; i++)
+      if ((t.size[i] as number) > 1 && Math.abs(a.strides[i] as number) > 16) distance += 0.01 * Math.log2(Math.abs(a.strides[i] as number));
+  }
+  const accumulators = (vectorIsReduction ? parallel * unrolled : parallel) / lanes;
+  const pressure = accumulators * Math.max(1, f.accumulators) + operands;
+  const spill = Math.max(0, pressure - machine.vectorRegisters, accumulators - machine.accumulators) * 2 * unrolled;
+  // A multiply-add takes about four times as long as the next can start: fewer chains than that leave gaps.
+  const idle = reduces ? Math.max(0, 6 - accumulators) * 0.7 * (vectorIsReduction ? 1 : unrolled) : 0;
+  const pass =
+    Math.max(arithmetic, loads) +
+    0.2 * Math.min(arithmetic, loads) +
+    spill +
+    idle +
+    distance +
+    cost.loopOverhead +
+    0.1 * streams +
+    0.1 * Math.max(0, bodyOps - machine.bodyOps);
+
+  const each = parallel / (vectorIsReduction ? 1 : lanes);
+  let finish = each * f.finishCost + 3;
+  for (const a of f.finishing) finish += loadCost(machine, a, t, lanes, vectorIsReduction);
+  for (const w of f.writes)
+    finish += each * (lanes === 1 || vectorIsReduction || w.strides[t.vector] === 1 ? cost.vectorLoad : lanes * cost.gatherLane);
+  const horizontal = vectorIsReduction ? parallel * lanes : 0;
+  const work = tiles * (reduces ? steps * pass + finish + horizontal : finish + cost.loopOverhead);
+  return { work, streams: reduces ? streams : f.finishing.reduce((n, a) => n + streamsOf(a, t), 0) };
+}
+
+/** A loop outside of the tile: its axis and how often it runs. */
+export interface OuterLoop {
+  readonly axis: number;
+  readonly trips: number;
+}
+
+/** Cost of bytes fetched again because the loops in between touch more than the caches hold. */
+export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer: readonly OuterLoop[]): number {
+  let innermost = -1;
+  for (const l of outer) if (f.isReduction[l.axis]) innermost = l.axis;
+  const all = [...f.reduced, ...f.finishing];
+  const footprints = all.map((a) => {
+    const inside = new Array<number>(outer.length + 1);
+    let n = distinct(a, t) * a.bytes;
+    inside[outer.length] = n;
+    for (let d = outer.length - 1; d >= 0; d--) {
+      const l = outer[d] as OuterLoop;
+      if (a.strides[l.axis] !== 0) n *= l.trips;
+      inside[d] = n;
+    }
+    return inside;
+  });
+  const total = outer.map((_, d) => footprints.reduce((n, p) => n + (p[d + 1] as number), 0));
+  let cycles = 0;
+  all.forEach((a, k) => {
+    const whole = footprints[k]?.[0] as number;
+    const lines = linesPerUse(machine, a, t, innermost);
+    for (const [bytes, perByte, waste] of [
+      [machine.l1Bytes, machine.cost.l2Byte, lines] as const,
+      [machine.l2Bytes, machine.cost.memoryByte, 1] as const,
+    ]) {
+      if (whole <= bytes) continue;
+      let fetched = whole * waste;
+      for (let d = 0; d < outer.length; d++) {
+        const l = outer[d] as OuterLoop;
+        if (a.strides[l.axis] === 0 && (total[d] as number) > bytes) fetched *= l.trips;
+      }
+      cycles += fetched * perByte;
+    }
+  });
   return cycles;
 }
 
 /** How many times the bytes it uses an access fetches, because it takes less than a line and then strides on. */
-function linesPerUse(machine: Capabilities, a: Access, tile: Tile, innermost: string | undefined): number {
-  if (innermost === undefined) return 1;
-  const step = strideAlong(a, innermost);
-  if (step === 0 || (step !== null && Math.abs(step) === 1)) return 1;
-  const run = Math.max(1, ...[...tile.size].map(([axis, n]) => (strideAlong(a, axis) === 1 ? n : 1)));
-  if (step !== null && Math.abs(step) <= run) return 1;
-  return Math.max(1, machine.lineBytes / (run * a.tensor.dtype.byteWidth));
+function linesPerUse(machine: Capabilities, a: AccessFacts, t: Tile, innermost: number): number {
+  if (innermost < 0) return 1;
+  const step = Math.abs(a.strides[innermost] as number);
+  if (step <= 1) return 1;
+  let run = 1;
+  for (let i = 0; i < t.size.length; i++) if (a.strides[i] === 1) run = Math.max(run, t.size[i] as number);
+  return step <= run ? 1 : Math.max(1, machine.lineBytes / (run * a.bytes));
+}
+
+/** The tile of a schedule, and the loops outside of it. */
+export function tileOf(f: StageFacts, schedule: StageSchedule): { tile: Tile; outer: OuterLoop[] } {
+  const size = f.names.map(() => 1);
+  const above = new Map<number, number>();
+  let vector = -1;
+  const outer: OuterLoop[] = [];
+  for (const l of schedule.loops) {
+    const axis = f.names.indexOf(l.axis);
+    const span = above.get(axis) ?? f.extents[axis] ?? 1;
+    const trips = Math.max(1, Math.ceil(span / l.size));
+    if (l.kind === "serial") outer.push({ axis, trips });
+    else size[axis] = (size[axis] as number) * trips;
+    if (l.kind === "vector") vector = axis;
+    above.set(axis, l.size);
+  }
+  return { tile: { size, vector }, outer };
+}
+
+/** The whole estimate for one schedule. */
+export function stageCost(machine: Capabilities, f: StageFacts, schedule: StageSchedule): number {
+  const { tile, outer } = tileOf(f, schedule);
+  return tileCost(machine, f, tile).work + trafficCost(machine, f, tile, outer);
 }

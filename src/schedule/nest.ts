@@ -71,12 +71,21 @@ class NestBuilder {
       // Nothing to distribute: the whole kernel is one iteration.
       this.count = this.sc.int(1);
       const v = this.sc.variable("once", undefined, { min: 0 });
-      return this.finish(name, params, [{ kind: "for", variable: v, begin: this.sc.var(this.begin), end: this.sc.var(this.end), loop: "serial", body }]);
+      return this.finish(name, params, [
+        { kind: "for", variable: v, begin: this.sc.var(this.begin), end: this.sc.var(this.end), loop: "serial", body },
+      ]);
     }
     return this.finish(name, params, body);
   }
   private finish(name: string, params: readonly Param[], body: readonly Stmt[]): Nest {
-    const kernel = { name, params: [...params, ...this.scratch], begin: this.begin, end: this.end, body, writes: new Set([...this.writes, ...this.scratch]) };
+    const kernel = {
+      name,
+      params: [...params, ...this.scratch],
+      begin: this.begin,
+      end: this.end,
+      body,
+      writes: new Set([...this.writes, ...this.scratch]),
+    };
     return { kernel, count: this.count as Expr, scratch: this.scratch };
   }
 
@@ -104,7 +113,14 @@ class NestBuilder {
 
   /** A loop over `[0, end)`, or over the range given to this call. */
   private loop(v: Variable, end: Expr | null, kind: LoopKind, body: readonly Stmt[]): Stmt {
-    return { kind: "for", variable: v, begin: end === null ? this.sc.var(this.begin) : this.sc.int(0), end: end ?? this.sc.var(this.end), loop: kind, body };
+    return {
+      kind: "for",
+      variable: v,
+      begin: end === null ? this.sc.var(this.begin) : this.sc.int(0),
+      end: end ?? this.sc.var(this.end),
+      loop: kind,
+      body,
+    };
   }
 
   private stage(s: Stage, outer: Positions): Stmt[] {
@@ -113,7 +129,8 @@ class NestBuilder {
     verifyStageSchedule(s, schedule);
     const positions = new Map(outer);
     for (const a of s.axes) positions.set(a.variable, { base: this.sc.int(0), span: this.extentOf(a), steps: new Map() });
-    if (s.accumulators.length === 0) return this.nest(s, schedule, 0, schedule.loops.length, positions, (p) => s.writes.flatMap((w) => this.write(w, p, new Map())));
+    if (s.accumulators.length === 0)
+      return this.nest(s, schedule, 0, schedule.loops.length, positions, (p) => s.writes.flatMap((w) => this.write(w, p, new Map())));
     const kinds = new Map(s.axes.map((a) => [a.variable.name, a.kind]));
     const found = schedule.loops.findIndex((l) => kinds.get(l.axis) === "reduction");
     const firstReduction = found < 0 ? schedule.loops.length : found;
@@ -147,7 +164,14 @@ class NestBuilder {
     const size = sc.int(spec.size);
     const one = sc.int(1);
     const known = at.span.constant === null ? null : Number(at.span.constant);
-    const distribute = this.count === null && !this.reducing && this.input.kernel.axes.length === 0 && axis.kind === "parallel" && this.input.kernel.stages.length === 1 && s.writes.every((w) => w.combiner === null) && spec.kind === "serial";
+    const distribute =
+      this.count === null &&
+      !this.reducing &&
+      this.input.kernel.axes.length === 0 &&
+      axis.kind === "parallel" &&
+      this.input.kernel.stages.length === 1 &&
+      s.writes.every((w) => w.combiner === null) &&
+      spec.kind === "serial";
     if (known !== null && known <= spec.size && !(distribute && known === 1)) return below(at.base, at.span);
     const step = (v: Variable) => sc.add(at.base, sc.mul(sc.var(v), size));
     const multiple = known !== null ? known % spec.size === 0 : divides(at.span, spec.size);
@@ -199,7 +223,11 @@ class NestBuilder {
     const { sc } = this;
     const v = sc.variable(axis.variable.name, undefined, { extent: sc.int(spec.size) });
     const point = sc.add(base, sc.var(v));
-    return [this.loop(v, sc.int(spec.size), "serial", [{ kind: "if", condition: sc.op("lt", [point, limit]), then: below(point, sc.int(1)), otherwise: [] }])];
+    return [
+      this.loop(v, sc.int(spec.size), "serial", [
+        { kind: "if", condition: sc.op("lt", [point, limit]), then: below(point, sc.int(1)), otherwise: [] },
+      ]),
+    ];
   }
 
   private reduction(s: Stage, schedule: StageSchedule, from: number, outer: Positions): Stmt[] {
@@ -219,7 +247,11 @@ class NestBuilder {
     const lanes = privates.reduce((n, l) => n * this.privateTrips(s, l, loops), 1);
     const init = s.accumulators.flatMap((a, k) => {
       const own: StageSchedule = { loops: tile.loops.filter((l) => a.axes.some((v) => v.name === l.axis)), tails: tile.tails };
-      return this.nest(withoutInner(s), own, 0, own.loops.length, outer, (p) => this.eachLane(lanes, privates, (lane) => [{ kind: "store", buffer: (places[k] as Place).buffer, index: index(k, p, lane), value: this.bind(a.identity, p) }]));
+      return this.nest(withoutInner(s), own, 0, own.loops.length, outer, (p) =>
+        this.eachLane(lanes, privates, (lane) => [
+          { kind: "store", buffer: (places[k] as Place).buffer, index: index(k, p, lane), value: this.bind(a.identity, p) },
+        ]),
+      );
     });
     const update = this.updates(s, schedule, from, outer, (k, p) => index(k, p, this.laneIndex(s, p, privates, loops)), places);
     const finish = this.nest(withoutInner(s), tile, 0, tile.loops.length, outer, (p) => {
@@ -239,7 +271,14 @@ class NestBuilder {
   }
 
   /** The reduction loops with the update of every accumulator; narrower ones come after the loops they do not have. */
-  private updates(s: Stage, schedule: StageSchedule, from: number, outer: Positions, index: (k: number, p: Positions) => Expr, places: readonly Place[]): Stmt[] {
+  private updates(
+    s: Stage,
+    schedule: StageSchedule,
+    from: number,
+    outer: Positions,
+    index: (k: number, p: Positions) => Expr,
+    places: readonly Place[],
+  ): Stmt[] {
     const { sc } = this;
     const kinds = new Map(s.axes.map((a) => [a.variable.name, a.kind]));
     const loops = schedule.loops;
@@ -259,17 +298,31 @@ class NestBuilder {
       if (which.length === 1) return [store(which[0] as number, news[0] as Expr)];
       // All of the tuple is read before any of it changes.
       const temps = news.map((e, i) => sc.variable(`next${i}`, e.dtype));
-      return [...temps.map((t, i): Stmt => ({ kind: "let", variable: t, value: news[i] as Expr })), ...which.map((k, i) => store(k, sc.var(temps[i] as Variable)))];
+      return [
+        ...temps.map((t, i): Stmt => ({ kind: "let", variable: t, value: news[i] as Expr })),
+        ...which.map((k, i) => store(k, sc.var(temps[i] as Variable))),
+      ];
     };
     const all = s.accumulators.map((_, k) => k);
     if (!mixed) return this.nest(s, schedule, from, loops.length, outer, (p) => update(all, p));
     const wide = all.filter((k) => (s.accumulators[k] as Accumulator).axes.length === widest);
     const narrow = all.filter((k) => !wide.includes(k));
-    return this.nest(s, schedule, from, afterReductions, outer, (p) => [...this.nest(s, schedule, afterReductions, loops.length, p, (q) => update(wide, q)), ...update(narrow, p)]);
+    return this.nest(s, schedule, from, afterReductions, outer, (p) => [
+      ...this.nest(s, schedule, afterReductions, loops.length, p, (q) => update(wide, q)),
+      ...update(narrow, p),
+    ]);
   }
 
   /** Lays out an accumulator's tile: one dim for each parallel axis that still has loops, the vector axis innermost. */
-  private place(s: Stage, a: Accumulator, p: Positions, tile: StageSchedule, privates: readonly LoopSpec[], loops: readonly LoopSpec[], inRegisters: boolean): Place {
+  private place(
+    s: Stage,
+    a: Accumulator,
+    p: Positions,
+    tile: StageSchedule,
+    privates: readonly LoopSpec[],
+    loops: readonly LoopSpec[],
+    inRegisters: boolean,
+  ): Place {
     const { sc } = this;
     const vector = tile.loops.find((l) => l.kind === "vector")?.axis;
     const axes = a.axes.filter((v) => tile.loops.some((l) => l.axis === v.name));
@@ -278,7 +331,10 @@ class NestBuilder {
     const strides = new Map<Variable, number>();
     for (const v of [...axes].reverse()) {
       const span = (p.get(v) as Position).span.constant;
-      if (span === null) throw new VerifyError("schedule", `stage @${s.name}: axis '${v.name}' has loops inside of the reduction, but its tile has no constant size`, [`axis '${v.name}'`]);
+      if (span === null)
+        throw new VerifyError("schedule", `stage @${s.name}: axis '${v.name}' has loops inside of the reduction, but its tile has no constant size`, [
+          `axis '${v.name}'`,
+        ]);
       strides.set(v, stride);
       stride *= Number(span);
     }
@@ -300,7 +356,10 @@ class NestBuilder {
     const above = loops.slice(0, i).findLast((x) => x.axis === l.axis);
     const axis = s.axes.find((x) => x.variable.name === l.axis) as Axis;
     const span = above?.size ?? Number(this.extentOf(axis).constant ?? Number.NaN);
-    if (!Number.isInteger(span / l.size)) throw new VerifyError("schedule", `stage @${s.name}: the split loop over '${l.axis}' needs a constant number of steps`, [`loop over '${l.axis}'`]);
+    if (!Number.isInteger(span / l.size))
+      throw new VerifyError("schedule", `stage @${s.name}: the split loop over '${l.axis}' needs a constant number of steps`, [
+        `loop over '${l.axis}'`,
+      ]);
     return span / l.size;
   }
   /** Which private place the current iteration adds to: its step in each split loop. */
@@ -373,9 +432,11 @@ export function scheduleViolations(s: Stage, schedule: StageSchedule): string[] 
       continue;
     }
     const above = last.get(l.axis);
-    if (above !== undefined && (above % l.size !== 0 || above <= l.size)) out.push(`axis '${l.axis}': a loop of size ${l.size} inside one of size ${above}`);
+    if (above !== undefined && (above % l.size !== 0 || above <= l.size))
+      out.push(`axis '${l.axis}': a loop of size ${l.size} inside one of size ${above}`);
     if (l.kind === "vector" && l.size !== 1) out.push(`axis '${l.axis}': a vector loop has size 1`);
-    if (l.kind !== "serial" && above === undefined && typeof axis.extent !== "number") out.push(`axis '${l.axis}': an ${l.kind} loop over a symbolic extent`);
+    if (l.kind !== "serial" && above === undefined && typeof axis.extent !== "number")
+      out.push(`axis '${l.axis}': an ${l.kind} loop over a symbolic extent`);
     last.set(l.axis, l.size);
   }
   for (const a of s.axes) if (a.extent !== 1 && last.get(a.variable.name) !== 1) out.push(`axis '${a.variable.name}' has no loop of size 1`);
@@ -383,7 +444,8 @@ export function scheduleViolations(s: Stage, schedule: StageSchedule): string[] 
   const vector = schedule.loops.findIndex((l) => l.kind === "vector");
   if (vector >= 0 && schedule.loops.slice(vector + 1).some((l) => l.kind === "serial")) out.push("a serial loop inside of the vector loop");
   for (const [name, tail] of Object.entries(schedule.tails)) {
-    if (tail === "overlap" && (axes.get(name)?.kind === "reduction" || s.writes.some((w) => w.combiner !== null))) out.push(`axis '${name}': overlapping tiles would count points twice`);
+    if (tail === "overlap" && (axes.get(name)?.kind === "reduction" || s.writes.some((w) => w.combiner !== null)))
+      out.push(`axis '${name}': overlapping tiles would count points twice`);
   }
   return out;
 }

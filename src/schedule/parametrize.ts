@@ -71,13 +71,17 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
       const key = `${t.id}/${e.id}/${part++}`;
       const old = strides.get(key) ?? size("s", value, {});
       strides.set(key, old);
-      position = sc.add(position, moving.reduce((p, a) => sc.mul(p, a), old));
+      position = sc.add(
+        position,
+        moving.reduce((p, a) => sc.mul(p, a), old),
+      );
     }
     return sc.add(position, fromPolynomial(sc, out));
   };
 
   const memo = new Map<Expr, Expr>();
-  const rewrite = (e: Expr): Expr => sc.rebuild([e], (x, a) => (x.op === "load" ? sc.load(x.attr as Tensor, [index(x.attr as Tensor, a[0] as Expr)]) : null), memo)[0] as Expr;
+  const rewrite = (e: Expr): Expr =>
+    sc.rebuild([e], (x, a) => (x.op === "load" ? sc.load(x.attr as Tensor, [index(x.attr as Tensor, a[0] as Expr)]) : null), memo)[0] as Expr;
   const stage = (s: Stage): Stage => {
     const inner = s.inner === null ? null : { ...s.inner, stages: s.inner.stages.map(stage) };
     const m = mapStage({ ...s, inner: null, writes: s.writes.map((w) => ({ ...w, index: [] })) }, rewrite);
@@ -111,7 +115,11 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
   const bound = new Set<Variable>([...axes, ...params.filter((p) => p.kind === "variable")]);
   for (const s of allStages(kernel)) for (const a of s.accumulators) for (const v of [a.left, a.right]) bound.add(v);
   const free = new Map<Variable, Expr>();
-  const allExprs = (x: Kernel) => allStages(x).flatMap((s) => [...s.accumulators.flatMap((a) => [a.identity, a.lift, a.combine]), ...s.writes.flatMap((w) => [...w.index, w.value])]);
+  const allExprs = (x: Kernel) =>
+    allStages(x).flatMap((s) => [
+      ...s.accumulators.flatMap((a) => [a.identity, a.lift, a.combine]),
+      ...s.writes.flatMap((w) => [...w.index, w.value]),
+    ]);
   for (const v of variablesOf(...allExprs(kernel))) if (!bound.has(v)) free.set(v, size("z", sc.var(v), { min: v.min }));
   if (free.size > 0) kernel = { ...kernel, stages: kernel.stages.map((s) => mapStage(s, (e) => sc.substitute(e, free))) };
   return { kernel, extents, buffers, params, args, key: keyOf(kernel, schedule, buffers, params, extents) };
@@ -144,13 +152,21 @@ function commonOffsets(sc: Scalars, k: Kernel, locals: ReadonlySet<Tensor>, axes
   for (const [t, indices] of found) {
     if (locals.has(t) || indices.size !== 1) continue;
     const [only] = indices;
-    const fixed = [...polynomialOf(only as Expr)].filter(([, m]) => m.atoms.every((a) => [...mentionedIn(a)].every((v) => !axes.has(v) && v.extent === null)) && m.atoms.every((a) => a.op === "var"));
+    const fixed = [...polynomialOf(only as Expr)].filter(
+      ([, m]) => m.atoms.every((a) => [...mentionedIn(a)].every((v) => !axes.has(v) && v.extent === null)) && m.atoms.every((a) => a.op === "var"),
+    );
     if (fixed.length > 0) out.set(t, fromPolynomial(sc, new Map(fixed)));
   }
   return out;
 }
 /** A text that is equal for kernels that would be emitted alike: names are numbered, origins left out. */
-function keyOf(k: Kernel, schedule: KernelSchedule, buffers: ReadonlyMap<Tensor, Buffer>, params: readonly Param[], extents: ReadonlyMap<Variable, Expr>): string {
+function keyOf(
+  k: Kernel,
+  schedule: KernelSchedule,
+  buffers: ReadonlyMap<Tensor, Buffer>,
+  params: readonly Param[],
+  extents: ReadonlyMap<Variable, Expr>,
+): string {
   const names = new Map<string, string>([...buffers].map(([t, b]) => [`%${t.name}[`, `%${b.name}[`]));
   const rename = (text: string) => text.replace(/%[^[]+\[/g, (m) => names.get(m) ?? m);
   const lines: string[] = [];
@@ -160,8 +176,10 @@ function keyOf(k: Kernel, schedule: KernelSchedule, buffers: ReadonlyMap<Tensor,
   const ordinal = new Map(allStages(k).map((s, i) => [s.name, i]));
   for (const s of allStages(k)) {
     lines.push(`${s.axes.map(axis).join()}${s.inner === null ? "" : `@${s.inner.axis.name}`}`);
-    for (const a of s.accumulators) lines.push(`${a.axes.map((v) => v.name).join()}|${printExpr(a.identity)}|${rename(printExpr(a.lift))}|${printExpr(a.combine)}`);
-    for (const w of s.writes) lines.push(`${buffers.get(w.tensor)?.name}[${rename(printExpr(w.index[0] as Expr))}]${w.combiner}${rename(printExpr(w.value))}`);
+    for (const a of s.accumulators)
+      lines.push(`${a.axes.map((v) => v.name).join()}|${printExpr(a.identity)}|${rename(printExpr(a.lift))}|${printExpr(a.combine)}`);
+    for (const w of s.writes)
+      lines.push(`${buffers.get(w.tensor)?.name}[${rename(printExpr(w.index[0] as Expr))}]${w.combiner}${rename(printExpr(w.value))}`);
   }
   const stages = Object.entries(schedule.stages).map(([n, v]) => [ordinal.get(n) ?? n, v]);
   lines.push(printSchedule({ ...schedule, stages: Object.fromEntries(stages) }));

@@ -68,7 +68,16 @@ export function parseSchedule(text: string): KernelSchedule {
     Array.isArray(s.packs) &&
     typeof s.specialize === "boolean" &&
     Object.values(s.stages as Record<string, Partial<StageSchedule>>).every(
-      (x) => Array.isArray(x.loops) && x.loops.every((l: Partial<LoopSpec>) => typeof l.axis === "string" && Number.isInteger(l.size) && (l.size as number) >= 1 && ["serial", "unrolled", "vector"].includes(l.kind ?? "")) && typeof x.tails === "object",
+      (x) =>
+        Array.isArray(x.loops) &&
+        x.loops.every(
+          (l: Partial<LoopSpec>) =>
+            typeof l.axis === "string" &&
+            Number.isInteger(l.size) &&
+            (l.size as number) >= 1 &&
+            ["serial", "unrolled", "vector"].includes(l.kind ?? ""),
+        ) &&
+        typeof x.tails === "object",
     );
   if (!ok) throw new UserError("schedule", `not a schedule: expected { stages, packs, specialize }, got ${text.slice(0, 200)}`);
   return v as KernelSchedule;

@@ -1,23 +1,31 @@
-import { type ConstantData, inlineConstant } from "../base/constant.ts";
+import type { ConstantData } from "../base/constant.ts";
+import { readData } from "../base/data-text.ts";
 import type { Dim } from "../base/dim.ts";
-import { type DType, i32 } from "../base/dtype.ts";
-import { hexToBytes } from "../base/hex.ts";
-import type { Reader } from "../base/text.ts";
+import { type DType, findDType, i32 } from "../base/dtype.ts";
+import type { Reader, Token } from "../base/text.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Scope, parseExpr } from "../scalar/text.ts";
 import { type Accumulator, type Axis, type AxisKind, type Inner, type Kernel, type Layout, type Stage, Tensor, type TensorFunction, type Write, type WriteCombiner } from "./ir.ts";
 
-/** Reads one `tensor @name { … }`. @throws UserError `syntax`, with the place. */
+/** Reads one `tensor @name { … }`, as `printTensor` prints it. @throws UserError `syntax`, with the place. */
 export function parseTensor(r: Reader, sc: Scalars): TensorFunction {
   return new TensorParser(r, sc).function();
+}
+
+/** A layout as it is written; the tensor it is a view of may be declared later. */
+interface WrittenLayout {
+  readonly tensor: Tensor;
+  readonly order: readonly number[];
+  readonly pad: Layout["pad"];
+  readonly view: { readonly of: Token; readonly offset: readonly Dim[] } | null;
 }
 
 class TensorParser {
   private readonly r: Reader;
   private readonly sc: Scalars;
   private readonly tensors = new Map<string, Tensor>();
-  private readonly layouts = new Map<Tensor, Layout>();
+  private readonly layouts: WrittenLayout[] = [];
 
   constructor(r: Reader, sc: Scalars) {
     this.r = r;
@@ -36,69 +44,79 @@ class TensorParser {
     while (!r.accept("}")) {
       if (r.accept("symbol")) r.symbolDeclaration();
       else if (r.accept("input")) {
-        const t = this.declaration();
+        const t = this.declaration(true);
         inputs.push(t);
         all.push(t);
       } else if (r.accept("constant")) all.push(this.constant());
       else if (r.accept("temp")) all.push(this.declaration());
       else if (r.accept("kernel")) kernels.push(this.kernel());
       else if (r.accept("output")) {
-        do outputs.push(this.lookup(r.value()));
+        if (r.is("}")) continue;
+        do outputs.push(this.lookup(r.peek(), r.value()));
         while (r.accept(","));
       } else r.fail(`expected 'symbol', 'input', 'constant', 'temp', 'kernel' or 'output', got '${r.peek().text}'`);
     }
-    return { name, symbols: [...r.symbols.values()], inputs, outputs, tensors: all, kernels, layouts: this.layouts };
+    const layouts = new Map(this.layouts.map((l): [Tensor, Layout] => [l.tensor, { order: l.order, pad: l.pad, view: l.view === null ? null : { of: this.lookup(l.view.of, l.view.of.text.slice(1)), offset: l.view.offset } }]));
+    return { name, symbols: [...r.symbols.values()], inputs, outputs, tensors: all, kernels, layouts };
   }
 
-  private lookup(name: string): Tensor {
-    return this.tensors.get(name) ?? this.r.fail(`unknown tensor '%${name}'`);
+  private lookup(at: Token, name: string): Tensor {
+    return this.tensors.get(name) ?? this.r.fail(`unknown tensor '%${name}'`, at);
   }
 
-  private declaration(): Tensor {
-    const h = this.header();
-    return this.declare(h.name, h.dtype, h.dims, null);
+  private declaration(isInput = false): Tensor {
+    const h = this.header(isInput);
+    return this.declare(h, null);
   }
-  private header(): { name: string; dtype: DType; dims: Dim[] } {
+  private header(isInput = false): { name: string; dtype: DType; dims: Dim[]; origin: string[]; at: Token } {
+    const at = this.r.peek();
     const name = this.r.value();
     this.r.expect(":");
     const dtype = this.r.dtype();
-    return { name, dtype, dims: this.r.list("[", "]", () => this.r.dim()) };
+    const dims = this.r.list("[", "]", () => this.r.dim());
+    return { name, dtype, dims, origin: isInput && !this.r.is("from") ? [name] : this.origin(), at };
   }
-  private declare(name: string, dtype: DType, dims: readonly Dim[], data: ConstantData | null): Tensor {
-    if (this.tensors.has(name)) this.r.fail(`'%${name}' is declared twice`);
-    const t = new Tensor(this.sc.freshId(), name, dtype, dims, data);
-    this.tensors.set(name, t);
-    this.layout(t);
+  private origin(): string[] {
+    const out: string[] = [];
+    if (this.r.accept("from")) while (this.r.peek().kind === "string") out.push(this.r.string());
+    return out;
+  }
+  private declare(h: ReturnType<TensorParser["header"]>, data: ConstantData | null, layout = true): Tensor {
+    if (this.tensors.has(h.name)) this.r.fail(`'%${h.name}' is declared twice`, h.at);
+    const t = new Tensor(this.sc.freshId(), h.name, h.dtype, h.dims, data, h.origin);
+    this.tensors.set(h.name, t);
+    if (layout) {
+      const l = this.layout();
+      if (l !== null) this.layouts.push({ tensor: t, ...l });
+    }
     return t;
   }
-  private layout(t: Tensor): void {
+  private layout(): Omit<WrittenLayout, "tensor"> | null {
     const r = this.r;
-    if (!r.accept("order")) return;
+    if (!r.accept("order")) return null;
     const order = r.list("(", ")", () => r.number());
     const pad = r.accept("pad") ? r.list("(", ")", () => [r.number(), r.number()] as const) : order.map(() => [0, 0] as const);
-    let view: Layout["view"] = null;
-    if (r.accept("view")) {
-      const of = this.lookup(r.value());
-      view = { of, offset: r.list("(", ")", () => r.dim()) };
-    }
-    this.layouts.set(t, { order, pad, view });
+    if (!r.accept("view")) return { order, pad, view: null };
+    const of = r.peek();
+    r.value();
+    return { order, pad, view: { of, offset: r.list("(", ")", () => r.dim()) } };
   }
   private constant(): Tensor {
     const h = this.header();
+    const layout = this.layout();
     this.r.expect("=");
-    const at = this.r.peek();
-    if (!this.r.accept("hex")) this.r.fail("only constants given as hex(\"…\") can be read; this one was too large to print", at);
-    this.r.expect("(");
-    const text = this.r.string();
-    this.r.expect(")");
-    return this.declare(h.name, h.dtype, h.dims, inlineConstant(hexToBytes(text)));
+    const t = this.declare(h, readData(this.r, h.dtype, h.dims), false);
+    if (layout !== null) this.layouts.push({ tensor: t, ...layout });
+    return t;
   }
 
   private axes(scope: Map<string, Variable>): Axis[] {
     const r = this.r;
     return r.list("[", "]", () => {
       const kind: AxisKind = r.accept("red") ? "reduction" : r.accept("scan") ? "scan" : "parallel";
+      const at = r.peek();
       const name = r.name();
+      if (scope.has(name) || r.symbols.has(name)) r.fail(`'${name}' already has a meaning here`, at);
       r.expect(":");
       const extent = r.dim();
       const variable = this.sc.variable(name, i32, { extent: this.sc.dim(extent) });
@@ -115,7 +133,7 @@ class TensorParser {
     const { locals, stages } = this.body(scope);
     return { name, axes, locals, stages };
   }
-  private body(scope: Map<string, Variable>): { locals: Tensor[]; stages: Stage[] } {
+  private body(scope: ReadonlyMap<string, Variable>): { locals: Tensor[]; stages: Stage[] } {
     const r = this.r;
     const locals: Tensor[] = [];
     const stages: Stage[] = [];
@@ -133,16 +151,19 @@ class TensorParser {
     const name = r.symbol();
     const scope = new Map(outer);
     const axes = this.axes(scope);
-    const origin: string[] = [];
-    if (r.accept("from")) while (r.peek().kind === "string") origin.push(r.string());
+    const origin = this.origin();
     let inner: Inner | null = null;
     const accumulators: Accumulator[] = [];
     const writes: Write[] = [];
     r.expect("{");
+    const axesOnly = new Map(scope);
+    this.announceAccumulators(scope);
     while (!r.accept("}")) {
       if (r.accept("at")) {
-        const axis = scope.get(r.name()) ?? r.fail("unknown axis");
-        inner = { axis, ...this.body(scope) };
+        const at = r.peek();
+        const axis = scope.get(r.name()) ?? r.fail(`unknown axis '${at.text}'`, at);
+        if (inner !== null) r.fail("a stage holds others in one place only", at);
+        inner = { axis, ...r.nested(() => this.body(axesOnly)) };
       } else if (r.accept("acc")) accumulators.push(this.accumulator(scope));
       else writes.push(this.write(scope));
     }
@@ -157,17 +178,35 @@ class TensorParser {
     return parseExpr(this.r, this.sc, names);
   }
 
-  /** `acc m[i]: f32 init -inf lift %s[i, k] combine max(m, m')`; all accumulators of a stage see each other. */
-  private accumulator(scope: Map<string, Variable>): Accumulator {
+  /** Accumulators see each other whatever their order: their variables are made before their expressions are read. */
+  private announceAccumulators(scope: Map<string, Variable>): void {
+    const r = this.r;
+    let depth = 0;
+    for (let i = 0; r.peek(i).kind !== "end"; i++) {
+      const { text, kind } = r.peek(i);
+      if (kind === "string") continue;
+      if (text === "{") depth++;
+      else if (text === "}" && depth-- === 0) return;
+      if (text !== "acc" || depth > 0 || r.peek(i + 1).kind !== "name") continue;
+      const name = r.peek(i + 1).text;
+      let j = i + 2;
+      while (r.peek(j).text !== ":" && r.peek(j).kind !== "end") j++;
+      const dtype = findDType(r.peek(j + 1).text);
+      if (dtype === null) continue;
+      if (scope.has(name) || r.symbols.has(name)) r.fail(`'${name}' already has a meaning here`, r.peek(i + 1));
+      scope.set(name, this.sc.variable(name, dtype)).set(`${name}'`, this.sc.variable(`${name}'`, dtype));
+    }
+  }
+
+  /** `acc m[i]: f32 init -inf lift %s[i, k] combine max(m, m')` */
+  private accumulator(scope: ReadonlyMap<string, Variable>): Accumulator {
     const r = this.r;
     const name = r.name();
     const axes = r.list("[", "]", () => scope.get(r.name()) ?? r.fail("unknown axis"));
     r.expect(":");
-    const dtype = r.dtype();
-    const left = scope.get(name) ?? this.sc.variable(name, dtype);
-    const right = scope.get(`${name}'`) ?? this.sc.variable(`${name}'`, dtype);
-    scope.set(name, left);
-    scope.set(`${name}'`, right);
+    r.dtype();
+    const [left, right] = [scope.get(name), scope.get(`${name}'`)];
+    if (left === undefined || right === undefined) return r.fail(`'${name}' is no accumulator`);
     r.expect("init");
     const identity = this.expr(scope);
     r.expect("lift");
@@ -177,15 +216,15 @@ class TensorParser {
   }
   private write(scope: ReadonlyMap<string, Variable>): Write {
     const r = this.r;
-    const tensor = this.lookup(r.value());
+    if (r.peek().kind !== "value") r.fail(`expected 'at', 'acc' or a write to a tensor, got '${r.peek().text}'`);
+    const tensor = this.lookup(r.peek(), r.value());
     const index = r.list("[", "]", () => this.expr(scope));
     let combiner: WriteCombiner | null = null;
     if (r.accept("+=")) combiner = "add";
     else {
+      if (r.is("min") || r.is("max") || r.is("mul")) combiner = r.name() as WriteCombiner;
       r.expect("=");
-      if ((r.is("min") || r.is("max") || r.is("mul")) && r.peek(1).text !== "(") combiner = r.name() as WriteCombiner;
     }
     return { tensor, index, value: this.expr(scope), combiner };
   }
 }
-

@@ -1,71 +1,73 @@
-import { Printer, printSymbol } from "../base/text.ts";
-import { printExpr } from "../scalar/text.ts";
-import { bytesToHex } from "../base/hex.ts";
+import { printData } from "../base/data-text.ts";
+import { Printer, printSymbol, safeName } from "../base/text.ts";
+import type { Expr } from "../scalar/expr.ts";
+import { NameTable, printExpr } from "../scalar/text.ts";
 import type { Axis, Kernel, Layout, Stage, Tensor, TensorFunction } from "./ir.ts";
 
-/** Constants up to this many bytes are printed in the text; larger ones only by their size, and cannot be read back. */
-const inlineLimit = 256;
-
-/** The text form of a tensor function; `parse` reads it back. */
+/** The text form of a tensor function; `parseTensor` reads it back. */
 export function printTensor(f: TensorFunction): string {
   const p = new Printer();
   const inputs = new Set(f.inputs);
-  p.block(`tensor @${f.name}`, () => {
+  p.block(`tensor @${safeName(f.name)}`, () => {
     for (const s of f.symbols) p.line(printSymbol(s));
-    for (const t of f.inputs) p.line(`input ${declaration(t, f.layouts.get(t))}`);
+    for (const t of f.inputs) p.line(`input ${declaration(t, f.layouts.get(t), t.origin.length === 1 && t.origin[0] === t.name)}`);
     for (const t of f.tensors) {
-      if (t.data !== null) p.line(`constant ${declaration(t, f.layouts.get(t))} = ${printData(t)}`);
+      if (t.data !== null) p.line(`constant ${declaration(t, f.layouts.get(t))} = ${printData(t.data, t.dtype, t.dims)}`);
       else if (!inputs.has(t)) p.line(`temp ${declaration(t, f.layouts.get(t))}`);
     }
-    for (const k of f.kernels) printKernel(p, k);
+    for (const k of f.kernels) printKernel(p, k, f);
     p.line(`output ${f.outputs.map((t) => `%${t.name}`).join(", ")}`);
   });
   return p.toString();
 }
 
-function printData(t: Tensor): string {
-  const data = t.data;
-  if (data === null || data.byteLength > inlineLimit) return `elided(${data?.byteLength ?? 0})`;
-  return `hex("${bytesToHex(data.read(0, data.byteLength))}")`;
+function printOrigin(origin: readonly string[]): string {
+  return origin.length === 0 ? "" : ` from ${origin.map((o) => JSON.stringify(o)).join(" ")}`;
 }
 
-function declaration(t: Tensor, layout: Layout | undefined): string {
-  const base = `%${t.name}: ${t.dtype}[${t.dims.join(", ")}]`;
+function declaration(t: Tensor, layout: Layout | undefined, hideOrigin = false): string {
+  const base = `%${t.name}: ${t.dtype}[${t.dims.join(", ")}]${hideOrigin ? "" : printOrigin(t.origin)}`;
   if (layout === undefined) return base;
   const pad = layout.pad.every(([a, b]) => a === 0 && b === 0) ? "" : ` pad(${layout.pad.map(([a, b]) => `${a} ${b}`).join(", ")})`;
   const view = layout.view === null ? "" : ` view %${layout.view.of.name}(${layout.view.offset.join(", ")})`;
   return `${base} order(${layout.order.join(", ")})${pad}${view}`;
 }
 
-/** One kernel alone, as it stands in the function's text. */
-export function printKernel(p: Printer, k: Kernel): void {
-  p.block(`kernel @${k.name}${k.axes.length > 0 ? ` ${printAxes(k.axes)}` : ""}`, () => {
+/** One kernel alone, as it stands in the function's text; `f` tells the symbols whose names axes must not take. */
+export function printKernel(p: Printer, k: Kernel, f: Pick<TensorFunction, "symbols"> = { symbols: [] }): void {
+  const names = new NameTable();
+  for (const s of f.symbols) names.reserve(s.name);
+  const axes = k.axes.length > 0 ? ` ${printAxes(k.axes, names)}` : "";
+  p.block(`kernel @${k.name}${axes}`, () => {
     for (const t of k.locals) p.line(`local ${declaration(t, undefined)}`);
-    for (const s of k.stages) printStage(p, s);
+    for (const s of k.stages) printStage(p, s, names.child());
   });
 }
 
-function printAxes(axes: readonly Axis[]): string {
+function printAxes(axes: readonly Axis[], names: NameTable): string {
   const word = { parallel: "", reduction: "red ", scan: "scan " } as const;
-  return `[${axes.map((a) => `${word[a.kind]}${a.variable.name}: ${a.extent}`).join(", ")}]`;
+  return `[${axes.map((a) => `${word[a.kind]}${names.declare(a.variable)}: ${a.extent}`).join(", ")}]`;
 }
 
-function printStage(p: Printer, s: Stage): void {
-  const from = s.origin.length === 0 ? "" : ` from ${s.origin.map((o) => JSON.stringify(o)).join(" ")}`;
-  p.block(`stage @${s.name} ${printAxes(s.axes)}${from}`, () => {
-    const inner = s.inner;
+function printStage(p: Printer, s: Stage, table: NameTable): void {
+  const head = `stage @${s.name} ${printAxes(s.axes, table)}${printOrigin(s.origin)}`;
+  const names = { variable: table.variable, storage: (t: { readonly name: string }) => t.name };
+  const text = (e: Expr) => printExpr(e, names);
+  p.block(head, () => {
+    const { inner } = s;
     if (inner !== null) {
-      p.block(`at ${inner.axis.name}`, () => {
+      p.block(`at ${table.variable(inner.axis)}`, () => {
         for (const t of inner.locals) p.line(`local ${declaration(t, undefined)}`);
-        for (const t of inner.stages) printStage(p, t);
+        for (const t of inner.stages) printStage(p, t, table.child());
       });
     }
+    for (const a of s.accumulators) table.declarePair(a.left, a.right);
     for (const a of s.accumulators) {
-      p.line(`acc ${a.left.name}[${a.axes.map((v) => v.name).join(", ")}]: ${a.left.dtype} init ${printExpr(a.identity)} lift ${printExpr(a.lift)} combine ${printExpr(a.combine)}`);
+      p.line(`acc ${table.variable(a.left)}[${a.axes.map((v) => table.variable(v)).join(", ")}]: ${a.left.dtype} init ${text(a.identity)} lift ${text(a.lift)} combine ${text(a.combine)}`);
     }
     for (const w of s.writes) {
-      const sign = w.combiner === null ? "=" : w.combiner === "add" ? "+=" : `=${w.combiner}`;
-      p.line(`%${w.tensor.name}[${w.index.map((e) => printExpr(e)).join(", ")}] ${sign} ${printExpr(w.value)}`);
+      const sign = w.combiner === null ? "=" : w.combiner === "add" ? "+=" : `${w.combiner}=`;
+      p.line(`%${w.tensor.name}[${w.index.map(text).join(", ")}] ${sign} ${text(w.value)}`);
     }
   });
 }

@@ -46,7 +46,13 @@ function scalarizeGathers(sc: Scalars, b: readonly Stmt[]): readonly Stmt[] {
       const m = mapStmt(s, expr, block);
       if (m.kind !== "store" || !isGather(m.index)) return [m];
       const v = sc.variable("lanes", m.value.dtype, { lanes: m.value.lanes });
-      return [{ kind: "let", variable: v, value: m.value }, ...Array.from({ length: v.lanes }, (_, i): Stmt => ({ kind: "store", buffer: m.buffer, index: lane(m.index, i), value: sc.extract(sc.var(v), i) }))];
+      return [
+        { kind: "let", variable: v, value: m.value },
+        ...Array.from(
+          { length: v.lanes },
+          (_, i): Stmt => ({ kind: "store", buffer: m.buffer, index: lane(m.index, i), value: sc.extract(sc.var(v), i) }),
+        ),
+      ];
     });
   return block(b);
 }
@@ -96,7 +102,14 @@ class AddressLowering {
     const moving = new Map(polynomialOf(index));
     const constant = moving.get("")?.coef ?? 0;
     moving.delete("");
-    return { moving, constant, key: [...moving.keys()].sort().map((k) => `${moving.get(k)?.coef}*${k}`).join("+") };
+    return {
+      moving,
+      constant,
+      key: [...moving.keys()]
+        .sort()
+        .map((k) => `${moving.get(k)?.coef}*${k}`)
+        .join("+"),
+    };
   }
   private keyOf(buffer: Buffer, key: string): string {
     return `${buffer.id}:${key}`;
@@ -118,7 +131,13 @@ class AddressLowering {
     return groups;
   }
 
-  private placePointer(g: Group, loop: For | null, path: readonly Variable[], bound: ReadonlySet<Variable>, out: { before: Stmt[]; top: Stmt[]; steps: Stmt[] }): void {
+  private placePointer(
+    g: Group,
+    loop: For | null,
+    path: readonly Variable[],
+    bound: ReadonlySet<Variable>,
+    out: { before: Stmt[]; top: Stmt[]; steps: Stmt[] },
+  ): void {
     const { sc } = this;
     const atoms = [...g.moving.values()].flatMap((m) => m.atoms);
     // An index that comes from data, or from a name bound in this very block, is computed where it is used.
@@ -135,7 +154,8 @@ class AddressLowering {
     g.pointer = pointer;
     const start = sc.add(moving.rest, sc.mul(moving.coef, loop.begin));
     out.before.push({ kind: "let", variable: pointer, value: this.address(g, polynomialOf(start), path.slice(0, -1)) });
-    if (!moving.coef.isConst(0)) out.steps.push({ kind: "assign", variable: pointer, value: sc.add(sc.var(pointer), sc.mul(moving.coef, sc.int(g.buffer.dtype.byteWidth))) });
+    if (!moving.coef.isConst(0))
+      out.steps.push({ kind: "assign", variable: pointer, value: sc.add(sc.var(pointer), sc.mul(moving.coef, sc.int(g.buffer.dtype.byteWidth))) });
   }
 
   /** base + bytes · position, its terms ordered by the loops they move with, outer ones first: so that sums can be hoisted. */

@@ -17,7 +17,8 @@ export function decomposeOps(sc: Scalars, k: Kernel): Kernel {
         if (x.op === "rem" && x.dtype.isFloat) return sc.sub(a, sc.mul(sc.op("trunc", [sc.op("div", [a, b])]), b));
         if ((x.op === "div" || x.op === "rem") && !x.dtype.isFloat) return safeDivision(sc, x.op, a, b);
         if (x.op !== "floordiv" && x.op !== "mod") return null;
-        if (x.dtype.kind === "uint" || (rangeOf(a)[0] >= 0 && rangeOf(b)[0] >= 0)) return safeDivision(sc, x.op === "mod" ? "rem" : "div", a, b) ?? sc.op(x.op === "mod" ? "rem" : "div", [a, b]);
+        if (x.dtype.kind === "uint" || (rangeOf(a)[0] >= 0 && rangeOf(b)[0] >= 0))
+          return safeDivision(sc, x.op === "mod" ? "rem" : "div", a, b) ?? sc.op(x.op === "mod" ? "rem" : "div", [a, b]);
         if (rangeOf(b)[0] <= 0 && b.constant === null) {
           const zero = sc.const(0, a.dtype);
           const safe = sc.select(sc.op("eq", [b, zero]), sc.const(1, a.dtype), b);

@@ -13,7 +13,8 @@ export function fuseMultiplyAdd(sc: Scalars, k: Kernel): Kernel {
         if (!e.dtype.isFloat || e.lanes === 1 || (e.op !== "add" && e.op !== "sub")) return null;
         const [x, y] = e.args as [Expr, Expr];
         const [p, q] = args as [Expr, Expr];
-        if (single(y) && q.op === "mul") return sc.op("fma", [e.op === "add" ? (q.args[0] as Expr) : sc.op("neg", [q.args[0] as Expr]), q.args[1] as Expr, p]);
+        if (single(y) && q.op === "mul")
+          return sc.op("fma", [e.op === "add" ? (q.args[0] as Expr) : sc.op("neg", [q.args[0] as Expr]), q.args[1] as Expr, p]);
         if (e.op === "add" && single(x) && p.op === "mul") return sc.op("fma", [p.args[0] as Expr, p.args[1] as Expr, q]);
         return null;
       })[0] as Expr;

@@ -39,7 +39,14 @@ export function planMemory(sc: Scalars, p: Program): Program {
   const expr = (e: Expr): Expr => sc.substituteAll([e], addresses, memo)[0] as Expr;
   const block = (b: readonly Stmt[]): readonly Stmt[] => b.map((s) => mapStmt(s, expr, block));
   const port = (x: Program["inputs"][0]) => ({ ...x, address: expr(x.address) });
-  return { ...p, main: block(p.main), allocations: [], arenaBytes: fromPolynomial(sc, polynomialOf(top)), inputs: p.inputs.map(port), outputs: p.outputs.map(port) };
+  return {
+    ...p,
+    main: block(p.main),
+    allocations: [],
+    arenaBytes: fromPolynomial(sc, polynomialOf(top)),
+    inputs: p.inputs.map(port),
+    outputs: p.outputs.map(port),
+  };
 }
 
 /** First and last launch that uses each allocation; inputs live from the start, outputs to the end. */
@@ -81,7 +88,16 @@ function mergeInPlace(p: Program, lives: Map<Variable, Live>): Map<Variable, Var
     if (s.kind !== "launch") return;
     for (const [result, operand] of s.inPlace) {
       const [r, o] = [lives.get(root(result)), lives.get(root(operand))];
-      if (r === undefined || o === undefined || r === o || r.first !== at || o.last !== at || o.first >= at || r.allocation.bytes !== o.allocation.bytes) continue;
+      if (
+        r === undefined ||
+        o === undefined ||
+        r === o ||
+        r.first !== at ||
+        o.last !== at ||
+        o.first >= at ||
+        r.allocation.bytes !== o.allocation.bytes
+      )
+        continue;
       rootOf.set(root(result), root(operand));
       o.last = Math.max(o.last, r.last);
     }

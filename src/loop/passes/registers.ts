@@ -40,7 +40,11 @@ class Promoter {
     return mapBlock(b, (s) => {
       if (s.kind === "alloc") return this.alloc(s.buffer);
       if (s.kind === "store" && this.lanes.has(s.buffer)) return this.store(s.buffer, s.index, this.expr(s.value));
-      return mapStmt(s, (e) => this.expr(e), (inner) => this.block(inner));
+      return mapStmt(
+        s,
+        (e) => this.expr(e),
+        (inner) => this.block(inner),
+      );
     });
   }
 
@@ -60,7 +64,8 @@ class Promoter {
     const at = first.constant === null ? Number.NaN : Number(first.constant);
     const variable = this.groups.get(buffer)?.[Math.floor(at / lanes)];
     const stride = index.op === "ramp" ? (index.args[1] as Expr).constant : 1;
-    if (variable === undefined || (index.lanes > 1 && (at % lanes !== 0 || Number(stride) !== 1))) throw new InternalError("registers", `register buffer '${buffer.name}' is accessed at an index that is no constant, or not aligned`);
+    if (variable === undefined || (index.lanes > 1 && (at % lanes !== 0 || Number(stride) !== 1)))
+      throw new InternalError("registers", `register buffer '${buffer.name}' is accessed at an index that is no constant, or not aligned`);
     return { variable, lane: at % lanes };
   }
 

@@ -56,7 +56,13 @@ class Segment {
     const out: Stmt[] = [];
     this.stmts.forEach((s) => {
       const memo = new Map<Expr, Expr>();
-      out.push(mapStmt(s, (e) => this.rewrite(e, names, memo, out), (b) => b));
+      out.push(
+        mapStmt(
+          s,
+          (e) => this.rewrite(e, names, memo, out),
+          (b) => b,
+        ),
+      );
     });
     return out;
   }
@@ -113,7 +119,10 @@ class Segment {
     if (named !== undefined) return named;
     if (e.args.length === 0 || e.constant !== null) return e;
     const parts = new Set(this.parts(e));
-    const rebuilt = this.sc.with(e, e.args.map((a) => (parts.has(a) ? this.rewrite(a, names, memo, out) : a)));
+    const rebuilt = this.sc.with(
+      e,
+      e.args.map((a) => (parts.has(a) ? this.rewrite(a, names, memo, out) : a)),
+    );
     if (!this.shared(e)) {
       memo.set(e, rebuilt);
       return rebuilt;

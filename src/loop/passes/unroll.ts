@@ -38,12 +38,18 @@ class Unroller {
       case "for": {
         const [begin, end] = [this.expr(s.begin, r), this.expr(s.end, r)];
         if (s.loop !== "unrolled") return { ...s, begin, end, body: this.block(s.body, r) };
-        if (begin.constant === null || end.constant === null) throw new InternalError("unroll", `the unrolled loop over '${s.variable.name}' has no constant bounds`);
+        if (begin.constant === null || end.constant === null)
+          throw new InternalError("unroll", `the unrolled loop over '${s.variable.name}' has no constant bounds`);
         const out: Stmt[] = [];
         for (let i = Number(begin.constant); i < Number(end.constant); i++) {
           const copy: Renaming = { variables: new Map(r.variables).set(s.variable, this.sc.int(i)), buffers: new Map(r.buffers) };
           // Every copy binds names of its own.
-          out.push(...this.block(s.body.map((x) => this.rename(x, copy)), copy));
+          out.push(
+            ...this.block(
+              s.body.map((x) => this.rename(x, copy)),
+              copy,
+            ),
+          );
         }
         return out;
       }

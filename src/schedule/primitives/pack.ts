@@ -23,11 +23,15 @@ export interface Packed {
 export function packOperand(sc: Scalars, k: Kernel, pack: Pack): Packed | null {
   const [s] = k.stages;
   if (s === undefined || k.stages.length !== 1 || s.inner !== null || k.axes.length > 0) return null;
-  const accesses = accessesOf(sc, s.accumulators.map((a) => a.lift));
+  const accesses = accessesOf(
+    sc,
+    s.accumulators.map((a) => a.lift),
+  );
   const access = accesses[pack.operand];
   const axis = s.axes.find((a) => a.variable.name === pack.axis);
   if (access === undefined || axis === undefined || axis.kind !== "parallel" || [...access.strides.values()].some((v) => v === null)) return null;
-  if (!access.strides.has(axis.variable) || (typeof axis.extent === "number" && axis.extent < pack.size) || typeof axis.extent !== "number") return null;
+  if (!access.strides.has(axis.variable) || (typeof axis.extent === "number" && axis.extent < pack.size) || typeof axis.extent !== "number")
+    return null;
   const tiles = ceilDivDim(axis.extent, pack.size);
   const tile: Axis = { variable: sc.variable(`${pack.axis}.t`, i32, { extent: sc.dim(tiles) }), extent: tiles, kind: "parallel" };
   const lane: Axis = { variable: sc.variable(`${pack.axis}.i`, i32, { extent: sc.int(pack.size) }), extent: pack.size, kind: "parallel" };
@@ -45,22 +49,40 @@ export function packOperand(sc: Scalars, k: Kernel, pack: Pack): Packed | null {
 
   const toTiles = new Map<Variable, Expr>([[axis.variable, point]]);
   const memo = new Map<Expr, Expr>();
-  const rewrite = (e: Expr): Expr => sc.rebuild([e], (x) => (x === access.load ? sc.load(copy, [position]) : x.op === "var" ? (toTiles.get(x.attr as Variable) ?? null) : null), memo)[0] as Expr;
+  const rewrite = (e: Expr): Expr =>
+    sc.rebuild(
+      [e],
+      (x) => (x === access.load ? sc.load(copy, [position]) : x.op === "var" ? (toTiles.get(x.attr as Variable) ?? null) : null),
+      memo,
+    )[0] as Expr;
   const mapped = mapStage(s, rewrite);
   const split = (a: Axis): Axis[] => (a === axis ? [tile, lane] : [a]);
   const stage: Stage = {
     ...mapped,
     axes: [...s.axes.filter((a) => a.kind !== "reduction").flatMap(split), ...order],
-    accumulators: mapped.accumulators.map((a) => ({ ...a, axes: a.axes.flatMap((v) => (v === axis.variable ? [tile.variable, lane.variable] : [v])) })),
+    accumulators: mapped.accumulators.map((a) => ({
+      ...a,
+      axes: a.axes.flatMap((v) => (v === axis.variable ? [tile.variable, lane.variable] : [v])),
+    })),
   };
   const source = sc.substitute(access.load, toTiles);
-  const packing: Stage = { name: `${s.name}.pack`, origin: s.origin, axes: axes.map((a) => ({ ...a, kind: "parallel" })), inner: null, accumulators: [], writes: [{ tensor: copy, index: [position], value: source, combiner: null }] };
+  const packing: Stage = {
+    name: `${s.name}.pack`,
+    origin: s.origin,
+    axes: axes.map((a) => ({ ...a, kind: "parallel" })),
+    inner: null,
+    accumulators: [],
+    writes: [{ tensor: copy, index: [position], value: source, combiner: null }],
+  };
   return { kernel: { ...k, stages: [stage] }, copy, packing: { name: packing.name, axes: [], locals: [], stages: [packing] } };
 }
 
 /** Reduction axes in the order in which the other operands run through memory: largest stride first. */
 function reductionOrder(sc: Scalars, s: Stage, packed: Expr): Axis[] {
-  const others = accessesOf(sc, s.accumulators.map((a) => a.lift)).filter((a) => a.load !== packed);
+  const others = accessesOf(
+    sc,
+    s.accumulators.map((a) => a.lift),
+  ).filter((a) => a.load !== packed);
   const stride = (a: Axis): number => {
     const strides = others.map((o) => o.strides.get(a.variable)).filter((x) => x != null);
     const values = strides.map((x) => (x.constant === null ? Number.MAX_SAFE_INTEGER : Math.abs(Number(x.constant))));

@@ -37,9 +37,13 @@ export interface ArtifactInput {
 export function makeArtifact(a: ArtifactInput): WasmArtifact {
   const { program, sc } = a;
   const bytes = weightBytes(program);
-  const emitted = a.variants.map((v) => emitModule(sc, [{ program, prefix: "" }], { relaxed: v.relaxed, shared: false, weightBytes: bytes, profile: a.profile ?? false }));
+  const emitted = a.variants.map((v) =>
+    emitModule(sc, [{ program, prefix: "" }], { relaxed: v.relaxed, shared: false, weightBytes: bytes, profile: a.profile ?? false }),
+  );
   const { id, modules } = sealModules(emitted, a.variants);
-  const port = (names: readonly string[]) => (p: Program["inputs"][0], i: number): PortInfo => ({ name: names[i] ?? p.name, dtype: p.dtype.name, dims: p.dims.map(dimText) });
+  const port =
+    (names: readonly string[]) =>
+    (p: Program["inputs"][0], i: number): PortInfo => ({ name: names[i] ?? p.name, dtype: p.dtype.name, dims: p.dims.map(dimText) });
   const manifest: Manifest = {
     format: "tilewright",
     version: a.version,
@@ -52,7 +56,12 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     weights_base: weightsBase,
     weight_bytes: bytes,
     arena_bytes: program.arenaBytes.constant === null ? null : Number(program.arenaBytes.constant),
-    modules: a.variants.map((v, i) => ({ file: `model${v.relaxed ? ".relaxed" : ""}.wasm`, relaxed: v.relaxed, shared: false, bytes: modules[i]?.length ?? 0 })),
+    modules: a.variants.map((v, i) => ({
+      file: `model${v.relaxed ? ".relaxed" : ""}.wasm`,
+      relaxed: v.relaxed,
+      shared: false,
+      bytes: modules[i]?.length ?? 0,
+    })),
     weights: [],
     kernels: kernelTable(program),
     flops: a.flops ?? null,

@@ -164,7 +164,24 @@ export class FunctionEmitter {
     this.memarg(d.byteWidth, offset);
   }
   private load(d: DType, lanes: number, offset: number): void {
-    const op = lanes > 1 ? simd(0x00) : d.name === "f32" ? 0x2a : d.name === "f64" ? 0x2b : d.bits === 64 ? 0x29 : d.bits === 32 ? 0x28 : d.bits === 16 ? (d.kind === "int" ? 0x2e : 0x2f) : d.kind === "int" ? 0x2c : 0x2d;
+    const op =
+      lanes > 1
+        ? simd(0x00)
+        : d.name === "f32"
+          ? 0x2a
+          : d.name === "f64"
+            ? 0x2b
+            : d.bits === 64
+              ? 0x29
+              : d.bits === 32
+                ? 0x28
+                : d.bits === 16
+                  ? d.kind === "int"
+                    ? 0x2e
+                    : 0x2f
+                  : d.kind === "int"
+                    ? 0x2c
+                    : 0x2d;
     this.op(op);
     this.memarg(d.byteWidth, offset);
   }
@@ -282,10 +299,21 @@ export class FunctionEmitter {
   /** Brings the result of 32-bit arithmetic back into the range of a narrower integer dtype. */
   private wrapNarrow(d: DType, lanes: number): void {
     if (d.bits >= 32 || lanes > 1 || d.kind === "bool" || d.isFloat) return;
-    if (d.kind === "uint") this.code.byte(0x41).s32((1 << d.bits) - 1).byte(0x71);
+    if (d.kind === "uint")
+      this.code
+        .byte(0x41)
+        .s32((1 << d.bits) - 1)
+        .byte(0x71);
     else if (d.bits === 8) this.op(0xc0);
     else if (d.bits === 16) this.op(0xc1);
-    else this.code.byte(0x41).s32(32 - d.bits).byte(0x74).byte(0x41).s32(32 - d.bits).byte(0x75);
+    else
+      this.code
+        .byte(0x41)
+        .s32(32 - d.bits)
+        .byte(0x74)
+        .byte(0x41)
+        .s32(32 - d.bits)
+        .byte(0x75);
   }
 
   private special(e: Expr, name: CoreOpName, shape: Shape): void {
@@ -501,7 +529,8 @@ export class FunctionEmitter {
     const [f, t] = [from.compute, to.compute];
     if (f !== t) {
       if (t === "i32") this.op(f === "i64" ? 0xa7 : saturating((f === "f64" ? 2 : 0) + (to.kind === "uint" && to.bits === 32 ? 1 : 0)));
-      else if (t === "i64") this.op(f === "i32" ? (unsigned || from.kind === "bool" ? 0xad : 0xac) : saturating((f === "f64" ? 6 : 4) + (to.kind === "uint" ? 1 : 0)));
+      else if (t === "i64")
+        this.op(f === "i32" ? (unsigned || from.kind === "bool" ? 0xad : 0xac) : saturating((f === "f64" ? 6 : 4) + (to.kind === "uint" ? 1 : 0)));
       else if (t === "f32") this.op(f === "f64" ? 0xb6 : f === "i32" ? (unsigned ? 0xb3 : 0xb2) : unsigned ? 0xb5 : 0xb4);
       else this.op(f === "f32" ? 0xbb : f === "i32" ? (unsigned ? 0xb8 : 0xb7) : unsigned ? 0xba : 0xb9);
     }
@@ -536,7 +565,9 @@ export class FunctionEmitter {
 
 /** Must a case of a select be evaluated only when chosen: a read that may lie outside, a division that may trap? */
 function mustBeLazy(e: Expr): boolean {
-  return postorder([e]).some((x) => x.op === "loadat" || ((x.op === "div" || x.op === "rem") && !x.dtype.isFloat && !(rangeOf(x.args[1] as Expr)[0] > 0)));
+  return postorder([e]).some(
+    (x) => x.op === "loadat" || ((x.op === "div" || x.op === "rem") && !x.dtype.isFloat && !(rangeOf(x.args[1] as Expr)[0] > 0)),
+  );
 }
 
 /** The WebAssembly type of a local. */

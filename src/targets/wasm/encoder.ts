@@ -118,17 +118,37 @@ export function encodeModule(functions: readonly WasmFunction[], imports: readon
     fill(body);
     out.byte(id).u32(body.length).bytes(body);
   };
-  section(1, (b) => b.vector(types, (t) => b.byte(0x60).vector(t.params, (p) => b.byte(valueType[p])).vector(t.results, (r) => b.byte(valueType[r]))));
+  section(1, (b) =>
+    b.vector(types, (t) =>
+      b
+        .byte(0x60)
+        .vector(t.params, (p) => b.byte(valueType[p]))
+        .vector(t.results, (r) => b.byte(valueType[r])),
+    ),
+  );
   section(2, (b) => {
     b.u32(imports.length + 1);
-    imports.forEach((i, k) => b.name(i.module).name(i.name).byte(0x00).u32(importTypes[k] as number));
+    imports.forEach((i, k) =>
+      b
+        .name(i.module)
+        .name(i.name)
+        .byte(0x00)
+        .u32(importTypes[k] as number),
+    );
     b.name("env").name("memory").byte(0x02);
     b.byte((memory.shared ? 2 : 0) | (memory.maximum === null ? 0 : 1)).u32(memory.initial);
     if (memory.maximum !== null) b.u32(memory.maximum);
   });
   section(3, (b) => b.vector(functionTypes, (t) => b.u32(t)));
   const exported = functions.map((f, i) => ({ f, i })).filter(({ f }) => f.exported);
-  section(7, (b) => b.vector(exported, ({ f, i }) => b.name(f.name).byte(0x00).u32(imports.length + i)));
+  section(7, (b) =>
+    b.vector(exported, ({ f, i }) =>
+      b
+        .name(f.name)
+        .byte(0x00)
+        .u32(imports.length + i),
+    ),
+  );
   section(10, (b) =>
     b.vector(functions, (f) => {
       const body = new Bytes();

@@ -16,6 +16,16 @@ export const wasmMachine: Capabilities = {
   lineBytes: 64,
   l1Bytes: 32 * 1024,
   l2Bytes: 512 * 1024,
-  cost: { vectorLoad: 0.8, splatLoad: 0.8, gatherLane: 2, scalarOp: 1, vectorOp: 1, loopOverhead: 0.5, callOverhead: 20, l2Byte: 0.01, memoryByte: 0.05 },
+  cost: {
+    vectorLoad: 0.8,
+    splatLoad: 0.8,
+    gatherLane: 2,
+    scalarOp: 1,
+    vectorOp: 1,
+    loopOverhead: 0.5,
+    callOverhead: 20,
+    l2Byte: 0.01,
+    memoryByte: 0.05,
+  },
   threads: 1,
 };

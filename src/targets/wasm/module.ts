@@ -50,14 +50,21 @@ export function emitModule(sc: Scalars, parts: readonly ModulePart[], options: M
   const functions: WasmFunction[] = [];
   // Imported functions come first.
   const imports = options.profile ? [clock] : [];
-  for (const { program } of parts) for (const k of program.kernels) if (!index.has(k)) index.set(k, imports.length + functions.push(emitKernel(k, options.relaxed)) - 1);
+  for (const { program } of parts)
+    for (const k of program.kernels) if (!index.has(k)) index.set(k, imports.length + functions.push(emitKernel(k, options.relaxed)) - 1);
   for (const part of parts) emitProgram(sc, part, options, index, functions);
   const pages = parts.map((p) => initialPages(p.program, options.weightBytes));
   const initial = options.growable ? Math.min(...pages) : Math.max(...pages);
   return encodeModule(functions, imports, { initial, maximum: options.shared ? 65536 : null, shared: options.shared });
 }
 
-function emitProgram(sc: Scalars, { program: p, prefix }: ModulePart, options: ModuleOptions, index: ReadonlyMap<Kernel, number>, functions: WasmFunction[]): void {
+function emitProgram(
+  sc: Scalars,
+  { program: p, prefix }: ModulePart,
+  options: ModuleOptions,
+  index: ReadonlyMap<Kernel, number>,
+  functions: WasmFunction[],
+): void {
   const bases = new Map<Variable, Expr>([
     [p.weights, sc.int(weightsBase)],
     [p.arena, sc.int(weightsBase + options.weightBytes)],
@@ -74,7 +81,13 @@ function emitProgram(sc: Scalars, { program: p, prefix }: ModulePart, options: M
     if (options.profile) e.code.byte(0x41).s32(launches++).byte(0x10).u32(0);
   };
   main.block(p.main);
-  functions.push({ name: prefix + exportNames.main, type: { params: type.params, results: [] }, locals: main.locals, code: main.code, exported: true });
+  functions.push({
+    name: prefix + exportNames.main,
+    type: { params: type.params, results: [] },
+    locals: main.locals,
+    code: main.code,
+    exported: true,
+  });
 
   const size = (name: string, value: Expr): void => {
     const f = new FunctionEmitter(params, { relaxed: false });

@@ -58,7 +58,12 @@ export const rendering: { readonly [K in CoreOpName]: Rendering } = {
 
 /** The machine shape of a value. */
 export function shapeOf(d: DType, lanes: number): Shape {
-  if (lanes === 1) return d.compute === "i32" && d.kind !== "int" && d.kind !== "bool" && d.bits === 32 ? "u32" : d.compute === "i64" && d.kind === "uint" ? "u64" : d.compute;
+  if (lanes === 1)
+    return d.compute === "i32" && d.kind !== "int" && d.kind !== "bool" && d.bits === 32
+      ? "u32"
+      : d.compute === "i64" && d.kind === "uint"
+        ? "u64"
+        : d.compute;
   if (d.kind === "bool") return "mask";
   if (d.name === "f32") return "f32x4";
   if (d.name === "i32") return "i32x4";

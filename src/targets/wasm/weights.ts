@@ -26,14 +26,26 @@ const pageBytes = 65536;
  * Computes all weights and hands them to the sink, one constant at a time: what the model's file holds is read when its
  * turn comes and forgotten after it. Constants that are folded or packed are computed by WASM of their own.
  */
-export async function writeWeights(sc: Scalars, program: Program, sources: readonly WeightSource[], prepare: readonly PrepareProgram[], sink: WeightSink, signal?: AbortSignal): Promise<void> {
+export async function writeWeights(
+  sc: Scalars,
+  program: Program,
+  sources: readonly WeightSource[],
+  prepare: readonly PrepareProgram[],
+  sink: WeightSink,
+  signal?: AbortSignal,
+): Promise<void> {
   const slots = new Map(sources.map((s, i) => [s, program.weightSlots[i]]));
   for (const [source, slot] of slots) {
     if (source.data === null || slot === undefined) continue;
-    for (let at = 0; at < source.data.byteLength; at += pieceBytes) sink(slot.offset + at, source.data.read(at, Math.min(pieceBytes, source.data.byteLength - at)));
+    for (let at = 0; at < source.data.byteLength; at += pieceBytes)
+      sink(slot.offset + at, source.data.read(at, Math.min(pieceBytes, source.data.byteLength - at)));
   }
   if (prepare.length === 0) return;
-  const bytes = emitModule(sc, prepare.map((p, i) => ({ program: p.program, prefix: `prepare_${i}_` })), { relaxed: false, shared: false, weightBytes: 0, growable: true });
+  const bytes = emitModule(
+    sc,
+    prepare.map((p, i) => ({ program: p.program, prefix: `prepare_${i}_` })),
+    { relaxed: false, shared: false, weightBytes: 0, growable: true },
+  );
   const module = await WebAssembly.compile(bytes as BufferSource);
   // One memory for all, as large as the largest needs: no constant is in it longer than its own turn.
   const order = prepare.map((p, i) => ({ p, i, pages: initialPages(p.program, 0) })).sort((a, b) => a.pages - b.pages);
@@ -48,7 +60,8 @@ export async function writeWeights(sc: Scalars, program: Program, sources: reado
       const target = call(exportNames.input(k));
       const data = t.data;
       if (data === null) return;
-      for (let at = 0; at < data.byteLength; at += pieceBytes) new Uint8Array(memory.buffer).set(data.read(at, Math.min(pieceBytes, data.byteLength - at)), target + at);
+      for (let at = 0; at < data.byteLength; at += pieceBytes)
+        new Uint8Array(memory.buffer).set(data.read(at, Math.min(pieceBytes, data.byteLength - at)), target + at);
     });
     call(exportNames.main);
     p.outputs.forEach((t, k) => {

@@ -1,5 +1,9 @@
 import type { Scalars } from "../../scalar/scalars.ts";
 import type { TensorFunction } from "../ir.ts";
+import { fuseEpilogues } from "./fuse-epilogues.ts";
+import { groupRows } from "./group-rows.ts";
+import { placeViews } from "./place-views.ts";
+import { inlineProducers } from "./inline-producers.ts";
 
 export interface TensorPass {
   readonly name: string;
@@ -8,4 +12,16 @@ export interface TensorPass {
 }
 
 /** The passes on tensor IR, in order. */
-export const tensorPasses: readonly TensorPass[] = [];
+export const tensorPasses: readonly TensorPass[] = [
+  // Pointwise chains first become one stage each, so that a reduction sees its whole epilogue at once.
+  {
+    name: "inline-pointwise",
+    doc: "Pointwise producers are computed in their pointwise readers.",
+    run: (sc, f) => inlineProducers(sc, f, "pointwise"),
+  },
+  { name: "fuse-epilogues", doc: "Pointwise readers of a reduction become its end.", run: fuseEpilogues },
+  // What is left may go into reductions: the prologues.
+  { name: "inline-producers", doc: "Pointwise producers are computed in whatever reads them.", run: (sc, f) => inlineProducers(sc, f, "all") },
+  { name: "place-views", doc: "What is only copied into another tensor is made there.", run: placeViews },
+  { name: "group-rows", doc: "Stages over the same rows become one kernel.", run: groupRows },
+];
