@@ -1,4 +1,4 @@
-import { type Dim, type DimOp, type DimSymbol, addDim, dimCalls, makeSymbol, mulDim, subDim, symbolDim } from "./dim.ts";
+import { type Dim, type DimOp, type DimSymbol, addDim, dimCalls, makeSymbol, mulDim, subDim, symbolDim, termsOf } from "./dim.ts";
 import { type DType, findDType } from "./dtype.ts";
 import { UserError } from "./errors.ts";
 
@@ -37,14 +37,17 @@ function place(text: string, file: string, offset: number): string {
   return `${file}:${line}:${offset - before.lastIndexOf("\n")}`;
 }
 
-/** A JSON-like attribute value. */
-export type AttrValue = number | boolean | string | Dim | DType | readonly AttrValue[];
+/** Constructs may be nested this deeply; what is deeper is refused before it overflows the stack. */
+const depthLimit = 400;
+/** Dimensions of more terms than this are refused: a short text could multiply out to any number of them. */
+const termLimit = 1000;
 
 export class Reader {
   readonly text: string;
   readonly file: string;
   private readonly tokens: readonly Token[];
   private position = 0;
+  private depth = 0;
   /** Symbols declared in this text, by name. */
   readonly symbols: Map<string, DimSymbol> = new Map();
 
@@ -54,7 +57,7 @@ export class Reader {
     this.tokens = tokenize(text, file);
   }
   peek(ahead = 0): Token {
-    return (this.tokens[Math.min(this.position + ahead, this.tokens.length - 1)] as Token);
+    return this.tokens[Math.min(this.position + ahead, this.tokens.length - 1)] as Token;
   }
   next(): Token {
     const t = this.peek();
@@ -93,13 +96,38 @@ export class Reader {
     return this.take("symbol").slice(1);
   }
   string(): string {
-    return JSON.parse(this.take("string")) as string;
+    const at = this.peek();
+    const text = this.take("string");
+    try {
+      return JSON.parse(text) as string;
+    } catch {
+      return this.fail(`${text} is no string: escapes are those of JSON`, at);
+    }
+  }
+  /** Reads something that may hold its own kind. @throws UserError when that goes too deep */
+  nested<T>(read: () => T): T {
+    if (this.depth >= depthLimit) this.fail(`nested more than ${depthLimit} deep`);
+    this.depth++;
+    const out = read();
+    this.depth--;
+    return out;
+  }
+  /** Fails unless the text ends here. */
+  end(): void {
+    if (this.peek().kind !== "end") this.fail(`expected the end of the text, got '${this.peek().text}'`);
   }
   /** A signed number; `inf` and `nan` too. */
   number(): number {
     const negative = this.accept("-");
     const t = this.next();
-    const v = t.text === "inf" ? Number.POSITIVE_INFINITY : t.text === "nan" ? Number.NaN : t.kind === "number" ? Number(t.text) : this.fail(`expected a number, got '${t.text}'`, t);
+    const v =
+      t.text === "inf"
+        ? Number.POSITIVE_INFINITY
+        : t.text === "nan"
+          ? Number.NaN
+          : t.kind === "number"
+            ? Number(t.text)
+            : this.fail(`expected a number, got '${t.text}'`, t);
     return negative ? -v : v;
   }
   dtype(): DType {
@@ -127,21 +155,28 @@ export class Reader {
   }
   private dimProduct(): Dim {
     let product = this.dimAtom();
-    while (this.accept("*")) product = mulDim(product, this.dimAtom());
+    while (this.is("*")) {
+      const at = this.next();
+      product = mulDim(product, this.dimAtom());
+      if (termsOf(product).length > termLimit) this.fail(`this dimension has more than ${termLimit} terms`, at);
+    }
     return product;
   }
   private dimAtom(): Dim {
     const t = this.next();
-    if (t.kind === "number") return Number(t.text);
+    if (t.kind === "number")
+      return Number.isSafeInteger(Number(t.text)) ? Number(t.text) : this.fail(`a dimension is a whole number, got '${t.text}'`, t);
     if (t.text === "(") {
-      const d = this.dim();
+      const d = this.nested(() => this.dim());
       this.expect(")");
       return d;
     }
     if (t.kind !== "name") this.fail(`expected a dimension, got '${t.text}'`, t);
-    if (t.text in dimCalls && this.is("(")) {
-      const [a, b] = this.list("(", ")", () => this.dim());
-      if (a === undefined || b === undefined) this.fail(`'${t.text}' takes two dimensions`, t);
+    if (Object.hasOwn(dimCalls, t.text) && this.is("(")) {
+      const args = this.nested(() => this.list("(", ")", () => this.dim()));
+      const [a, b] = args;
+      if (a === undefined || b === undefined || args.length !== 2) return this.fail(`'${t.text}' takes two dimensions`, t);
+      if (b === 0 && (t.text === "floordiv" || t.text === "mod")) this.fail("a dimension is divided by zero", t);
       return dimCalls[t.text as DimOp](a, b);
     }
     return symbolDim(this.declare(t.text));
@@ -157,7 +192,9 @@ export class Reader {
   }
   /** `symbol n in [1, 16] multiple 4`, after the word `symbol`. */
   symbolDeclaration(): DimSymbol {
+    const at = this.peek();
     const name = this.name();
+    if (this.symbols.has(name)) this.fail(`symbol '${name}' is declared twice, or after its first use`, at);
     let [min, max, multiple] = [1, Number.POSITIVE_INFINITY, 1];
     if (this.accept("in")) {
       this.expect("[");
@@ -167,6 +204,9 @@ export class Reader {
       this.expect("]");
     }
     if (this.accept("multiple")) multiple = this.number();
+    const whole = Number.isSafeInteger(min) && (Number.isSafeInteger(max) || max === Number.POSITIVE_INFINITY) && Number.isSafeInteger(multiple);
+    if (!whole || min < 0 || max < min || multiple < 1)
+      this.fail(`symbol '${name}': expected 0 <= min <= max and a multiple of at least 1, all whole numbers`, at);
     const s = makeSymbol(name, min, max, multiple);
     this.symbols.set(name, s);
     return s;
@@ -196,11 +236,52 @@ export function safeName(s: string): string {
   return clean === "" ? "_" : clean;
 }
 
+/** Words that stand for something else in IR texts; a variable of that name gets another. */
+const reserved = new Set([
+  "acc",
+  "alloc",
+  "assign",
+  "at",
+  "else",
+  "false",
+  "for",
+  "from",
+  "if",
+  "in",
+  "inf",
+  "launch",
+  "let",
+  "nan",
+  "none",
+  "red",
+  "scan",
+  "stage",
+  "true",
+  "uses",
+]);
+
+/** Turns any string into a variable's name: `[A-Za-z_][A-Za-z0-9_.']*`, and no reserved word. */
+export function identifier(s: string): string {
+  const clean = s.replace(/[^A-Za-z0-9_.']/g, "_");
+  // `_0`, `_1`, … are the bindings of shared parts.
+  return !/^[A-Za-z_]/.test(clean) || /^_\d+$/.test(clean) || reserved.has(clean) ? `v${clean}` : clean;
+}
+
 /** Gives out names that are unique within one function: `x`, `x_1`, `x_2`, … */
 export class Names {
-  private readonly used = new Map<string, number>();
+  private readonly used: Map<string, number>;
+  private readonly clean: (s: string) => string;
+  /** `clean` makes any string a name of the wanted form. */
+  constructor(clean: (s: string) => string = safeName, used: ReadonlyMap<string, number> = new Map()) {
+    this.clean = clean;
+    this.used = new Map(used);
+  }
+  /** Names of an inner scope: those given out so far stay taken. */
+  child(): Names {
+    return new Names(this.clean, this.used);
+  }
   fresh(base: string): string {
-    const name = safeName(base);
+    const name = this.clean(base);
     let n = this.used.get(name);
     if (n === undefined) {
       this.used.set(name, 1);
@@ -219,7 +300,7 @@ export class Printer {
   private readonly lines: string[] = [];
   private depth = 0;
   line(text: string): void {
-    this.lines.push("  ".repeat(this.depth) + text);
+    this.lines.push(("  ".repeat(this.depth) + text).trimEnd());
   }
   block(head: string, body: () => void, tail = "}"): void {
     this.line(`${head} {`);

@@ -1,22 +1,21 @@
 import type { ConstantData } from "../base/constant.ts";
-import { SymDim } from "../base/dim.ts";
-import { DType } from "../base/dtype.ts";
-import { bytesToHex } from "../base/hex.ts";
-import { Printer, printSymbol } from "../base/text.ts";
-import type { GraphFunction, Op, Region } from "./ir.ts";
-import type { AttrKinds, TensorType } from "./op.ts";
-
-/** Constants up to this many bytes are printed in the text; larger ones only by their size, and cannot be read back. */
-const inlineLimit = 256;
+import { printData } from "../base/data-text.ts";
+import type { Dim } from "../base/dim.ts";
+import { type DType, u8 } from "../base/dtype.ts";
+import { Printer, printNumber, printSymbol, safeName } from "../base/text.ts";
+import type { GraphFunction, Op, Region, Value } from "./ir.ts";
+import type { AttrKinds, AttrSchema, TensorType } from "./op.ts";
 
 /** The text form of a graph; `parseGraph` reads it back. */
 export function printGraph(f: GraphFunction): string {
   const p = new Printer();
-  p.block(`graph @${f.name}`, () => {
+  p.block(`graph @${safeName(f.name)}`, () => {
     for (const s of f.symbols) p.line(printSymbol(s));
-    for (const v of f.params) p.line(`input %${v.name}: ${printType(v)}`);
+    for (const v of f.params) p.line(`input %${v.name}: ${printType(v)}${v.origin.length === 1 && v.origin[0] === v.name ? "" : printOrigin(v)}`);
     for (const op of f.ops) printOp(p, op);
-    p.line(`output ${f.results.map((r, i) => `%${r.name}${f.resultNames[i] === r.name ? "" : ` as ${JSON.stringify(f.resultNames[i])}`}`).join(", ")}`);
+    p.line(
+      `output ${f.results.map((r, i) => `%${r.name}${f.resultNames[i] === r.name ? "" : ` as ${JSON.stringify(f.resultNames[i])}`}`).join(", ")}`,
+    );
   });
   return p.toString();
 }
@@ -25,16 +24,17 @@ export function printType(t: TensorType): string {
   return `${t.dtype}[${t.dims.join(", ")}]`;
 }
 
+function printOrigin(v: Value): string {
+  return ` from ${v.origin.map((o) => JSON.stringify(o)).join(" ")}`;
+}
+
 function printOp(p: Printer, op: Op): void {
   const results = op.results.map((r) => `%${r.name}: ${printType(r)}`).join(", ");
-  const attrs = Object.entries(op.def.attrs).map(([k]) => `${k} = ${printAttr(op.attrs[k] as AttrKinds[keyof AttrKinds])}`);
-  const origin = op.results[0]?.origin ?? [];
-  const head = `${results} = ${op.def.name}(${op.operands.map((o) => `%${o.name}`).join(", ")})${attrs.length === 0 ? "" : ` {${attrs.join(", ")}}`}${origin.length === 0 ? "" : ` from ${origin.map((o) => JSON.stringify(o)).join(" ")}`}`;
-  if (op.regions.length === 0) {
-    p.line(head);
-    return;
-  }
-  p.line(head);
+  const attrs = Object.entries(op.def.attrs).map(([k, kind]) => `${k} = ${printAttr(kind, op.attrs[k], op)}`);
+  const [first] = op.results;
+  p.line(
+    `${results} = ${op.def.name}(${op.operands.map((o) => `%${o.name}`).join(", ")})${attrs.length === 0 ? "" : ` {${attrs.join(", ")}}`}${first === undefined || first.origin.length === 0 ? "" : printOrigin(first)}`,
+  );
   for (const r of op.regions) printRegion(p, r);
 }
 
@@ -45,12 +45,28 @@ function printRegion(p: Printer, r: Region): void {
   });
 }
 
-function printAttr(v: AttrKinds[keyof AttrKinds]): string {
-  if (v instanceof DType || v instanceof SymDim) return v.toString();
-  if (typeof v === "number") return Number.isFinite(v) ? String(v) : Number.isNaN(v) ? "nan" : v > 0 ? "inf" : "-inf";
-  if (typeof v === "boolean") return String(v);
-  if (typeof v === "string") return v;
-  if (Array.isArray(v)) return `[${v.map((x) => (Array.isArray(x) ? `(${x.join(", ")})` : String(x))).join(", ")}]`;
-  const data = v as ConstantData;
-  return data.byteLength > inlineLimit ? `elided(${data.byteLength})` : `hex("${bytesToHex(data.read(0, data.byteLength))}")`;
+/** An attribute by the kind that its op declares. What is of another kind is printed as it is: the verifier tells. */
+function printAttr(kind: AttrSchema[string], v: AttrKinds[keyof AttrKinds] | undefined, op: Op): string {
+  switch (kind) {
+    case "int":
+      return String(v);
+    case "float":
+      return typeof v === "number" ? printNumber(v, !Number.isInteger(v) || Object.is(v, -0)) : String(v);
+    case "bool":
+    case "dtype":
+      return String(v);
+    case "word":
+      return /^[A-Za-z_][A-Za-z0-9_.]*$/.test(String(v)) ? String(v) : JSON.stringify(v);
+    case "ints":
+    case "dims":
+      return Array.isArray(v) ? `[${v.join(", ")}]` : String(v);
+    case "pairs":
+      return Array.isArray(v) ? `[${v.map((x) => `(${String(x).replace(",", ", ")})`).join(", ")}]` : String(v);
+    case "data": {
+      const { dtype, dims } = op.attrs as { dtype?: DType; dims?: readonly Dim[] };
+      return printData(v as ConstantData, dtype ?? u8, dims ?? []);
+    }
+    default:
+      throw kind satisfies undefined;
+  }
 }

@@ -6,7 +6,19 @@ import type { Reader, Token } from "../base/text.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Scope, parseExpr } from "../scalar/text.ts";
-import { type Accumulator, type Axis, type AxisKind, type Inner, type Kernel, type Layout, type Stage, Tensor, type TensorFunction, type Write, type WriteCombiner } from "./ir.ts";
+import {
+  type Accumulator,
+  type Axis,
+  type AxisKind,
+  type Inner,
+  type Kernel,
+  type Layout,
+  type Stage,
+  Tensor,
+  type TensorFunction,
+  type Write,
+  type WriteCombiner,
+} from "./ir.ts";
 
 /** Reads one `tensor @name { … }`, as `printTensor` prints it. @throws UserError `syntax`, with the place. */
 export function parseTensor(r: Reader, sc: Scalars): TensorFunction {
@@ -56,7 +68,12 @@ class TensorParser {
         while (r.accept(","));
       } else r.fail(`expected 'symbol', 'input', 'constant', 'temp', 'kernel' or 'output', got '${r.peek().text}'`);
     }
-    const layouts = new Map(this.layouts.map((l): [Tensor, Layout] => [l.tensor, { order: l.order, pad: l.pad, view: l.view === null ? null : { of: this.lookup(l.view.of, l.view.of.text.slice(1)), offset: l.view.offset } }]));
+    const layouts = new Map(
+      this.layouts.map((l): [Tensor, Layout] => [
+        l.tensor,
+        { order: l.order, pad: l.pad, view: l.view === null ? null : { of: this.lookup(l.view.of, l.view.of.text.slice(1)), offset: l.view.offset } },
+      ]),
+    );
     return { name, symbols: [...r.symbols.values()], inputs, outputs, tensors: all, kernels, layouts };
   }
 

@@ -63,7 +63,9 @@ function printStage(p: Printer, s: Stage, table: NameTable): void {
     }
     for (const a of s.accumulators) table.declarePair(a.left, a.right);
     for (const a of s.accumulators) {
-      p.line(`acc ${table.variable(a.left)}[${a.axes.map((v) => table.variable(v)).join(", ")}]: ${a.left.dtype} init ${text(a.identity)} lift ${text(a.lift)} combine ${text(a.combine)}`);
+      p.line(
+        `acc ${table.variable(a.left)}[${a.axes.map((v) => table.variable(v)).join(", ")}]: ${a.left.dtype} init ${text(a.identity)} lift ${text(a.lift)} combine ${text(a.combine)}`,
+      );
     }
     for (const w of s.writes) {
       const sign = w.combiner === null ? "=" : w.combiner === "add" ? "+=" : `${w.combiner}=`;
