@@ -1,0 +1,150 @@
+// Writes docs/*.md from the objects of the built compiler (`npm run build` first). With --check it writes nothing, and fails
+// when a page is not what it would write.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+
+const root = new URL("../", import.meta.url);
+const dist = (path) => import(new URL(`dist/${path}`, root));
+if (!existsSync(new URL("dist/graph/registry.js", root))) {
+  console.error("docs: dist/ is not built; run `npm run build`");
+  process.exit(1);
+}
+
+const { graphOps } = await dist("graph/registry.js");
+const { scalarOps, opNames } = await dist("scalar/ops/table.js");
+const { isCore } = await dist("scalar/op.js");
+const { graphPasses } = await dist("graph/passes/pipeline.js");
+const { tensorPasses } = await dist("tensor/passes/pipeline.js");
+const { GraphBuilder } = await dist("graph/builder.js");
+const { printGraph } = await dist("graph/print.js");
+const { Reader } = await dist("base/text.js");
+const { kernelPasses } = await dist("loop/passes/pipeline.js");
+const { simplifyTexts } = await dist("scalar/rules/simplify.js");
+
+const generated = "<!-- Made by `npm run docs` from the compiler's own objects; do not edit. -->";
+const cell = (text) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+const table = (head, rows) =>
+  [`| ${head.join(" | ")} |`, `|${head.map(() => "---|").join("")}`, ...rows.map((r) => `| ${r.map(cell).join(" | ")} |`)].join("\n");
+const code = (text) => `\`${text}\``;
+
+function graphOpPage() {
+  const elementwise = graphOps.filter((o) => opNames.includes(o.name));
+  const composites = graphOps.filter((o) => o.decompose !== undefined);
+  const core = graphOps.filter((o) => !elementwise.includes(o) && !composites.includes(o));
+  return [
+    generated,
+    "# Ops of the graph IR",
+    "A core op is lowered to tensor IR by itself; a composite stands for a composition of core ops, so that a pass can recognise it whole. An operand that ends in `...` takes any number of values. Constraints are numbered as error messages name them.",
+    "## Core ops",
+    ...core.map(opEntry),
+    "## Composites",
+    ...composites.map(opEntry),
+    "## Elementwise ops",
+    "Each applies the scalar op of its name to every element; operands have equal dims, and their dtypes fit the scalar op.",
+    table(
+      ["op", "operands", "meaning"],
+      elementwise.map((o) => [code(o.name), o.operands.join(", "), o.doc]),
+    ),
+  ].join("\n\n");
+}
+
+function opEntry(o) {
+  const attrs = Object.entries(o.attrs);
+  const parts = [`### ${o.name}`, o.doc];
+  const example = exampleOf(o);
+  parts.push(
+    example === null
+      ? code(`${o.name}(${o.operands.map((x) => `%${x}`).join(", ")})`)
+      : `\`\`\`
+${example}
+\`\`\``,
+  );
+  if (attrs.length > 0)
+    parts.push(
+      table(
+        ["attribute", "holds"],
+        attrs.map(([k, v]) => [code(k), v]),
+      ),
+    );
+  if (o.constraints.length > 0) parts.push(o.constraints.map((c) => `- ${c}`).join("\n"));
+  return parts.join("\n\n");
+}
+
+/** The op's first example as a line of graph IR; null for one that has none, or regions. */
+function exampleOf(o) {
+  const [example] = o.examples;
+  if (example === undefined) return null;
+  const g = new GraphBuilder();
+  const operands = example.operands.map((operand, i) => {
+    const r = new Reader(operand.type);
+    return g.param(nameOf(o, i), { dtype: r.dtype(), dims: r.list("[", "]", () => r.dim()) });
+  });
+  const lines = printGraph(g.finish("example", [], g.op(o.name, operands, example.attrs, { name: "y" }))).split("\n");
+  return lines.find((l) => l.includes(`= ${o.name}(`))?.trim() ?? null;
+}
+function nameOf(o, i) {
+  const last = o.operands[o.operands.length - 1];
+  return last.endsWith("...") && i >= o.operands.length - 1 ? `${last.slice(0, -3)}${i - o.operands.length + 2}` : o.operands[i];
+}
+
+function scalarOpPage() {
+  const kind = (o) => (isCore(o) ? "core" : o.ulp === undefined ? "derived" : `derived, error at most ${o.ulp} ulp`);
+  return [
+    generated,
+    "# Scalar ops",
+    "Tensor IR and loop IR share them. A core op is rendered by every target; a derived one is written in terms of others before a target sees it. Errors are against the exact value on normal f32 numbers.",
+    table(
+      ["op", "written", "kind", "meaning"],
+      opNames.map((n) => [code(n), code(written(scalarOps[n])), kind(scalarOps[n]), scalarOps[n].doc]),
+    ),
+  ].join("\n\n");
+}
+
+function written(o) {
+  const names = ["a", "b", "c"].slice(0, o.arity);
+  return o.infix === undefined ? `${o.name}(${names.join(", ")})` : names.join(` ${o.infix.symbol} `);
+}
+
+function passPage() {
+  const list = (passes) =>
+    table(
+      ["pass", "does"],
+      passes.map((p) => [code(p.name), p.doc]),
+    );
+  return [
+    generated,
+    "# Passes",
+    "In the order in which they run; `src/compile.ts` holds the whole pipeline.",
+    "## On graph IR",
+    list(graphPasses),
+    "## On tensor IR",
+    list(tensorPasses),
+    "## On the kernels of loop IR",
+    list(kernelPasses),
+    "## Rules of the scalar simplifier",
+    "Applied whenever an expression is made. `c…` matches constants; `min(x)` and `max(x)` in a condition are bounds of `x`.",
+    table(
+      ["rule", "rewrites", "on"],
+      simplifyTexts.map((r) => [code(r.name), code(r.rule), r.where ?? "all dtypes"]),
+    ),
+  ].join("\n\n");
+}
+
+const pages = { "docs/ops.md": graphOpPage(), "docs/scalar-ops.md": scalarOpPage(), "docs/passes.md": passPage() };
+const check = process.argv.includes("--check");
+const stale = [];
+for (const [path, text] of Object.entries(pages)) {
+  const file = new URL(path, root);
+  const content = `${text}\n`;
+  if (existsSync(file) && readFileSync(file, "utf8") === content) continue;
+  stale.push(path);
+  if (check) continue;
+  mkdirSync(new URL(".", file), { recursive: true });
+  writeFileSync(file, content);
+}
+if (check && stale.length > 0) {
+  console.error(`docs: ${stale.join(", ")} ${stale.length === 1 ? "is" : "are"} not current; run \`npm run docs\` and commit the result`);
+  process.exit(1);
+}
+console.log(
+  `docs: ${Object.keys(pages).length} pages of ${graphOps.length} graph ops, ${opNames.length} scalar ops and ${graphPasses.length + tensorPasses.length + kernelPasses.length} passes${check ? " are current" : ""}`,
+);
