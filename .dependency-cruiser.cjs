@@ -36,17 +36,17 @@ module.exports = {
     },
     {
       name: "runtime-stands-alone",
-      comment: "The artifact's JavaScript is made from src/runtime/: it imports nothing at run time.",
+      comment: "The artifact's JavaScript is made from src/runtime/: no import statement of it may be left at run time.",
       severity: "error",
       from: { path: "^src/runtime/", ...notTest },
-      to: { pathNot: "^src/runtime/", dependencyTypesNot: ["type-only"] },
+      to: { pathNot: "^src/runtime/", dependencyTypesNot: ["type-only", "type-import"] },
     },
     {
       name: "node-in-one-place",
       comment: "Only src/node/ and the command line use what only Node has; all else runs in a browser.",
       severity: "error",
       from: { path: "^src/", pathNot: ["^src/node/", "^src/cli", "\\.test\\.ts$"] },
-      to: { dependencyTypes: ["core"] },
+      to: { dependencyTypes: ["core"], dependencyTypesNot: ["type-only", "type-import"] },
     },
     {
       name: "core-does-not-import-node",

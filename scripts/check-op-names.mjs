@@ -18,6 +18,7 @@ const homonyms = {
   constant: { as: "any", reason: "a scalar expression's constant value" },
   broadcast: { as: "any", reason: "a scalar in all lanes of a vector" },
   pad: { as: "any", reason: "the zeros around a tensor in its layout" },
+  convert: { as: "any", reason: "a change of layout" },
   gather: { as: "any", reason: "lanes read one by one from places that do not lie next to each other" },
   scan: { as: "any", reason: "a kind of axis, whose steps run in order" },
 };

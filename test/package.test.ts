@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { version } from "../src/version.ts";
 
-const root = join(import.meta.dirname, "..");
+const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
 interface PackageJson {
@@ -32,7 +33,7 @@ function projectFiles(): string[] {
 }
 const files = existsSync(join(root, ".git")) ? projectFiles() : null;
 if (files === null) console.log("skipped: what is committed (this is no git checkout)");
-const isText = (bytes: Uint8Array): boolean => !bytes.subarray(0, 8000).includes(0);
+const isText = (bytes: Buffer): boolean => !bytes.subarray(0, 8000).includes(0);
 
 describe("versions", () => {
   test("the sources, package.json, the lock file and the changelog name one version", () => {

@@ -2,9 +2,10 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
-const root = join(import.meta.dirname, "..");
+const root = fileURLToPath(new URL("..", import.meta.url));
 // `npm test` builds first; run alone, without a build, there is nothing to start.
 const built = existsSync(join(root, "dist/cli.js"));
 if (!built) console.log("skipped: the quick start (dist/ is not built; `npm run build` does that)");
