@@ -17,6 +17,8 @@ const { tensorPasses } = await dist("tensor/passes/pipeline.js");
 const { GraphBuilder } = await dist("graph/builder.js");
 const { printGraph } = await dist("graph/print.js");
 const { Reader } = await dist("base/text.js");
+const { parseGraph } = await dist("graph/parse.js");
+const { compileGraph } = await dist("compile.js");
 const { kernelPasses } = await dist("loop/passes/pipeline.js");
 const { simplifyTexts } = await dist("scalar/rules/simplify.js");
 
@@ -129,7 +131,47 @@ function passPage() {
   ].join("\n\n");
 }
 
-const pages = { "docs/ops.md": graphOpPage(), "docs/scalar-ops.md": scalarOpPage(), "docs/passes.md": passPage() };
+/** What a small model looks like after each stage. */
+function walkthroughPage() {
+  const source = readFileSync(new URL("examples/linear.tw", root), "utf8");
+  const texts = new Map();
+  compileGraph(parseGraph(new Reader(source, "examples/linear.tw")), { listeners: [(e) => texts.set(e.step, e.text())] });
+  const last = (passes) => passes[passes.length - 1].name;
+  const block = (step, part = (t) => t) => {
+    const text = texts.get(step);
+    if (text === undefined) throw new Error(`the walkthrough shows step '${step}', which the pipeline does not have`);
+    return `\`\`\`\n${part(text).trimEnd()}\n\`\`\``;
+  };
+  return [
+    generated,
+    "# One model on its way through the compiler",
+    "`examples/linear.tw`, a linear layer with a bias and a rectifier, after each stage. `npx tilewright ir examples/linear.tw --stage graph|tensor|loop` prints the same; `--after PASS` shows any step in between.",
+    "## Graph IR, as written",
+    `\`\`\`\n${source.trimEnd()}\n\`\`\``,
+    "## Tensor IR, lowered",
+    "Every op has become a kernel of one stage: named axes, reads through index expressions, a value to write. The product is a reduction: `acc` names its accumulator, what each step adds to it (`lift`) and how (`combine`).",
+    block("lower-graph"),
+    "## Tensor IR, fused",
+    "After the passes on tensor IR. The bias and the rectifier have become the end of the product; what is left are the stages that cost something.",
+    block(last(tensorPasses)),
+    "## Schedules",
+    "One JSON object for each kernel: its loops, outermost first. `size` is the number of points that one iteration covers, so `i0` with size 2 and then size 1 runs tiles of two rows.",
+    block("choose-schedules"),
+    "## Loop IR, built by the schedules",
+    "Extents and strides have become parameters (`s1`, `n8`), so that other nodes of the same structure can share the kernel. `main` launches kernels; `weights` and `at.x` are places in memory.",
+    block("build-loops"),
+    "## Loop IR, as the target gets it",
+    "After the passes on loop IR and memory planning: vectors, registers, byte addresses in stepped pointers, fused multiply-adds.",
+    block("plan-memory"),
+  ].join("\n\n");
+}
+
+const pages = {
+  "docs/walkthrough.md": walkthroughPage(),
+  "docs/ops.md": graphOpPage(),
+  "docs/scalar-ops.md": scalarOpPage(),
+  "docs/passes.md": passPage(),
+};
 const check = process.argv.includes("--check");
 const stale = [];
 for (const [path, text] of Object.entries(pages)) {
