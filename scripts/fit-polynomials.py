@@ -20,7 +20,7 @@ def nodes(a, b, n=1200):
     return (a + b) / 2 - (b - a) / 2 * np.cos(np.pi * (2 * np.arange(n) + 1) / (2 * n))
 
 
-def fit(function, a, b, top, bottom=(), fixed=lambda x: 0 * x, ceiling=None):
+def fit(function, a, b, top, bottom=(), fixed=lambda x: 0 * x):
     """Coefficients c, d with function(x) ≈ (fixed(x) + Σ c_k x^k) / (1 + Σ d_k x^k), k over `top` and `bottom`; and the error left."""
     x = nodes(a, b)
     scale = max(abs(a), abs(b))
@@ -69,25 +69,33 @@ def table(name, result):
     print(f"{name}: relative error {worst:.2e} = {worst * 2**24:.2f} · 2^-24 (before rounding {ideal * 2**24:.2f})")
     print(f"  [{text(top)}]")
     if bottom:
-        print(f"  [{text([*bottom[::-1], 1][::-1])}]")
+        print(f"  [{text([1, *bottom])}]")
+
+
+def parts(name, value, bits):
+    """Splits a constant into f32 parts of few bits each, whose products with small integers are exact, and one full part."""
+    rest, out = mp.mpf(value), []
+    for b in bits:
+        unit = mp.mpf(2) ** (mp.floor(mp.log(abs(rest), 2)) - b + 1)
+        out.append(float(mp.nint(rest / unit) * unit))
+        rest -= mp.mpf(out[-1])
+    out.append(float(np.float32(float(rest))))
+    print(f"{name} in parts: {out}, off by {float(rest - mp.mpf(out[-1])):.1e}")
 
 
 def main():
     half = float(mp.log(2) / 2)
-    for degree in (5, 6):
-        table(f"exp{degree}", fit(mp.exp, -half, half, range(1, degree + 1), fixed=lambda r: 1 + 0 * r))
-    for degree in (8, 9, 10):
-        table(f"log{degree}", fit(mp.log1p, 0.5**0.5 - 1, 2**0.5 - 1, range(3, degree + 1), fixed=lambda f: f - f * f / 2))
+    table("exp", fit(mp.exp, -half, half, range(1, 7), fixed=lambda r: 1 + 0 * r))
+    parts("ln 2", mp.log(2), [15])
+    table("log1p", fit(mp.log1p, 0.5**0.5 - 1, 2**0.5 - 1, range(3, 10), fixed=lambda f: f - f * f / 2))
     quarter = float(mp.pi / 4)
     table("sin", fit(mp.sin, 0, quarter, (3, 5, 7), fixed=lambda r: r))
-    table("sin9", fit(mp.sin, 0, quarter, (3, 5, 7, 9), fixed=lambda r: r))
     table("cos", fit(mp.cos, 0, quarter, (4, 6, 8), fixed=lambda r: 1 - r * r / 2))
-    odd = lambda n: range(1, 2 * n + 2, 2)
-    even = lambda n: range(2, 2 * n + 1, 2)
-    for p, q in ((5, 3), (6, 3), (5, 4), (4, 4)):
-        table(f"tanh{p}/{q}", fit(mp.tanh, 0, 9.02, odd(p), even(q)))
-    for p, q in ((5, 4), (6, 4), (5, 5), (4, 5)):
-        table(f"erf{p}/{q}", fit(mp.erf, 0, 3.93, odd(p), even(q)))
+    parts("pi / 2", mp.pi / 2, [8, 8, 8])
+    # Odd rationals x·P(x²)/Q(x²) up to where the function rounds to 1 in f32.
+    odd, even = (lambda n: range(1, 2 * n + 2, 2)), (lambda n: range(2, 2 * n + 1, 2))
+    table("tanh", fit(mp.tanh, 0, 9.02, odd(4), even(4)))
+    table("erf", fit(mp.erf, 0, 3.93, odd(5), even(5)))
 
 
 main()
