@@ -1,4 +1,3 @@
-import v8 from "node:v8";
 import { type DType, arrayOf } from "../../src/base/dtype.ts";
 import type { Num } from "../../src/base/numeric.ts";
 import { Buffer, type For, type Kernel, type Program, type Stmt } from "../../src/loop/ir.ts";
@@ -6,20 +5,15 @@ import { kernelPasses } from "../../src/loop/passes/pipeline.ts";
 import type { Expr } from "../../src/scalar/expr.ts";
 import type { Scalars } from "../../src/scalar/scalars.ts";
 import { emitModule } from "../../src/targets/wasm/module.ts";
-
-// Node 20 has relaxed SIMD behind this flag; newer engines have it anyway.
-v8.setFlagsFromString("--experimental-wasm-relaxed-simd");
+import { variants } from "./relaxed.ts";
 
 export interface Form {
   /** Vectors of four lanes, or one element at a time. */
   readonly lanes: 1 | 4;
   readonly relaxed: boolean;
 }
-export const forms: readonly Form[] = [
-  { lanes: 1, relaxed: false },
-  { lanes: 4, relaxed: false },
-  { lanes: 4, relaxed: true },
-];
+/** The forms that this engine runs. */
+export const forms: readonly Form[] = [{ lanes: 1, relaxed: false }, ...variants.map((relaxed): Form => ({ lanes: 4, relaxed }))];
 
 /**
  * Builds the kernel `out[i] = f(in0[i], in1[i], …)` over as many elements as the inputs have (a multiple of four), sends it
@@ -82,6 +76,6 @@ export function runElementwise(
     const view = new (arrayOf(x.dtype))(memory.buffer, exports[`input_${i}`]?.() ?? 0, n);
     for (let k = 0; k < n; k++) view[k] = x.values[k] as never;
   });
-  exports["main"]?.();
-  return [...(new (arrayOf(out))(memory.buffer, exports["output_0"]?.() ?? 0, n) as ArrayLike<Num> & Iterable<Num>)];
+  exports.main?.();
+  return [...(new (arrayOf(out))(memory.buffer, exports.output_0?.() ?? 0, n) as ArrayLike<Num> & Iterable<Num>)];
 }

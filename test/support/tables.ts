@@ -25,7 +25,7 @@ export function specialTable(name: string, columns: number): number[][] | null {
 
 /** One member of a zip archive, found through its central directory. */
 function zipMember(zip: Buffer, name: string): Buffer {
-  const end = zip.lastIndexOf(Buffer.from([0x50, 0x4b, 5, 6]));
+  const end = zip.lastIndexOf("PK\x05\x06", undefined, "latin1");
   let at = zip.readUInt32LE(end + 16);
   for (let n = zip.readUInt16LE(end + 10); n > 0; n--) {
     const [method, size, nameLength] = [zip.readUInt16LE(at + 10), zip.readUInt32LE(at + 20), zip.readUInt16LE(at + 28)];
@@ -33,7 +33,7 @@ function zipMember(zip: Buffer, name: string): Buffer {
     if (zip.toString("latin1", at + 46, at + 46 + nameLength) === name) {
       const start = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
       const bytes = zip.subarray(start, start + size);
-      return method === 0 ? bytes : inflateRawSync(bytes);
+      return method === 0 ? bytes : Buffer.from(inflateRawSync(new Uint8Array(bytes)));
     }
     at += 46 + nameLength + zip.readUInt16LE(at + 30) + zip.readUInt16LE(at + 32);
   }

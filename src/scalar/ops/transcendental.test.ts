@@ -154,8 +154,9 @@ describe("pow", () => {
       most = Math.max(most, error);
       if (!(error <= 3 + 3.5 * Math.abs((e as number) * Math.log(b as number)))) expect.fail(`pow(${b}, ${e}) = ${ys[i]}, off by ${error} ulp`);
     });
-    expect(most).toBeLessThanOrEqual(scalarOps.pow.ulp);
-    expect(most).toBeGreaterThan(scalarOps.pow.ulp / 2);
+    const bound = scalarOps.pow.ulp ?? Number.NaN;
+    expect(most).toBeLessThanOrEqual(bound);
+    expect(most).toBeGreaterThan(bound / 2);
   });
 
   test("special values", () => {
@@ -169,7 +170,7 @@ describe("pow", () => {
         const want = exact("pow", x, y);
         // (-2)^101 = -2.5e30 has a logarithm of 70, so an error of some tens of ulp.
         if (Number.isFinite(want) && Math.abs(want) > 1.7e-38)
-          expect(errorOf(got, want), `pow(${x}, ${y}) = ${got}`).toBeLessThanOrEqual(scalarOps.pow.ulp);
+          expect(errorOf(got, want), `pow(${x}, ${y}) = ${got}`).toBeLessThanOrEqual(scalarOps.pow.ulp ?? 0);
         else if (want !== 0 && Number.isFinite(want)) expect(Math.abs(got), `pow(${x}, ${y})`).toBeLessThan(1.7e-38);
         else expect(Object.is(got, want), `pow(${x}, ${y}) = ${got}, exactly ${want}`).toBe(true);
       });
@@ -226,7 +227,7 @@ describe("tables of complex log1p and expm1", () => {
   test.skipIf(table === null)("exp, sin, cos and log agree with them", () => {
     const [exp, sin, cos, log] = (["exp", "sin", "cos", "log"] as const).map(decomposed) as ((x: number) => number)[];
     let compared = 0;
-    for (const [re, im, logRe, , expRe, expIm] of (table ?? []) as readonly (readonly [number, number, number, number, number, number])[]) {
+    for (const [re, im, logRe, , expRe, expIm] of (table ?? []) as [number, number, number, number, number, number][]) {
       if (![re, im, logRe, expRe, expIm].every(Number.isFinite) || Math.abs(re) > 60 || Math.abs(im) > 1e5) continue;
       compared++;
       const scale = Math.exp(re);
