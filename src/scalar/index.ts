@@ -43,7 +43,11 @@ function computeRange(e: Expr): readonly [number, number] {
       return [Math.max(a[0], b[0]), Math.max(a[1], b[1])];
     case "floordiv":
     case "div":
-      return b[0] > 0 && a[0] >= 0 ? [Math.floor(a[0] / b[1]), Math.floor(a[1] / b[0])] : b[0] === b[1] && b[0] > 0 && e.op === "floordiv" ? [Math.floor(a[0] / b[0]), Math.floor(a[1] / b[0])] : unknown;
+      return b[0] > 0 && a[0] >= 0
+        ? [Math.floor(a[0] / b[1]), Math.floor(a[1] / b[0])]
+        : b[0] === b[1] && b[0] > 0 && e.op === "floordiv"
+          ? [Math.floor(a[0] / b[0]), Math.floor(a[1] / b[0])]
+          : unknown;
     case "mod":
       return b[0] > 0 ? [0, Math.min(b[1] - 1, a[0] >= 0 ? a[1] : Number.POSITIVE_INFINITY)] : unknown;
     case "rem":
@@ -89,7 +93,12 @@ export function polynomialOf(e: Expr): Polynomial {
     for (const m of polynomialOf(e.args[0] as Expr).values()) addInto(sum, -m.coef, m.atoms);
   } else if (e.op === "mul") {
     for (const x of polynomialOf(e.args[0] as Expr).values()) {
-      for (const y of polynomialOf(e.args[1] as Expr).values()) addInto(sum, x.coef * y.coef, [...x.atoms, ...y.atoms].sort((p, q) => p.id - q.id));
+      for (const y of polynomialOf(e.args[1] as Expr).values())
+        addInto(
+          sum,
+          x.coef * y.coef,
+          [...x.atoms, ...y.atoms].sort((p, q) => p.id - q.id),
+        );
     }
   } else addInto(sum, 1, [e]);
   polynomials.set(e, sum);
@@ -223,7 +232,7 @@ export function simplifyIndices(sc: Scalars, roots: readonly Expr[]): Expr[] {
       case "add":
       case "sub":
       case "mul":
-        return fromPolynomial(sc, polynomialOf(sc.op(e.op, args)));
+        return recombined(sc, fromPolynomial(sc, polynomialOf(sc.op(e.op, args))));
       case "floordiv":
       case "mod": {
         const d = divide(sc, polynomialOf(a), b);
@@ -236,16 +245,54 @@ export function simplifyIndices(sc: Scalars, roots: readonly Expr[]): Expr[] {
   });
 }
 
-/** `floordiv(c·x + y, c)` with an awkward remainder: takes out what is divisible, keeps the division of the rest. */
+/**
+ * Division by a constant `c` with a remainder that cannot be resolved: takes out what is divisible by c; and, where the
+ * rest is `m·x + y` with m a divisor of c and `0 ≤ y < m`, divides x by c/m alone, since y cannot carry.
+ */
 function partlyDivided(sc: Scalars, op: "floordiv" | "mod", a: Expr, b: Expr): Expr {
   const c = b.constant === null ? 0 : Number(b.constant);
   if (c <= 0) return sc.op(op, [a, b]);
-  const q = new Map<string, Monomial>();
-  const r = new Map<string, Monomial>();
+  const [q, r] = [new Map<string, Monomial>(), new Map<string, Monomial>()];
   for (const m of polynomialOf(a).values()) addInto(m.coef % c === 0 ? q : r, m.coef % c === 0 ? m.coef / c : m.coef, m.atoms);
-  if (q.size === 0) return sc.op(op, [a, b]);
-  const rest = sc.op(op, [fromPolynomial(sc, r), b]);
-  return op === "mod" ? rest : fromPolynomial(sc, polynomialOf(sc.add(fromPolynomial(sc, q), rest)));
+  const [rest, low] = withoutCarry(sc, op, r, c) ?? [q.size === 0 ? sc.op(op, [a, b]) : sc.op(op, [fromPolynomial(sc, r), b]), sc.int(0)];
+  if (op === "mod") return low.isConst(0) ? rest : fromPolynomial(sc, polynomialOf(sc.add(rest, low)));
+  return q.size === 0 ? rest : fromPolynomial(sc, polynomialOf(sc.add(fromPolynomial(sc, q), rest)));
+}
+
+/** The divided high part, and for `mod` the low part that is added to it. */
+function withoutCarry(sc: Scalars, op: "floordiv" | "mod", p: Polynomial, c: number): [Expr, Expr] | null {
+  const divisors = [...new Set([...p.values()].map((m) => gcd(m.coef, c)))].filter((m) => m > 1).sort((x, y) => y - x);
+  for (const m of divisors) {
+    const [high, low] = [new Map<string, Monomial>(), new Map<string, Monomial>()];
+    for (const t of p.values()) addInto(t.coef % m === 0 ? high : low, t.coef % m === 0 ? t.coef / m : t.coef, t.atoms);
+    const [lo, hi] = polynomialRange(low);
+    if (high.size === 0 || lo < 0 || hi >= m) continue;
+    const x = fromPolynomial(sc, high);
+    const divided = c === m ? (op === "mod" ? sc.int(0) : x) : sc.op(op, [x, sc.int(c / m)]);
+    return op === "mod" ? [sc.mul(divided, sc.int(m)), fromPolynomial(sc, low)] : [divided, sc.int(0)];
+  }
+  return null;
+}
+function gcd(a: number, b: number): number {
+  let [x, y] = [Math.abs(a), Math.abs(b)];
+  while (y !== 0) [x, y] = [y, x % y];
+  return x;
+}
+
+/** `mod(x, c)·k + floordiv(x, c)·c·k = x·k`: what a split and its inverse leave. */
+function recombined(sc: Scalars, e: Expr): Expr {
+  for (const m of polynomialOf(e).values()) {
+    const [atom] = m.atoms;
+    if (m.atoms.length !== 1 || atom?.op !== "mod") continue;
+    const [x, c] = atom.args as [Expr, Expr];
+    const size = c.constant === null ? 0 : Number(c.constant);
+    const whole = sc.op("floordiv", [x, c]);
+    const partner = polynomialOf(e).get(String(whole.id));
+    if (partner === undefined || partner.coef !== m.coef * size) continue;
+    const cleared = sc.sub(sc.sub(e, sc.mul(atom, sc.int(m.coef))), sc.mul(whole, sc.int(partner.coef)));
+    return recombined(sc, fromPolynomial(sc, polynomialOf(sc.add(cleared, sc.mul(x, sc.int(m.coef))))));
+  }
+  return e;
 }
 
 /** Splits an index into its coefficient of one variable and the rest: `e = coef·v + rest`; null when it is not affine in v. */

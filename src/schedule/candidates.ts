@@ -15,11 +15,15 @@ export interface Chosen {
 }
 
 const tileSteps = [1, 2, 3, 4, 5, 6, 7, 8] as const;
+const quickSteps = [1, 2, 4, 7] as const;
 const vectorCounts = [1, 2, 3, 4] as const;
 /** Tiles that go on to the choice of a loop order. */
 const finalists = 4;
 /** Reductions of at most this many points may be unrolled whole. */
 const unrolledPoints = 27;
+
+/** `quick` tries fewer tiles: enough to tell a good layout from a bad one. */
+export type Effort = "full" | "quick";
 
 /** A tile as it will be written down: the second axis, its steps, how each reduction runs. */
 interface Plan {
@@ -32,7 +36,7 @@ interface Plan {
 }
 
 /** With `only`, tiles that do not cover the axis of that name with vectors are left out: the lanes of a packed operand. */
-export function chooseSchedule(machine: Capabilities, f: StageFacts, only: string | null = null): Chosen {
+export function chooseSchedule(machine: Capabilities, f: StageFacts, only: string | null = null, effort: Effort = "full"): Chosen {
   const plain = plainSchedule(f);
   let best: Chosen = { schedule: plain, cost: stageCost(machine, f, plain), streams: 0 };
   if (isWide(f)) {
@@ -42,9 +46,15 @@ export function chooseSchedule(machine: Capabilities, f: StageFacts, only: strin
     }
     return best;
   }
-  const ranked = [...plans(machine, f, only)].map((plan) => ({ plan, ...tileCost(machine, f, plan.tile) }));
-  ranked.sort((a, b) => a.work - b.work);
-  for (const { plan, work, streams } of ranked.slice(0, finalists)) {
+  const ranked: { plan: Plan; work: number; streams: number }[] = [];
+  for (const plan of plans(machine, f, only, effort)) {
+    const { work, streams } = tileCost(machine, f, plan.tile);
+    if (ranked.length === finalists && work >= (ranked[finalists - 1]?.work ?? 0)) continue;
+    const at = ranked.findIndex((r) => r.work > work);
+    ranked.splice(at < 0 ? ranked.length : at, 0, { plan, work, streams });
+    if (ranked.length > finalists) ranked.pop();
+  }
+  for (const { plan, work, streams } of ranked) {
     for (const order of outerOrders(f, plan)) {
       const cost = work + trafficCost(machine, f, plan.tile, outerLoops(f, plan, order));
       if (cost < best.cost) best = { schedule: scheduleOf(machine, f, plan, order), cost, streams };
@@ -83,7 +93,7 @@ function vectorAxes(f: StageFacts, lanes: number): number[] {
   return known.length > 0 ? known : all;
 }
 
-function* plans(machine: Capabilities, f: StageFacts, only: string | null = null): Generator<Plan> {
+function* plans(machine: Capabilities, f: StageFacts, only: string | null = null, effort: Effort = "full"): Generator<Plan> {
   const lanes = f.vectorizable ? machine.lanes.f32 : 1;
   const parallel = f.names.map((_, i) => i).filter((i) => !f.isReduction[i]);
   for (const v of lanes > 1 ? vectorAxes(f, lanes) : []) {
@@ -94,18 +104,28 @@ function* plans(machine: Capabilities, f: StageFacts, only: string | null = null
     }
     for (const count of vectorCounts) {
       if (count * lanes > (f.extents[v] as number) || (only !== null && count * lanes !== f.extents[v])) continue;
-      yield* secondAxis(machine, f, v, count, lanes, parallel);
+      yield* secondAxis(machine, f, v, count, lanes, parallel, effort);
     }
   }
-  if (lanes === 1) yield* secondAxis(machine, f, -1, 1, 1, parallel);
+  if (lanes === 1) yield* secondAxis(machine, f, -1, 1, 1, parallel, effort);
 }
 
-function* secondAxis(machine: Capabilities, f: StageFacts, v: number, count: number, lanes: number, parallel: readonly number[]): Generator<Plan> {
+function* secondAxis(
+  machine: Capabilities,
+  f: StageFacts,
+  v: number,
+  count: number,
+  lanes: number,
+  parallel: readonly number[],
+  effort: Effort,
+): Generator<Plan> {
+  const steps = effort === "full" ? tileSteps : quickSteps;
+  const reductions = [...reductionLoops(f)];
   for (const m of [-1, ...parallel]) {
     if (m === v && m >= 0) continue;
-    for (const step of m < 0 ? [1] : tileSteps) {
+    for (const step of m < 0 ? [1] : steps) {
       if ((m >= 0 && step === 1) || (m >= 0 && step > (f.extents[m] as number)) || count * step > machine.vectorRegisters) continue;
-      for (const { size, loops } of reductionLoops(f)) {
+      for (const { size, loops } of effort === "full" ? reductions : reductions.slice(0, 1)) {
         const tile = [...size];
         if (v >= 0) tile[v] = count * lanes;
         if (m >= 0) tile[m] = step;

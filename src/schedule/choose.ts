@@ -4,7 +4,7 @@ import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
 import { type Kernel, type Tensor, allStages, readsOf } from "../tensor/ir.ts";
 import { stageAccesses } from "./access.ts";
-import { chooseSchedule, plainSchedule } from "./candidates.ts";
+import { type Effort, chooseSchedule, plainSchedule } from "./candidates.ts";
 import { stageFacts } from "./model.ts";
 import { type Packed, packOperand } from "./primitives/pack.ts";
 import type { KernelSchedule, Pack, StageSchedule } from "./schedule.ts";
@@ -37,12 +37,12 @@ export type CostCache = Map<string, number>;
 /** The cheapest schedule under the machine's cost model, packing of operands included. */
 export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) => boolean): Chooser {
   return (sc, k) => {
-    const { kernel, schedule, copies } = cheapest(sc, machine, k, isConstant);
+    const { kernel, schedule, copies } = cheapest(sc, machine, k, isConstant, "full");
     return { kernel, schedule, copies };
   };
 }
 
-/** Cost of a linearised kernel under its default schedule. */
+/** Cost of a linearised kernel under about its default schedule. */
 export function scheduleCost(
   sc: Scalars,
   machine: Capabilities,
@@ -53,7 +53,7 @@ export function scheduleCost(
   const key = costKey(k, isConstant);
   let cost = cache.get(key);
   if (cost === undefined) {
-    cost = cheapest(sc, machine, k, isConstant).cost;
+    cost = cheapest(sc, machine, k, isConstant, "quick").cost;
     cache.set(key, cost);
   }
   return cost;
@@ -73,14 +73,21 @@ function costKey(k: Kernel, isConstant: (t: Tensor) => boolean): string {
   return `${k.axes.map((a) => a.extent).join()}|${constants}|${lines.join("|")}`;
 }
 
-function cheapest(sc: Scalars, machine: Capabilities, k: Kernel, isConstant: (t: Tensor) => boolean): Scheduled & { readonly cost: number } {
-  let best = withoutPacking(sc, machine, k);
+function cheapest(
+  sc: Scalars,
+  machine: Capabilities,
+  k: Kernel,
+  isConstant: (t: Tensor) => boolean,
+  effort: Effort,
+): Scheduled & { readonly cost: number } {
+  let best = withoutPacking(sc, machine, k, null, effort);
   for (const pack of packings(sc, machine, k)) {
+    if (effort === "quick" && pack.size !== 2 * machine.lanes.f32) continue;
     const packed = packOperand(sc, k, pack);
     if (packed === null) continue;
-    const option = withoutPacking(sc, machine, packed.kernel, `${pack.axis}.i`);
+    const option = withoutPacking(sc, machine, packed.kernel, `${pack.axis}.i`, effort);
     // Copies of constants are made once, when the model is compiled; others on every run.
-    const cost = option.cost + (isConstant(sourceOf(packed)) ? 0 : withoutPacking(sc, machine, packed.packing).cost);
+    const cost = option.cost + (isConstant(sourceOf(packed)) ? 0 : withoutPacking(sc, machine, packed.packing, null, effort).cost);
     if (cost < best.cost)
       best = { ...option, cost, schedule: { ...option.schedule, packs: [pack] }, copies: [{ tensor: packed.copy, packing: packed.packing }] };
   }
@@ -92,11 +99,17 @@ function sourceOf(p: Packed): Tensor {
   return load?.attr as Tensor;
 }
 
-function withoutPacking(sc: Scalars, machine: Capabilities, k: Kernel, only: string | null = null): Scheduled & { readonly cost: number } {
+function withoutPacking(
+  sc: Scalars,
+  machine: Capabilities,
+  k: Kernel,
+  only: string | null = null,
+  effort: Effort = "full",
+): Scheduled & { readonly cost: number } {
   const stages: Record<string, StageSchedule> = {};
   let [cost, streams] = [0, 0];
   for (const s of allStages(k)) {
-    const chosen = chooseSchedule(machine, stageFacts(sc, s), only);
+    const chosen = chooseSchedule(machine, stageFacts(sc, s), only, effort);
     stages[s.name] = chosen.schedule;
     cost += chosen.cost;
     streams = Math.max(streams, chosen.streams);

@@ -1,9 +1,9 @@
 import { InternalError, VerifyError, invariant } from "../base/errors.ts";
 import { Buffer, type Kernel as LoopKernel, type LoopKind, type Param, type Stmt } from "../loop/ir.ts";
-import type { Expr, Variable } from "../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
 import { rangeOf, simplifyIndex } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Accumulator, type Axis, type Kernel, type Stage, type Tensor, type Write, allStages } from "../tensor/ir.ts";
+import { type Accumulator, type Axis, type Kernel, type Stage, type Tensor, type Write, allStages, stageExprs } from "../tensor/ir.ts";
 import type { KernelSchedule, LoopSpec, StageSchedule } from "./schedule.ts";
 
 /**
@@ -182,7 +182,7 @@ class NestBuilder {
       return this.loop(v, distribute ? null : end, spec.kind, body(v));
     };
     if (multiple) return [make(trips, (v) => below(step(v), size, sc.var(v)))];
-    const tail = schedule.tails[spec.axis] ?? (axis.kind === "parallel" ? "overlap" : "peel");
+    const tail = schedule.tails[spec.axis] ?? (axis.kind === "parallel" && mayRepeat(s) ? "overlap" : "peel");
     const enough = sc.op("ge", [at.span, size]);
     if (tail === "mask") {
       return [
@@ -407,6 +407,12 @@ interface Place {
   readonly strides: ReadonlyMap<Variable, number>;
 }
 
+/** May a point be computed twice? Not where colliding writes combine, nor where a stage reads what it writes. */
+function mayRepeat(s: Stage): boolean {
+  const written = new Set<unknown>(s.writes.map((w) => w.tensor));
+  return s.writes.every((w) => w.combiner === null) && loadsOf(...stageExprs(s)).every((e) => !written.has(e.attr));
+}
+
 function withoutInner(s: Stage): Stage {
   return s.inner === null ? s : { ...s, inner: null };
 }
@@ -444,7 +450,7 @@ export function scheduleViolations(s: Stage, schedule: StageSchedule): string[] 
   const vector = schedule.loops.findIndex((l) => l.kind === "vector");
   if (vector >= 0 && schedule.loops.slice(vector + 1).some((l) => l.kind === "serial")) out.push("a serial loop inside of the vector loop");
   for (const [name, tail] of Object.entries(schedule.tails)) {
-    if (tail === "overlap" && (axes.get(name)?.kind === "reduction" || s.writes.some((w) => w.combiner !== null)))
+    if (tail === "overlap" && (axes.get(name)?.kind === "reduction" || !mayRepeat(s)))
       out.push(`axis '${name}': overlapping tiles would count points twice`);
   }
   return out;

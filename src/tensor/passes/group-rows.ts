@@ -83,7 +83,7 @@ function merge(producer: Group, reader: Group, t: Tensor, stage: Stage): Group |
   const writeIndex = written.stage.writes[0]?.index ?? [];
   const rows: Variable[] = [];
   for (let d = 0; d < t.dims.length; d++) {
-    const v = reads[0]?.args[d]?.variable;
+    const v = rowVariable(stage, t, d, reads[0]?.args[d]);
     const axis = stage.axes.find((a) => a.variable === v && a.kind === "parallel");
     const from = written.stage.axes.find((a) => a.variable === writeIndex[d]?.variable && a.kind === "parallel");
     if (
@@ -110,6 +110,14 @@ function merge(producer: Group, reader: Group, t: Tensor, stage: Stage): Group |
     members: [...producer.members.map((m) => ({ ...m, rows: producerRows(m) })), ...reader.members.slice(0, -1), { ...own, rows: mine }],
     rowAxes,
   };
+}
+
+/** The reader's axis for dim d of the tensor: the index itself, or for a dim of one point the reader's own such axis. */
+function rowVariable(stage: Stage, t: Tensor, d: number, index: Expr | undefined): Variable | null {
+  if (index === undefined) return null;
+  if (index.variable !== null || t.dims[d] !== 1 || !index.isConst(0)) return index.variable;
+  const own = stage.writes[0]?.index[d]?.variable ?? null;
+  return stage.axes.some((a) => a.variable === own && a.extent === 1) ? own : null;
 }
 
 function rowsWorthwhile(g: Group): boolean {
