@@ -6,6 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build, install, requireNode, root } from "./setup.mjs";
 
+// Whatever ends this process, the last line says how it went.
+let counts = { passed: 0, failed: 1, skipped: 0 };
+process.on("exit", () => console.log(`tests: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`));
+
 requireNode();
 install();
 build();
@@ -22,7 +26,6 @@ const vitest = [
 ];
 const run = spawnSync(process.execPath, vitest, { cwd: root, stdio: "inherit" });
 
-let counts = { passed: 0, failed: 1, skipped: 0 };
 try {
   counts = countResults(JSON.parse(readFileSync(file, "utf8")));
 } catch {
@@ -35,7 +38,6 @@ if (counts.passed === 0 && counts.failed === 0) {
   console.error("no test ran");
   counts.failed = 1;
 }
-console.log(`tests: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exit(counts.failed === 0 ? 0 : 1);
 
 /** Counts tests, and files that failed before any of their tests ran. */
