@@ -1,13 +1,196 @@
-import type { Compiled } from "./compile.ts";
+import type { DimSymbol } from "./base/dim.ts";
+import { UnsupportedError, UserError } from "./base/errors.ts";
+import { Trace, type TraceListener } from "./base/trace.ts";
+import { type Compiled, type PassLists, compileGraph, compileTensor, defaultPasses } from "./compile.ts";
+import { countFlops } from "./graph/flops.ts";
+import type { SymbolOption } from "./frontends/onnx/symbols.ts";
+import type { Source } from "./importer.ts";
+import { evaluateSize } from "./loop/interpret.ts";
+import type { Kernel, Program, Stmt } from "./loop/ir.ts";
+import { planMemory } from "./loop/passes/plan-memory.ts";
+import { printProgram } from "./loop/print.ts";
 import { type Model, hasRelaxedSimd, startModel } from "./runtime/model.ts";
+import type { Scalars } from "./scalar/scalars.ts";
 import { type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
+import { weightsBase } from "./targets/wasm/module.ts";
+import { weightBytes } from "./targets/wasm/weights.ts";
 import { version } from "./version.ts";
+
+/** The variants of a module: without and with relaxed SIMD. */
+export type Feature = "simd" | "relaxed";
+
+/** How a model is compiled. */
+export interface CompileOptions {
+  /** Only `wasm` in this version. */
+  readonly target?: "wasm";
+  /** Only 1 in this version. */
+  readonly threads?: number;
+  /** Fixes inputs' shapes, by input name. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>>;
+  /** Fixes or bounds symbolic dims, by name. */
+  readonly symbols?: Readonly<Record<string, SymbolOption>>;
+  /** No algebraic change of an algorithm. */
+  readonly exact?: boolean;
+  /** The same bits on every engine: no relaxed operations. */
+  readonly deterministic?: boolean;
+  /** Fail when weights and arena need more bytes than this. */
+  readonly maxMemory?: number;
+  /** Modules to make; all by default. */
+  readonly features?: readonly Feature[];
+  /** Looked at between the phases of compilation. */
+  readonly signal?: AbortSignal;
+  readonly name?: string;
+}
+
+/** What the tools set besides. */
+export interface BuildOptions extends CompileOptions {
+  readonly listeners?: readonly TraceListener[];
+  readonly passes?: PassLists;
+  /** Modules for profiling: main calls a clock after every launch. */
+  readonly profile?: boolean;
+  readonly sourceHash?: string;
+}
+
+export interface Built {
+  readonly artifact: WasmArtifact;
+  readonly compiled: Compiled;
+}
 
 export interface NamedProgram {
   readonly name: string;
   readonly sourceHash: string;
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  readonly flops?: number | null;
+  readonly profile?: boolean;
+}
+
+/** @throws UnsupportedError, UserError for options that this version does not have or that contradict one another */
+export function checkOptions(o: CompileOptions): void {
+  if (o.target !== undefined && o.target !== "wasm")
+    throw new UnsupportedError("target", `target '${o.target}' is not supported yet; this version compiles to 'wasm'`);
+  if (o.threads !== undefined && (!Number.isInteger(o.threads) || o.threads < 1))
+    throw new UserError("threads", `threads must be a positive integer, got ${o.threads}`);
+  if (o.threads !== undefined && o.threads > 1)
+    throw new UnsupportedError(
+      "threads",
+      `${o.threads} threads were asked for; this version compiles for one thread: leave the option away, or set it to 1`,
+    );
+  const known: readonly string[] = ["simd", "relaxed"];
+  for (const f of o.features ?? []) if (!known.includes(f)) throw new UserError("features", `unknown feature '${f}'; there are: ${known.join(", ")}`);
+  if (o.features?.length === 0) throw new UserError("features", `no feature was chosen; there are: ${known.join(", ")}`);
+  if (o.deterministic && o.features?.includes("relaxed"))
+    throw new UserError("features", "relaxed SIMD is not deterministic: leave out either 'relaxed' or deterministic");
+  if (o.maxMemory !== undefined && !(o.maxMemory > 0))
+    throw new UserError("max-memory", `the memory limit must be a positive number of bytes, got ${o.maxMemory}`);
+}
+
+/** Which modules are made. */
+function variantsOf(o: CompileOptions): { relaxed: boolean }[] {
+  const features = o.features ?? (o.deterministic ? ["simd"] : ["simd", "relaxed"]);
+  return [...new Set(features)].map((f) => ({ relaxed: f === "relaxed" }));
+}
+
+/** The features that this engine would choose from those asked for, so that only one module is made. */
+export function featuresHere(o: CompileOptions): readonly Feature[] {
+  const asked = variantsOf(o);
+  const relaxed = asked.some((v) => v.relaxed) && hasRelaxedSimd();
+  if (!relaxed && asked.every((v) => v.relaxed)) throw new UserError("features", "this engine has no relaxed SIMD; leave 'simd' among the features");
+  return [relaxed ? "relaxed" : "simd"];
+}
+
+/** Compiles an imported model to an artifact: its modules, its manifest, and what computes its weights. */
+export function buildArtifact(source: Source, options: BuildOptions = {}): Built {
+  checkOptions(options);
+  const { listeners = [], passes = defaultPasses } = options;
+  const compiled = compileSource(source, listeners, passes);
+  checkMemory(compiled.program, options.maxMemory);
+  const named = {
+    name: options.name ?? source.name,
+    sourceHash: options.sourceHash ?? "",
+    inputNames: source.inputNames,
+    outputNames: source.outputNames,
+    flops: source.kind === "graph" ? countFlops(source.graph) : null,
+    profile: options.profile ?? false,
+  };
+  return {
+    artifact: compiled.trace.step(
+      "code",
+      "emit-wasm",
+      () => artifactOf(compiled, named, variantsOf(options)),
+      () => "",
+    ),
+    compiled,
+  };
+}
+
+/** Runs the pipeline from the level that the source is given in. */
+export function compileSource(source: Source, listeners: readonly TraceListener[] = [], passes: PassLists = defaultPasses): Compiled {
+  switch (source.kind) {
+    case "graph":
+      return compileGraph(source.graph, { listeners, passes });
+    case "tensor":
+      return compileTensor(source.sc, source.function, { listeners, passes });
+    case "program":
+      return compileProgram(source.sc, source.program, listeners, passes);
+    default:
+      throw source satisfies never;
+  }
+}
+
+/** Loop IR that was given as text: its kernels still go through the passes; memory is planned unless it has been. */
+function compileProgram(sc: Scalars, source: Program, listeners: readonly TraceListener[], passes: PassLists): Compiled {
+  if (source.weightSlots.length > 0)
+    throw new UserError(
+      "weights",
+      `program '${source.name}' has weights, but loop IR text holds none of their bytes: compile the model, or its graph or tensor text`,
+    );
+  const trace = new Trace(listeners);
+  let kernels = new Map(source.kernels.map((k) => [k, k]));
+  const current = (): Program => {
+    const launches = (s: Stmt): Stmt => (s.kind === "launch" ? { ...s, kernel: kernels.get(s.kernel) as Kernel } : s);
+    return { ...source, kernels: [...kernels.values()], main: source.main.map(launches) };
+  };
+  for (const p of passes.kernel) {
+    trace.step(
+      "loop",
+      p.name,
+      () => {
+        kernels = new Map([...kernels].map(([original, k]) => [original, p.run(sc, k)]));
+      },
+      () => printProgram(current()),
+    );
+  }
+  const program = trace.step("loop", "plan-memory", () => (source.allocations.length === 0 ? current() : planMemory(sc, current())), printProgram);
+  return { sc, trace, program, weights: [], prepare: [], schedules: new Map() };
+}
+
+/** Bytes of weights and arena together; null when a symbol has no upper bound. */
+export function plannedBytes(p: Program): number | null {
+  const most = p.symbols.map((s: DimSymbol) => s.max);
+  if (p.arenaBytes.constant === null && most.some((m) => !Number.isFinite(m))) return null;
+  return weightsBase + weightBytes(p) + evaluateSize(p, p.arenaBytes, { weights: 0, arena: 0 }, most);
+}
+
+function checkMemory(p: Program, limit: number | undefined): void {
+  const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+  const planned = plannedBytes(p);
+  if (planned !== null && planned > 2 ** 32)
+    throw new UserError("memory", `the model needs ${mib(planned)}; WebAssembly's 32-bit memory ends at 4096 MiB`);
+  if (limit === undefined) return;
+  if (planned === null)
+    throw new UserError(
+      "max-memory",
+      `the peak depends on symbols without an upper bound (${p.symbols
+        .filter((s) => !Number.isFinite(s.max))
+        .map((s) => s.name)
+        .join(", ")}): bound them, for example --shape ${p.symbols[0]?.name}=1..16`,
+    );
+  if (planned > limit)
+    throw new UserError(
+      "max-memory",
+      `the planned peak is ${mib(planned)} (weights ${mib(weightBytes(p))}, arena ${mib(planned - weightBytes(p) - weightsBase)}), more than the limit of ${mib(limit)}`,
+    );
 }
 
 /** The artifact of a compiled program, with the variants asked for. */
@@ -15,8 +198,8 @@ export function artifactOf(c: Compiled, n: NamedProgram, variants: readonly { re
   return makeArtifact({ sc: c.sc, program: c.program, weights: c.weights, prepare: c.prepare, version, variants, ...n });
 }
 
-/** Starts an artifact in this process, without any files. */
-export async function startArtifact(a: WasmArtifact, signal?: AbortSignal): Promise<Model> {
+/** Starts an artifact in this process, without any files. `clock` is for modules made for profiling. */
+export async function startArtifact(a: WasmArtifact, signal?: AbortSignal, clock?: (launch: number) => void): Promise<Model> {
   const i = a.manifest.modules.findIndex((m) => m.relaxed === hasRelaxedSimd());
   const chosen = i < 0 ? 0 : i;
   const module = await WebAssembly.compile(a.modules[chosen] as BufferSource);
@@ -25,5 +208,6 @@ export async function startArtifact(a: WasmArtifact, signal?: AbortSignal): Prom
     relaxed: a.manifest.modules[chosen]?.relaxed ?? false,
     threadsReason: "this version of tilewright compiles for one thread",
     writeWeights: (target) => a.writeWeights((offset, bytes) => target.set(bytes, offset), signal),
+    ...(clock === undefined ? {} : { clock }),
   });
 }

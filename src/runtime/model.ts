@@ -3,7 +3,17 @@
  * a few lines about one model, is that model's `model.js`.
  */
 
-export type NumberArray = Float32Array | Float64Array | Int8Array | Int16Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array | Uint32Array | BigUint64Array;
+export type NumberArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array;
 export type InputData = NumberArray | readonly number[] | readonly bigint[];
 /** A value given to `run`: bare data where all dims are known, data with dims where one is symbolic, or a kept output. */
 export type Input = InputData | { readonly data: InputData; readonly dims: readonly number[] } | KeptTensor;
@@ -300,11 +310,13 @@ export class Model {
     const { memory } = this;
     if (memory === null) throw new UserError("disposed", "the model was disposed of; load it again");
     for (const name of Object.keys(inputs)) {
-      if (!this.inputs.some((p) => p.name === name)) throw new UserError("unknown-input", `there is no input '${name}'; the inputs are: ${describePorts(this.inputs)}`);
+      if (!this.inputs.some((p) => p.name === name))
+        throw new UserError("unknown-input", `there is no input '${name}'; the inputs are: ${describePorts(this.inputs)}`);
     }
     const keep = "keep" in options ? options.keep : [];
     for (const name of keep) {
-      if (!this.outputs.some((p) => p.name === name)) throw new UserError("unknown-output", `there is no output '${name}' to keep; the outputs are: ${describePorts(this.outputs)}`);
+      if (!this.outputs.some((p) => p.name === name))
+        throw new UserError("unknown-output", `there is no output '${name}' to keep; the outputs are: ${describePorts(this.outputs)}`);
     }
     const given = this.inputs.map((p) => this.checkInput(p, Object.hasOwn(inputs, p.name) ? inputs[p.name] : undefined));
     const symbols = this.bindSymbols(given);
@@ -321,7 +333,8 @@ export class Model {
   }
 
   private checkInput(p: PortInfo, value: Input | undefined): Given {
-    if (value === undefined || value === null) throw new UserError("missing-input", `input '${p.name}' is missing; the inputs are: ${describePorts(this.inputs)}`);
+    if (value === undefined || value === null)
+      throw new UserError("missing-input", `input '${p.name}' is missing; the inputs are: ${describePorts(this.inputs)}`);
     if (value instanceof KeptTensor) {
       if (value.region !== this.kept) throw new UserError("kept", `input '${p.name}': this tensor was kept by another model`);
       if (value.block === null) throw new UserError("kept", `input '${p.name}': this kept tensor was disposed of`);
@@ -351,14 +364,18 @@ export class Model {
     symbols.forEach((s, i) => {
       const v = values[i] as number;
       if (v < s.min || (s.max !== null && v > s.max) || v % s.multiple !== 0) {
-        throw new UserError("shape", `'${s.name}' is ${v}, but must lie in [${s.min}, ${s.max ?? "∞"}]${s.multiple === 1 ? "" : ` and be a multiple of ${s.multiple}`}`);
+        throw new UserError(
+          "shape",
+          `'${s.name}' is ${v}, but must lie in [${s.min}, ${s.max ?? "∞"}]${s.multiple === 1 ? "" : ` and be a multiple of ${s.multiple}`}`,
+        );
       }
     });
     this.inputs.forEach((p, i) => {
       p.dims.forEach((d, k) => {
         if (typeof d !== "string") return;
         const expected = this.call(`input_${i}_dim_${k}`, values);
-        if (expected !== given[i]?.dims[k]) throw new UserError("shape", `input '${p.name}': dimension ${k} (${d}) must be ${expected}, got ${given[i]?.dims[k]}`);
+        if (expected !== given[i]?.dims[k])
+          throw new UserError("shape", `input '${p.name}': dimension ${k} (${d}) must be ${expected}, got ${given[i]?.dims[k]}`);
       });
     });
     return values;
@@ -387,7 +404,10 @@ export class Model {
 
   private readOutputs(memory: WebAssembly.Memory, symbols: readonly number[], views: boolean, keep: readonly string[]): Results {
     const out: Results = {};
-    const places = this.outputs.map((p, i) => ({ at: this.call(`output_${i}`, symbols), dims: p.dims.map((d, k) => (typeof d === "number" ? d : this.call(`output_${i}_dim_${k}`, symbols))) }));
+    const places = this.outputs.map((p, i) => ({
+      at: this.call(`output_${i}`, symbols),
+      dims: p.dims.map((d, k) => (typeof d === "number" ? d : this.call(`output_${i}_dim_${k}`, symbols))),
+    }));
     // First what is kept: it may grow the memory, after which older views are dead.
     this.outputs.forEach((p, i) => {
       const { at, dims } = places[i] as (typeof places)[number];
@@ -405,7 +425,8 @@ export class Model {
 
   /** What a kept output holds, copied out. */
   read(kept: KeptTensor): OutputTensor {
-    if (this.memory === null || kept.region !== this.kept || kept.block === null) throw new UserError("kept", "this tensor is not kept by this model (any more)");
+    if (this.memory === null || kept.region !== this.kept || kept.block === null)
+      throw new UserError("kept", "this tensor is not kept by this model (any more)");
     const view = new (arrayType(kept.dtype).make)(this.memory.buffer, this.kept.base + kept.block.offset, storedElements(kept.dtype, kept.dims));
     return { data: view.slice(), dims: kept.dims, dtype: kept.dtype };
   }
@@ -449,13 +470,26 @@ function storedBytes(dtype: string, dims: readonly number[]): number {
 }
 
 function checkDims(p: PortInfo, dims: readonly number[]): void {
-  const fits = Array.isArray(dims) && dims.length === p.dims.length && dims.every((d, i) => Number.isInteger(d) && d >= 0 && (typeof p.dims[i] !== "number" || p.dims[i] === d));
-  if (!fits) throw new UserError("shape", `input '${p.name}': expected shape ${shapeText(p.dims)}, got ${Array.isArray(dims) ? shapeText(dims) : String(dims)}`);
+  const fits =
+    Array.isArray(dims) &&
+    dims.length === p.dims.length &&
+    dims.every((d, i) => Number.isInteger(d) && d >= 0 && (typeof p.dims[i] !== "number" || p.dims[i] === d));
+  if (!fits)
+    throw new UserError(
+      "shape",
+      `input '${p.name}': expected shape ${shapeText(p.dims)}, got ${Array.isArray(dims) ? shapeText(dims) : String(dims)}`,
+    );
 }
 
 /** The type of a value as a reader knows it: `Float32Array`, `Array`, `number`, … */
 function typeName(data: unknown): string {
-  return ArrayBuffer.isView(data) ? ((data as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? "DataView") : Array.isArray(data) ? "Array" : data === null ? "null" : (data?.constructor?.name ?? typeof data);
+  return ArrayBuffer.isView(data)
+    ? ((data as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? "DataView")
+    : Array.isArray(data)
+      ? "Array"
+      : data === null
+        ? "null"
+        : (data?.constructor?.name ?? typeof data);
 }
 
 function checkData(p: PortInfo, data: InputData, dims: readonly number[]): void {
@@ -465,11 +499,18 @@ function checkData(p: PortInfo, data: InputData, dims: readonly number[]): void 
   const fits = got === type.make.name || (got === "Array" && !half && type.bits !== 4);
   if (!fits) throw new UserError("dtype", `input '${p.name}': expected a ${type.make.name} (${p.dtype}${half ? ", as its bits" : ""}), got ${got}`);
   const expected = storedElements(p.dtype, dims);
-  if (data.length !== expected) throw new UserError("size", `input '${p.name}': shape ${shapeText(dims)} needs ${expected} elements, got ${data.length}`);
+  if (data.length !== expected)
+    throw new UserError("size", `input '${p.name}': shape ${shapeText(dims)} needs ${expected} elements, got ${data.length}`);
   if (got !== "Array") return;
   const long = isLong(p.dtype);
-  const bad = (data as readonly unknown[]).findIndex((v) => !(typeof v === "number" && (!long || Number.isSafeInteger(v))) && !(long && typeof v === "bigint"));
-  if (bad >= 0) throw new UserError("dtype", `input '${p.name}': element ${bad} is ${String(data[bad])}, expected ${long ? "an integer" : "a number"} (${p.dtype})`);
+  const bad = (data as readonly unknown[]).findIndex(
+    (v) => !(typeof v === "number" && (!long || Number.isSafeInteger(v))) && !(long && typeof v === "bigint"),
+  );
+  if (bad >= 0)
+    throw new UserError(
+      "dtype",
+      `input '${p.name}': element ${bad} is ${String(data[bad])}, expected ${long ? "an integer" : "a number"} (${p.dtype})`,
+    );
 }
 
 /** Instantiates a module with exactly the memory it needs and fills in the weights. */
@@ -491,7 +532,11 @@ export async function startModel(manifest: Manifest, start: StartOptions): Promi
 function checkModule(manifest: Manifest, module: WebAssembly.Module): void {
   const [section] = WebAssembly.Module.customSections(module, "tilewright");
   const id = section === undefined ? "none" : new TextDecoder().decode(section);
-  if (id !== manifest.id) throw new UserError("artifact", `the module does not belong to this manifest (its id is ${id}, expected ${manifest.id}): were files of two builds mixed? Compile the model again`);
+  if (id !== manifest.id)
+    throw new UserError(
+      "artifact",
+      `the module does not belong to this manifest (its id is ${id}, expected ${manifest.id}): were files of two builds mixed? Compile the model again`,
+    );
 }
 
 /** What an artifact's `load` takes. */
@@ -511,7 +556,8 @@ export async function loadArtifact(manifest: Manifest, folder: URL, options: Loa
   return startModel(manifest, {
     ...found,
     writeWeights: (target) => readWeights(manifest, folder, options.weights, target),
-    threadsReason: asked > 1 ? `${asked} threads were asked for, but this artifact was compiled for one` : "this artifact was compiled for one thread",
+    threadsReason:
+      asked > 1 ? `${asked} threads were asked for, but this artifact was compiled for one` : "this artifact was compiled for one thread",
   });
 }
 
@@ -523,7 +569,11 @@ function usesRelaxed(module: WebAssembly.Module): boolean {
 async function loadModule(manifest: Manifest, folder: URL): Promise<{ module: WebAssembly.Module; relaxed: boolean }> {
   const relaxedHere = hasRelaxedSimd();
   const chosen = manifest.modules.find((m) => m.relaxed && relaxedHere) ?? manifest.modules.find((m) => !m.relaxed);
-  if (chosen === undefined) throw new UserError("engine", "this artifact has only a module with relaxed SIMD, which this engine does not take; compile it with --features simd");
+  if (chosen === undefined)
+    throw new UserError(
+      "engine",
+      "this artifact has only a module with relaxed SIMD, which this engine does not take; compile it with --features simd",
+    );
   const bytes = new Uint8Array(chosen.bytes);
   await readInto(new URL(chosen.file, folder), bytes);
   return { module: await WebAssembly.compile(bytes), relaxed: chosen.relaxed };
@@ -548,7 +598,8 @@ async function readWeights(manifest: Manifest, folder: URL, given: LoadOptions["
 
 /** Reads a whole file, which must have exactly the target's length, without a second copy of it. */
 async function readInto(url: URL, target: Uint8Array): Promise<void> {
-  const wrong = (got: string) => new UserError("artifact", `${url}: expected ${target.length} bytes, got ${got}: the file is damaged, or belongs to another build`);
+  const wrong = (got: string) =>
+    new UserError("artifact", `${url}: expected ${target.length} bytes, got ${got}: the file is damaged, or belongs to another build`);
   if (url.protocol === "file:") {
     const name = "node:fs/promises";
     const fs = (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as typeof import("node:fs/promises");

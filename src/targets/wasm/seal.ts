@@ -21,7 +21,10 @@ function customSection(name: string, content: string): Uint8Array {
  * Gives the modules of one build a common id, kept in a custom section of each, so that the loader notices when files of
  * two builds are mixed. A module with relaxed SIMD says so in another section.
  */
-export function sealModules(modules: readonly Uint8Array[], variants: readonly { readonly relaxed: boolean }[]): { id: string; modules: Uint8Array[] } {
+export function sealModules(
+  modules: readonly Uint8Array[],
+  variants: readonly { readonly relaxed: boolean }[],
+): { id: string; modules: Uint8Array[] } {
   const id = contentId(modules);
   const sealed = modules.map((m, i) => {
     const out = new Bytes().bytes(m).bytes(customSection("tilewright", id));

@@ -1,0 +1,38 @@
+import { Command } from "commander";
+import { UserError } from "../base/errors.ts";
+import { collect, parseBytes, parseCount, parseFeatures } from "./common.ts";
+
+/** A command with its help's example; `example` is what follows `npx tilewright`. */
+export function command(name: string, args: string, summary: string, examples: readonly string[]): Command {
+  const c = new Command(name).description(summary);
+  if (args !== "") c.arguments(args);
+  return c.addHelpText("after", `\nExamples:\n${examples.map((e) => `  $ npx tilewright ${e}`).join("\n")}`);
+}
+
+/** Options of every command that compiles. */
+export function addCompileOptions(c: Command): Command {
+  return c
+    .option("--target <target>", "what to compile to: wasm", "wasm")
+    .option("--threads <n>", "threads (this version: 1)", parseCount(1))
+    .option("--shape <spec>", "NAME=1x3x224x224 fixes an input's shape, SYMBOL=4 a symbol, SYMBOL=1..16 bounds one; may be repeated", collect)
+    .option("--deterministic", "the same bits on every engine: no relaxed operations")
+    .option("--exact", "no algebraic change of an algorithm")
+    .option("--max-memory <size>", "fail when weights and arena need more, for example 512MiB", parseBytes)
+    .option("--features <list>", "modules to make, of: simd,relaxed", parseFeatures);
+}
+
+/** Options of every command that runs a model. */
+export function addInputOptions(c: Command): Command {
+  return c
+    .option("--input <name=file>", "an input's file: .npy, .raw, .json, .png or .jpg; may be repeated", collect)
+    .option("--random <seed>", "random values for inputs without a file: floats in [-1, 1), integers 0 or 1", parseCount(0))
+    .option("--mean <list>", "mean per channel of pictures scaled to 0…1, for example 0.485,0.456,0.406", parseNumbers)
+    .option("--std <list>", "deviation per channel, for example 0.229,0.224,0.225", parseNumbers);
+}
+
+function parseNumbers(text: string): number[] {
+  const list = text.split(",").map(Number);
+  if (list.some((v) => !Number.isFinite(v)) || text.trim() === "")
+    throw new UserError("option", `'${text}' is no list of numbers; write it like 0.485,0.456,0.406`);
+  return list;
+}

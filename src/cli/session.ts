@@ -1,0 +1,125 @@
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { UserError } from "../base/errors.ts";
+import { type Built, type BuildOptions, type CompileOptions, buildArtifact, featuresHere, startArtifact } from "../load.ts";
+import { readFile } from "../node/files.ts";
+import type { KnownSizes } from "../node/inputs.ts";
+import { type Manifest, type Model, loadArtifact } from "../runtime/model.ts";
+import { type Loaded, type ModelFlags, Progress, type Sizes, debugListeners, isFolder, loadSource, parseSizes } from "./common.ts";
+
+/** A model that runs in this process, compiled for it or loaded from an artifact. */
+export interface Session {
+  readonly model: Model;
+  readonly manifest: Manifest;
+  readonly sizes: KnownSizes;
+  /** Null for an artifact. */
+  readonly built: Built | null;
+  readonly loaded: Loaded | null;
+  readonly compileMs: number;
+  readonly loadMs: number;
+  /** Of the module that runs. */
+  readonly codeBytes: number;
+}
+
+/** The library's options from the command line's. */
+export function compileOptions(flags: ModelFlags): CompileOptions {
+  return {
+    ...(flags.target === undefined ? {} : { target: flags.target as "wasm" }),
+    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    ...(flags.deterministic === undefined ? {} : { deterministic: flags.deterministic }),
+    ...(flags.exact === undefined ? {} : { exact: flags.exact }),
+    ...(flags.maxMemory === undefined ? {} : { maxMemory: flags.maxMemory }),
+    ...(flags.features === undefined ? {} : { features: flags.features }),
+  };
+}
+
+/** Compiles a model file for this process, or loads an artifact's folder. `clock` asks for a profiling build. */
+export async function openSession(file: string, flags: ModelFlags, clock?: (launch: number) => void): Promise<Session> {
+  if (isFolder(file)) {
+    if (clock !== undefined) throw new UserError("profile", `${file} is an artifact; a profiling build needs the model's file`);
+    return openArtifact(file, flags);
+  }
+  const progress = new Progress();
+  try {
+    const start = performance.now();
+    progress.show(`reading ${file}`);
+    const loaded = loadSource(file, flags.shape);
+    const options: BuildOptions = {
+      ...compileOptions(flags),
+      name: loaded.name,
+      listeners: [progress.listener, ...debugListeners()],
+      profile: clock !== undefined,
+    };
+    const built = buildArtifact(loaded.source, { ...options, features: featuresHere(options) });
+    const compiled = performance.now();
+    progress.show("weights");
+    const model = await startArtifact(built.artifact, undefined, clock);
+    const { manifest } = built.artifact;
+    const sizes = knownSizes(loaded.sizes);
+    return {
+      model,
+      manifest,
+      sizes,
+      built,
+      loaded,
+      compileMs: compiled - start,
+      loadMs: performance.now() - compiled,
+      codeBytes: manifest.modules[0]?.bytes ?? 0,
+    };
+  } finally {
+    progress.done();
+  }
+}
+
+function knownSizes(s: Sizes): KnownSizes {
+  return { shapes: s.shapes, symbols: new Map(Object.entries(s.symbols).filter((e): e is [string, number] => typeof e[1] === "number")) };
+}
+
+async function openArtifact(folder: string, flags: ModelFlags): Promise<Session> {
+  const start = performance.now();
+  const manifest = readManifest(folder);
+  for (const k of ["deterministic", "exact", "maxMemory", "features"] as const) {
+    if (flags[k] !== undefined)
+      throw new UserError(
+        "option",
+        `${folder} is compiled already: --${k.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} belongs to 'tilewright compile'`,
+      );
+  }
+  if (flags.target !== undefined && flags.target !== manifest.target)
+    throw new UserError("target", `${folder} was compiled for target ${manifest.target}, not ${flags.target}`);
+  const sizes = parseSizes(
+    flags.shape ?? [],
+    manifest.inputs.map((p) => p.name),
+  );
+  const model = await loadArtifact(
+    manifest,
+    pathToFileURL(`${path.resolve(folder)}/`),
+    flags.threads === undefined ? {} : { threads: flags.threads },
+  );
+  const module = manifest.modules.find((m) => m.relaxed === model.info().relaxed_simd);
+  return {
+    model,
+    manifest,
+    sizes: knownSizes(sizes),
+    built: null,
+    loaded: null,
+    compileMs: 0,
+    loadMs: performance.now() - start,
+    codeBytes: module?.bytes ?? 0,
+  };
+}
+
+/** @throws UserError `artifact` for a folder that holds none, or one of another version */
+function readManifest(folder: string): Manifest {
+  const file = path.join(folder, "model.json");
+  let manifest: Partial<Manifest> | null;
+  try {
+    manifest = JSON.parse(new TextDecoder().decode(readFile(file))) as Partial<Manifest> | null;
+  } catch (e) {
+    throw new UserError("artifact", `${folder} holds no artifact: ${(e as Error).message}; make one with 'tilewright compile MODEL -o ${folder}'`);
+  }
+  const lists = ["inputs", "outputs", "symbols", "modules", "weights", "kernels"] as const;
+  if (manifest?.format !== "tilewright" || !lists.every((k) => Array.isArray(manifest[k])))
+    throw new UserError("artifact", `${file} is not the manifest of an artifact`);
+  return manifest as Manifest;
+}

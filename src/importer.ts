@@ -1,0 +1,88 @@
+import { UnsupportedError, UserError } from "./base/errors.ts";
+import { Reader } from "./base/text.ts";
+import { decodeModel } from "./frontends/onnx/proto.ts";
+import type { SymbolOption } from "./frontends/onnx/symbols.ts";
+import type { ExternalDataResolver } from "./frontends/onnx/tensor.ts";
+import type { GraphFunction } from "./graph/ir.ts";
+import { parseGraph } from "./graph/parse.ts";
+import type { Program } from "./loop/ir.ts";
+import { parseProgram } from "./loop/parse.ts";
+import { simplifyBook } from "./scalar/rules/simplify.ts";
+import { Scalars } from "./scalar/scalars.ts";
+import type { TensorFunction } from "./tensor/ir.ts";
+import { parseTensor } from "./tensor/parse.ts";
+
+interface Named {
+  readonly name: string;
+  /** Names of the ports as the model's user knows them. */
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+}
+/** A model as a frontend or one of the parsers gives it. */
+export type Source =
+  | (Named & { readonly kind: "graph"; readonly graph: GraphFunction })
+  | (Named & { readonly kind: "tensor"; readonly function: TensorFunction; readonly sc: Scalars })
+  | (Named & { readonly kind: "program"; readonly program: Program; readonly sc: Scalars });
+
+export interface ImportOptions {
+  /** For messages and the artifact: the file's name without its extension. */
+  readonly name: string;
+  readonly shapes?: Readonly<Record<string, readonly number[]>>;
+  readonly symbols?: Readonly<Record<string, SymbolOption>>;
+  readonly resolver?: ExternalDataResolver;
+}
+
+/** The formats told apart by content. */
+export type Format = "graph" | "tensor" | "program" | "onnx";
+
+/** IR text starts with its level's keyword, after comments; all else is taken for ONNX. */
+export function formatOf(bytes: Uint8Array): Format {
+  if (bytes.length === 0) throw new UserError("empty", "the file is empty; expected an ONNX model or IR text (.tw)");
+  const head = new TextDecoder().decode(bytes.subarray(0, 1 << 16)).replace(/^\uFEFF/, "");
+  const word = /^(?:\s|\/\/[^\n]*(?:\n|$))*(graph|tensor|program)\s*@/.exec(head)?.[1];
+  return (word as Format | undefined) ?? "onnx";
+}
+
+/** Names of a model's inputs, before it is imported; none for IR text. @throws UserError for what is no model */
+export function inputNamesOf(bytes: Uint8Array): readonly string[] {
+  if (formatOf(bytes) !== "onnx") return [];
+  return decodeModel(bytes).graph.inputs.map((i) => i.name);
+}
+
+/** Reads a model of any format. @throws UserError, UnsupportedError, VerifyError */
+export function importSource(bytes: Uint8Array, options: ImportOptions): Source {
+  const format = formatOf(bytes);
+  if (format === "onnx") return importModel(bytes, options);
+  const given = [...Object.keys(options.shapes ?? {}), ...Object.keys(options.symbols ?? {})];
+  if (given.length > 0) throw new UserError("shape", `IR text states its shapes itself: change them there, not with --shape ${given[0]}`);
+  const r = new Reader(new TextDecoder().decode(bytes), `${options.name}.tw`);
+  const source = parseText(r, format);
+  if (r.peek().kind !== "end") r.fail(`expected the end of the text, got '${r.peek().text}'`);
+  return source;
+}
+
+function parseText(r: Reader, format: Exclude<Format, "onnx">): Source {
+  const names = (ports: readonly { readonly name: string }[]) => ports.map((p) => p.name);
+  switch (format) {
+    case "graph": {
+      const graph = parseGraph(r);
+      return { kind: "graph", graph, name: graph.name, inputNames: names(graph.params), outputNames: graph.resultNames };
+    }
+    case "tensor": {
+      const sc = new Scalars(simplifyBook);
+      const f = parseTensor(r, sc);
+      return { kind: "tensor", function: f, sc, name: f.name, inputNames: names(f.inputs), outputNames: names(f.outputs) };
+    }
+    case "program": {
+      const sc = new Scalars(simplifyBook);
+      const program = parseProgram(r, sc);
+      return { kind: "program", program, sc, name: program.name, inputNames: names(program.inputs), outputNames: names(program.outputs) };
+    }
+    default:
+      throw format satisfies never;
+  }
+}
+
+function importModel(_bytes: Uint8Array, _options: ImportOptions): Source {
+  throw new UnsupportedError("onnx", "ONNX cannot be imported yet");
+}

@@ -1,0 +1,143 @@
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { UserError } from "../base/errors.ts";
+import type { Manifest, WeightFile } from "../runtime/model.ts";
+import type { WasmArtifact } from "../targets/wasm/artifact.ts";
+import { declarationsOf } from "./declarations.ts";
+import { hashFile, reason } from "./files.ts";
+
+export interface WriteOptions {
+  /** Most bytes of one file of weights; without it there is one file. */
+  readonly shardBytes?: number;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Writes an artifact's files. They are made in a temporary folder beside, on the same file system, and moved in place at
+ * the end, so that a failure leaves nothing behind. Files of an earlier artifact are replaced, others are left alone.
+ * @throws UserError `output` when the folder cannot be written
+ */
+export async function writeArtifact(a: WasmArtifact, folder: string, options: WriteOptions = {}): Promise<Manifest> {
+  const place = openOutput(folder);
+  try {
+    const weights = await writeWeightFiles(a, place.work, options);
+    const manifest: Manifest = { ...a.manifest, weights };
+    const put = (name: string, content: string | Uint8Array) => fs.writeFileSync(path.join(place.work, name), content);
+    manifest.modules.forEach((m, i) => {
+      put(m.file, a.modules[i] as Uint8Array);
+    });
+    put("model.js", loaderText(manifest));
+    put("model.d.ts", declarationsOf(manifest));
+    put("model.json", `${JSON.stringify(manifest, null, 1)}\n`);
+    place.commit();
+    return manifest;
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).syscall === undefined) throw e;
+    throw outputError(folder, e);
+  } finally {
+    place.discard();
+  }
+}
+
+function outputError(folder: string, e: unknown): UserError {
+  return new UserError("output", `the output folder ${folder} cannot be written (${reason(e)}); choose another with -o`);
+}
+
+interface OutputPlace {
+  readonly work: string;
+  readonly commit: () => void;
+  /** Removes what is not committed; harmless after a commit. */
+  readonly discard: () => void;
+}
+
+/** Files that an artifact may consist of. */
+const ours = /^model(\.relaxed)?(\.mt)?\.wasm$|^model\.weights(\.\d+)?\.bin$|^model\.(js|d\.ts|json)$/;
+
+/** A temporary folder inside the output folder if that exists, else beside it. */
+function openOutput(folder: string): OutputPlace {
+  const target = path.resolve(folder);
+  const suffix = `.tilewright-${process.pid}-${randomBytes(4).toString("hex")}`;
+  let made: string | undefined;
+  try {
+    const exists = fs.existsSync(target);
+    if (exists && !fs.statSync(target).isDirectory()) throw new UserError("output", `the output folder ${folder} is a file; choose another with -o`);
+    const work = exists ? path.join(target, suffix) : `${target}${suffix}`;
+    made = fs.mkdirSync(work, { recursive: true });
+    return {
+      work,
+      commit() {
+        if (exists) replaceFiles(work, target);
+        else fs.renameSync(work, target);
+        made = undefined;
+      },
+      discard() {
+        fs.rmSync(work, { recursive: true, force: true });
+        if (made !== undefined) fs.rmSync(made, { recursive: true, force: true });
+      },
+    };
+  } catch (e) {
+    if (made !== undefined) fs.rmSync(made, { recursive: true, force: true });
+    throw e instanceof UserError ? e : outputError(folder, e);
+  }
+}
+
+/** Moves the new files over the old ones; `model.json` last. */
+function replaceFiles(work: string, target: string): void {
+  const fresh = fs.readdirSync(work);
+  for (const old of fs.readdirSync(target)) if (ours.test(old) && !fresh.includes(old)) fs.rmSync(path.join(target, old));
+  for (const f of fresh.filter((x) => x !== "model.json")) fs.renameSync(path.join(work, f), path.join(target, f));
+  fs.renameSync(path.join(work, "model.json"), path.join(target, "model.json"));
+}
+
+/** Streams the weights to their files: each constant is written when it is ready, wherever it belongs. */
+async function writeWeightFiles(a: WasmArtifact, folder: string, options: WriteOptions): Promise<WeightFile[]> {
+  const total = a.manifest.weight_bytes;
+  if (total === 0) return [];
+  const size = Math.min(options.shardBytes ?? total, total);
+  const count = Math.ceil(total / size);
+  const digits = String(count - 1).length;
+  const names = Array.from({ length: count }, (_, i) => (count === 1 ? "model.weights.bin" : `model.weights.${String(i).padStart(digits, "0")}.bin`));
+  const files = names.map((n) => fs.openSync(path.join(folder, n), "w"));
+  try {
+    await a.writeWeights((offset, bytes) => {
+      for (let done = 0; done < bytes.length; ) {
+        const at = offset + done;
+        const piece = Math.floor(at / size);
+        const n = Math.min(bytes.length - done, (piece + 1) * size - at);
+        writeAll(files[piece] as number, bytes.subarray(done, done + n), at - piece * size);
+        done += n;
+      }
+    }, options.signal);
+    files.forEach((fd, i) => {
+      fs.ftruncateSync(fd, Math.min(size, total - i * size));
+    });
+  } finally {
+    for (const fd of files) fs.closeSync(fd);
+  }
+  return names.map((file, i) => ({ file, bytes: Math.min(size, total - i * size), hash: hashFile(path.join(folder, file)) }));
+}
+
+function writeAll(fd: number, bytes: Uint8Array, at: number): void {
+  for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done, bytes.length - done, at + done);
+}
+
+/** `model.js`: the runtime's own compiled text, and what is this model's. */
+function loaderText(manifest: Manifest): string {
+  const runtime = fs.readFileSync(runtimeFile(), "utf8").replace(/^\/\/# sourceMappingURL=.*$/m, "");
+  const { buffers: _, ...needed } = manifest;
+  return `// ${manifest.name}, compiled by tilewright ${manifest.version}\n${runtime}
+const manifest = ${JSON.stringify({ ...needed, buffers: [] })};
+
+/** Loads the model from the files beside this one, or from what the options give. */
+export function load(options = {}) {
+    return loadArtifact(manifest, new URL("./", import.meta.url), options);
+}
+`;
+}
+
+/** The compiled runtime, from which every artifact's JavaScript is made. */
+function runtimeFile(): string {
+  return fileURLToPath(new URL("../runtime/model.js", import.meta.url));
+}

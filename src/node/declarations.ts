@@ -1,0 +1,98 @@
+import type { Manifest, PortInfo } from "../runtime/model.ts";
+
+const arrays: Readonly<Record<string, string>> = {
+  f32: "Float32Array",
+  f64: "Float64Array",
+  f16: "Uint16Array",
+  bf16: "Uint16Array",
+  i8: "Int8Array",
+  i16: "Int16Array",
+  i32: "Int32Array",
+  i64: "BigInt64Array",
+  u8: "Uint8Array",
+  u16: "Uint16Array",
+  u32: "Uint32Array",
+  u64: "BigUint64Array",
+  bool: "Uint8Array",
+  i4: "Uint8Array",
+  u4: "Uint8Array",
+};
+
+function arrayOfPort(p: PortInfo): string {
+  return arrays[p.dtype] ?? "Uint8Array";
+}
+function dims(p: PortInfo): string {
+  return `[${p.dims.map(() => "number").join(", ")}]`;
+}
+function shape(p: PortInfo): string {
+  return `${p.dtype}[${p.dims.join(", ")}]`.replaceAll("*/", "* /");
+}
+
+function inputType(p: PortInfo): string {
+  const packed = ["f16", "bf16", "i4", "u4"].includes(p.dtype);
+  const long = p.dtype === "i64" || p.dtype === "u64";
+  const data = [arrayOfPort(p), ...(packed ? [] : ["readonly number[]"]), ...(long ? ["readonly bigint[]"] : [])].join(" | ");
+  const withDims = `{ readonly data: ${data}; readonly dims: readonly ${dims(p)} }`;
+  return p.dims.every((d) => typeof d === "number") ? `${data} | ${withDims} | KeptTensor` : `${withDims} | KeptTensor`;
+}
+
+/** `model.d.ts`: names, dtypes and ranks of this model's inputs and outputs. */
+export function declarationsOf(m: Manifest): string {
+  const field = (name: string, type: string, comment: string) => `  /** ${comment} */\n  readonly ${JSON.stringify(name)}: ${type};`;
+  return `// ${m.name}, compiled by tilewright ${m.version}
+
+/** An output that stayed in the model's memory; give it back as an input, and dispose of it when it is no longer needed. */
+export interface KeptTensor {
+  readonly dtype: string;
+  readonly dims: readonly number[];
+  dispose(): void;
+}
+export interface OutputTensor<A, D> {
+  readonly data: A;
+  readonly dims: D;
+  readonly dtype: string;
+}
+export interface Inputs {
+${m.inputs.map((p) => field(p.name, inputType(p), shape(p))).join("\n")}
+}
+export interface Outputs {
+${m.outputs.map((p) => field(p.name, `OutputTensor<${arrayOfPort(p)}, ${dims(p)}>`, shape(p))).join("\n")}
+}
+export interface PortInfo {
+  readonly name: string;
+  readonly dtype: string;
+  readonly dims: readonly (number | string)[];
+}
+export interface ModelInfo {
+  readonly target: string;
+  readonly threads: number;
+  readonly threads_reason: string;
+  readonly relaxed_simd: boolean;
+  readonly arena_bytes: number;
+  readonly weight_bytes: number;
+  readonly memory_bytes: number;
+  readonly kernels: readonly { readonly name: string; readonly origins: readonly string[] }[];
+}
+export interface Model {
+  readonly inputs: readonly PortInfo[];
+  readonly outputs: readonly PortInfo[];
+  /** Runs once, after the runs asked for before. With \`views\`, outputs are views of the model's memory, valid until the next run. */
+  run(inputs: Inputs, options?: { readonly views?: boolean }): Promise<Outputs>;
+  /** Outputs named in \`keep\` stay inside and come back as handles. */
+  run<K extends keyof Outputs>(inputs: Inputs, options: { readonly keep: readonly K[]; readonly views?: boolean }): Promise<{ [P in keyof Outputs]: P extends K ? KeptTensor : Outputs[P] }>;
+  /** What a kept output holds, copied out. */
+  read(kept: KeptTensor): OutputTensor<ArrayBufferView, readonly number[]>;
+  info(): ModelInfo;
+  dispose(): void;
+}
+export interface LoadOptions {
+  /** Threads wanted; \`info()\` tells how many there are and why not more. */
+  readonly threads?: number;
+  /** The weights, or where they are. */
+  readonly weights?: ArrayBuffer | Uint8Array | URL;
+  /** One of the artifact's modules, where it is imported statically. */
+  readonly wasm?: WebAssembly.Module;
+}
+export function load(options?: LoadOptions): Promise<Model>;
+`;
+}
