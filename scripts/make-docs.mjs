@@ -11,7 +11,6 @@ if (!existsSync(new URL("dist/graph/registry.js", root))) {
 
 const { graphOps } = await dist("graph/registry.js");
 const { scalarOps, opNames } = await dist("scalar/ops/table.js");
-const { isCore } = await dist("scalar/op.js");
 const { graphPasses } = await dist("graph/passes/pipeline.js");
 const { tensorPasses } = await dist("tensor/passes/pipeline.js");
 const { GraphBuilder } = await dist("graph/builder.js");
@@ -20,7 +19,7 @@ const { Reader } = await dist("base/text.js");
 const { parseGraph } = await dist("graph/parse.js");
 const { compileGraph } = await dist("compile.js");
 const { kernelPasses } = await dist("loop/passes/pipeline.js");
-const { simplifyTexts } = await dist("scalar/rules/simplify.js");
+const { simplifyRules } = await dist("scalar/rules/simplify.js");
 
 const generated = "<!-- Made by `npm run docs` from the compiler's own objects; do not edit. -->";
 const cell = (text) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
@@ -89,7 +88,7 @@ function nameOf(o, i) {
 }
 
 function scalarOpPage() {
-  const kind = (o) => (isCore(o) ? "core" : o.ulp === undefined ? "derived" : `derived, error at most ${o.ulp} ulp`);
+  const kind = (o) => (o.decompose === undefined ? "core" : o.ulp === undefined ? "derived" : `derived, error at most ${o.ulp} ulp`);
   return [
     generated,
     "# Scalar ops",
@@ -126,7 +125,7 @@ function passPage() {
     "Applied whenever an expression is made. `c…` matches constants; `min(x)` and `max(x)` in a condition are bounds of `x`.",
     table(
       ["rule", "rewrites", "on"],
-      simplifyTexts.map((r) => [code(r.name), code(r.rule), r.where ?? "all dtypes"]),
+      simplifyRules.map((r) => [code(r.name), code(r.text), r.where ?? "all dtypes"]),
     ),
   ].join("\n\n");
 }
