@@ -160,8 +160,15 @@ class Bounder {
         if (Number.isFinite(d)) worst = Math.max(worst, d);
       };
       if (boxes.some((b) => b.length > 1)) visit(0, []);
-      return worst + (rounds ? stated * unit(Math.abs(want) + worst) : 0);
+      return worst + (rounds ? Math.max(stated * unit(Math.abs(want) + worst), this.inner(entry.name, operands, i) * epsilon(value.dtype)) : 0);
     });
+  }
+
+  /** Ops that are sums inside (a · b + c, a - q · b) are bounded as such: 4·√2·Σ|terms|, in units of ε. */
+  private inner(name: string, operands: readonly Bounded[], i: number): number {
+    const [a, b, c] = operands.map((o) => Math.abs(Number(o.value.data[i])) + (o.error[i] as number));
+    if (name === "fma") return 4 * Math.SQRT2 * ((a ?? 0) * (b ?? 0) + (c ?? 0));
+    return name === "rem" ? 4 * Math.SQRT2 * 2 * (a ?? 0) : 0;
   }
 
   private contraction(op: Op, [a, b]: readonly Bounded[], value: HostTensor): Float64Array {

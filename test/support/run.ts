@@ -1,5 +1,5 @@
 import { type DType, arrayOf } from "../../src/base/dtype.ts";
-import { type Compiled } from "../../src/compile.ts";
+import type { Compiled } from "../../src/compile.ts";
 import { type HostTensor, hostFrom, hostFromBytes, hostToBytes, sizeOf } from "../../src/graph/host.ts";
 import { bindSymbols } from "../../src/graph/interpret.ts";
 import type { TensorType } from "../../src/graph/op.ts";

@@ -1,0 +1,13 @@
+import { describe } from "vitest";
+import { elementwiseOps } from "../src/graph/ops/elementwise.ts";
+import { graphOps } from "../src/graph/registry.ts";
+import { testExamples } from "./support/examples.ts";
+
+/** One test, many executions, for the ops that work element by element; the others are in executions-structured. */
+describe("executions of elementwise ops agree", () => {
+  const names = new Set<string>(elementwiseOps.map((o) => o.name));
+  testExamples(
+    graphOps.filter((o) => names.has(o.name)),
+    new Map(),
+  );
+});
