@@ -1,6 +1,8 @@
 import type { Scalars } from "../../scalar/scalars.ts";
 import type { TensorFunction } from "../ir.ts";
 import { fuseEpilogues } from "./fuse-epilogues.ts";
+import { fuseSiblings } from "./fuse-siblings.ts";
+import { fuseRowBlocks } from "./fuse-row-blocks.ts";
 import { groupRows } from "./group-rows.ts";
 import { placeViews } from "./place-views.ts";
 import { inlineProducers } from "./inline-producers.ts";
@@ -24,4 +26,7 @@ export const tensorPasses: readonly TensorPass[] = [
   { name: "inline-producers", doc: "Pointwise producers are computed in whatever reads them.", run: (sc, f) => inlineProducers(sc, f, "all") },
   { name: "place-views", doc: "What is only copied into another tensor is made there.", run: placeViews },
   { name: "group-rows", doc: "Stages over the same rows become one kernel.", run: groupRows },
+  { name: "fuse-row-blocks", doc: "Contraction, row-wise chain and contraction (attention) run block by block of rows.", run: fuseRowBlocks },
+  // Rows first: a chain over one row already reads it from the cache.
+  { name: "fuse-siblings", doc: "Reductions over the same tensor become one stage.", run: fuseSiblings },
 ];

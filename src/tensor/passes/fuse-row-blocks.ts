@@ -1,0 +1,187 @@
+import { type Dim, ceilDivDim, dimEquals } from "../../base/dim.ts";
+import { i32 } from "../../base/dtype.ts";
+import { type Expr, type Variable, loadsOf } from "../../scalar/expr.ts";
+import { mentions } from "../../scalar/index.ts";
+import type { Scalars } from "../../scalar/scalars.ts";
+import { type Axis, type Kernel, type Stage, Tensor, type TensorFunction, mapStage, readsOf, stageExprs, writesOf } from "../ir.ts";
+import { isContraction, soleStage, substituteIndices, usersOf } from "./fusion.ts";
+import { withKernels } from "./inline-producers.ts";
+
+/** Rows of a block: as many as register tiles take at once, twice over. */
+const blockRows = 8;
+/** Columns up to which a block of rows stays in the second cache. */
+const mostColumns = 4096;
+
+/** Contraction → row-wise kernel → contraction, each the only reader of the one before: attention. */
+interface Chain {
+  readonly scores: Kernel;
+  readonly rows: Kernel;
+  readonly values: Kernel;
+  readonly first: Tensor;
+  readonly second: Tensor;
+}
+
+/**
+ * Attention, by its structure: a contraction whose rows go through a row-wise chain and from there into another
+ * contraction. All three become one kernel over blocks of rows, so that the matrix between them is never stored, only a
+ * block of it at a time (the blocking of Dao et al., FlashAttention, 2022, with whole rows in a block).
+ */
+export function fuseRowBlocks(sc: Scalars, f: TensorFunction): TensorFunction {
+  const users = usersOf(f);
+  const outputs = new Set(f.outputs);
+  const only = (t: Tensor): Kernel | null => {
+    const readers = users.readers.get(t) ?? [];
+    return readers.length === 1 && !outputs.has(t) && users.writers.get(t)?.length === 1 ? (readers[0] as Kernel) : null;
+  };
+  const replaced = new Map<Kernel, readonly Kernel[]>();
+  const tensors: Tensor[] = [];
+  for (const scores of f.kernels) {
+    const chain = chainFrom(scores, only);
+    const fused = chain === null ? null : fuse(sc, chain);
+    if (chain === null || fused === null) continue;
+    replaced.set(chain.scores, []).set(chain.rows, []).set(chain.values, fused.kernels);
+    tensors.push(...fused.tensors);
+  }
+  if (replaced.size === 0) return f;
+  return withKernels(
+    { ...f, tensors: [...f.tensors, ...tensors] },
+    f.kernels.flatMap((k) => replaced.get(k) ?? [k]),
+  );
+}
+
+function chainFrom(scores: Kernel, only: (t: Tensor) => Kernel | null): Chain | null {
+  const s = soleStage(scores);
+  const first = s?.writes[0]?.tensor;
+  if (s === null || first === undefined || !isContraction(s)) return null;
+  const rows = only(first);
+  const [second, ...others] = rows === null ? [] : writesOf(rows);
+  if (
+    rows === null ||
+    second === undefined ||
+    others.length > 0 ||
+    rows.axes.length !== first.dims.length - 1 ||
+    rows.axes.some((a) => a.kind !== "parallel") ||
+    rows.stages.some((x) => x.inner !== null)
+  )
+    return null;
+  const values = only(second);
+  const p = values === null ? null : soleStage(values);
+  if (values === null || p === null || !isContraction(p) || second.dims.length !== first.dims.length) return null;
+  return { scores, rows, values, first, second };
+}
+
+function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } | null {
+  const [s, p] = [soleStage(c.scores) as Stage, soleStage(c.values) as Stage];
+  const rank = c.rows.axes.length;
+  const [height, width] = [c.first.dims[rank - 1] as Dim, c.first.dims[rank] as Dim];
+  if (
+    typeof height !== "number" ||
+    typeof width !== "number" ||
+    height < blockRows ||
+    width > mostColumns ||
+    !dimEquals(c.second.dims[rank] as Dim, width)
+  )
+    return null;
+  const scoreRows = plainVariables(s.writes[0]?.index ?? []);
+  const reads = loadsOf(...stageExprs(p)).filter((l) => l.attr === c.second);
+  const valueRows = plainVariables(reads[0]?.args ?? []);
+  if (scoreRows === null || valueRows === null || reads.length !== 1 || !rowsReadPlainly(c)) return null;
+
+  const tiles = ceilDivDim(height, blockRows);
+  const outer = c.rows.axes.slice(0, -1).map((a): Axis => axisOf(sc, a.variable.name, a.extent));
+  const tile = axisOf(sc, "block", tiles);
+  const start = sc.mul(sc.var(tile.variable), sc.int(blockRows));
+  const begin = height % blockRows === 0 ? start : sc.min(start, sc.int(height - blockRows));
+  /** The rows' variables as they are inside of the fused kernel, with a row axis of the stage's own. */
+  const bind = (variables: readonly Variable[], row: Axis): Map<Variable, Expr> =>
+    new Map(variables.slice(0, rank).map((v, d) => [v, d === rank - 1 ? sc.add(begin, sc.var(row.variable)) : sc.var((outer[d] as Axis).variable)]));
+  const local = (t: Tensor, dims: readonly Dim[]) => new Tensor(sc.freshId(), `${t.name}.block`, t.dtype, [blockRows, ...dims], null, t.origin);
+  const locals = new Map<Tensor, Tensor>([
+    [c.first, local(c.first, [width])],
+    [c.second, local(c.second, [width])],
+    ...c.rows.locals.map((t) => [t, local(t, t.dims)] as const),
+  ]);
+  const isOwn = new Set(c.rows.locals);
+
+  const rewrite = (stage: Stage, variables: readonly Variable[]): Stage => {
+    const row = axisOf(sc, "row", blockRows);
+    const map = bind(variables, row);
+    const expr = (e: Expr): Expr =>
+      sc.rebuild([substituteIndices(sc, e, map)], (x, args) => {
+        const t = x.op === "load" ? locals.get(x.attr as Tensor) : undefined;
+        return t === undefined ? null : sc.load(t, [sc.var(row.variable), ...(isOwn.has(x.attr as Tensor) ? args : args.slice(rank))]);
+      })[0] as Expr;
+    const m = mapStage(stage, expr);
+    const rows = new Set(variables.slice(0, rank));
+    const q = variables[rank - 1];
+    return {
+      ...m,
+      axes: [row, ...stage.axes.filter((a) => !rows.has(a.variable))],
+      accumulators: m.accumulators.map((a) => ({
+        ...a,
+        axes: [...(a.axes.some((v) => v === q) || variables === rowVariables ? [row.variable] : []), ...a.axes.filter((v) => !rows.has(v))],
+      })),
+      writes: m.writes.map((w) => {
+        const t = locals.get(w.tensor);
+        return t === undefined ? w : { ...w, tensor: t, index: [sc.var(row.variable), ...(isOwn.has(w.tensor) ? w.index : w.index.slice(rank))] };
+      }),
+    };
+  };
+  const rowVariables = c.rows.axes.map((a) => a.variable);
+  const turned = turnOperand(sc, s, scoreRows[rank] as Variable);
+  const stages = [rewrite(turned.stage, scoreRows), ...c.rows.stages.map((x) => rewrite(x, rowVariables)), rewrite(p, valueRows)];
+  const fused: Kernel = { name: c.values.name, axes: [...outer, tile], locals: [...locals.values()], stages };
+  return { kernels: [...turned.kernels, fused], tensors: turned.tensors };
+}
+
+function axisOf(sc: Scalars, name: string, extent: Dim): Axis {
+  return { variable: sc.variable(name, i32, { extent: sc.dim(extent) }), extent, kind: "parallel" };
+}
+
+/** The variables of an index that is nothing but distinct variables, else null. */
+function plainVariables(index: readonly Expr[]): Variable[] | null {
+  const out = index.map((e) => e.variable);
+  return out.every((v) => v !== null) && new Set(out).size === out.length ? (out as Variable[]) : null;
+}
+
+/** Does every stage of the row-wise kernel read the scores in its own row alone? */
+function rowsReadPlainly(c: Chain): boolean {
+  const rows = c.rows.axes.map((a) => a.variable);
+  const reads = c.rows.stages.flatMap((s) => loadsOf(...stageExprs(s))).filter((l) => l.attr === c.first);
+  const writes = c.rows.stages.flatMap((s) => s.writes).filter((w) => w.tensor === c.second);
+  return (
+    [...reads.map((l) => l.args), ...writes.map((w) => w.index)].every((index) => rows.every((v, d) => index[d]?.variable === v)) &&
+    !readsOf(c.rows).includes(c.second)
+  );
+}
+
+/**
+ * The operand that moves with the columns is copied so that columns are innermost: then vectors run along them. Inside of
+ * a fused kernel nothing can be packed, so it happens before.
+ */
+function turnOperand(sc: Scalars, s: Stage, column: Variable): { stage: Stage; kernels: Kernel[]; tensors: Tensor[] } {
+  const loads = loadsOf(...s.accumulators.map((a) => a.lift)).filter((l) => mentions(l, column));
+  const [load] = loads;
+  if (loads.length !== 1 || load === undefined || load.args[load.args.length - 1]?.variable === column) return { stage: s, kernels: [], tensors: [] };
+  const axes = [...s.axes.filter((a) => a.variable !== column && mentions(load, a.variable)), s.axes.find((a) => a.variable === column) as Axis];
+  const source = load.attr as Tensor;
+  const turned = new Tensor(
+    sc.freshId(),
+    `${source.name}.turned`,
+    source.dtype,
+    axes.map((a) => a.extent),
+    null,
+    source.origin,
+  );
+  const index = axes.map((a) => sc.var(a.variable));
+  const copy: Stage = {
+    name: turned.name,
+    origin: source.origin,
+    axes: axes.map((a) => ({ ...a, kind: "parallel" })),
+    inner: null,
+    accumulators: [],
+    writes: [{ tensor: turned, index, value: load, combiner: null }],
+  };
+  const stage = mapStage(s, (e) => sc.rebuild([e], (x) => (x === load ? sc.load(turned, index) : null))[0] as Expr);
+  return { stage, kernels: [{ name: turned.name, axes: [], locals: [], stages: [copy] }], tensors: [turned] };
+}
