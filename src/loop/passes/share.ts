@@ -39,6 +39,7 @@ class Segment {
   private readonly assigned = new Map<Variable, number[]>();
   private readonly stores: number[] = [];
   private readonly loads = new Map<Expr, boolean>();
+  private readonly writtenReads = new Map<Expr, boolean>();
 
   constructor(sc: Scalars, kernel: Kernel, stmts: readonly Stmt[]) {
     this.sc = sc;
@@ -110,8 +111,12 @@ class Segment {
     return true;
   }
   private readsWritten(e: Expr): boolean {
-    if ((e.op === "load" || e.op === "loadat") && this.kernel.writes.has(e.attr as Buffer)) return true;
-    return e.args.some((a) => this.readsWritten(a));
+    let r = this.writtenReads.get(e);
+    if (r === undefined) {
+      r = ((e.op === "load" || e.op === "loadat") && this.kernel.writes.has(e.attr as Buffer)) || e.args.some((a) => this.readsWritten(a));
+      this.writtenReads.set(e, r);
+    }
+    return r;
   }
 
   private rewrite(e: Expr, names: Map<Expr, Expr>, memo: Map<Expr, Expr>, out: Stmt[]): Expr {
