@@ -25,17 +25,31 @@ export class Violations {
     const lines = print().split("\n");
     const notes = new Map<number, string[]>();
     const unplaced: string[] = [];
+    const places = new Map<string, number>();
     for (const v of this.found) {
-      const at = lines.findIndex((l) => mentionsWord(l, v.where));
+      const at = places.get(v.where) ?? lines.findIndex((l) => mentionsWord(l, v.where));
+      places.set(v.where, at);
       if (at < 0) unplaced.push(`// ^ ${v.where}: ${v.message}`);
       else notes.set(at, [...(notes.get(at) ?? []), `// ^ ${v.where}: ${v.message}`]);
     }
     const text = lines.flatMap((l, i) => [l, ...(notes.get(i) ?? []).map((n) => `${/^\s*/.exec(l)?.[0] ?? ""}${n}`)]);
-    throw new VerifyError(code, `${this.found.length} violation${this.found.length === 1 ? "" : "s"} ${after}:\n${[...text, ...unplaced].join("\n")}`, this.messages);
+    throw new VerifyError(
+      code,
+      `${this.found.length} violation${this.found.length === 1 ? "" : "s"} ${after}:\n${[...text, ...unplaced].join("\n")}`,
+      this.messages,
+    );
   }
 }
 
+/** Does the line hold the word, not only as a part of a longer name? */
 function mentionsWord(line: string, word: string): boolean {
-  const at = line.indexOf(word);
-  return at >= 0 && !/[A-Za-z0-9_]/.test(line[at + word.length] ?? "");
+  for (let at = line.indexOf(word); at >= 0; at = line.indexOf(word, at + 1)) {
+    // A name may go on after a dot or a slash, but does not end with one: `%x.` is `%x` at the end of a sentence.
+    if (
+      !/^(?:[A-Za-z0-9_$']|[./:-]+[A-Za-z0-9_$])/.test(line.slice(at + word.length, at + word.length + 8)) &&
+      !/[A-Za-z0-9_]/.test(/^\w/.test(word) ? (line[at - 1] ?? "") : "")
+    )
+      return true;
+  }
+  return false;
 }
