@@ -1,0 +1,198 @@
+import { type Dim, dimEquals } from "../../base/dim.ts";
+import type { DType } from "../../base/dtype.ts";
+import { UserError } from "../../base/errors.ts";
+import type { Num } from "../../base/numeric.ts";
+import type { GraphBuilder } from "../../graph/builder.ts";
+import type { Value } from "../../graph/ir.ts";
+import { type Operand, constantOperand, dataOperand, knownOperand } from "./operand.ts";
+import type { AttributeProto, GraphProto, NodeProto } from "./proto.ts";
+import { mustEqual, shapeHint, surelyDiffer } from "./symbols.ts";
+import { type ExternalDataResolver, type ModelTensor, dtypeOf, onnxTypeName, readTensorProto } from "./tensor.ts";
+
+/** Thrown by a mapping for a node that is right, but that this version cannot compile. */
+export class CannotMap {
+  readonly reason: string;
+  constructor(reason: string) {
+    this.reason = reason;
+  }
+}
+
+/** What a mapping gives: one operand for each output; null for an output that it cannot give (an error if it is used). */
+export type Mapped = Operand | readonly (Operand | null)[];
+
+/** The mapping of one source op. `since` is the first opset version whose meaning it has. */
+export interface OpMapping {
+  readonly since: number;
+  readonly map: (c: NodeContext) => Mapped;
+}
+export type OpTable = Readonly<Record<string, OpMapping>>;
+
+/** What a mapping works with: one node, its operands and attributes, and the builder. */
+export class NodeContext {
+  readonly g: GraphBuilder;
+  readonly node: NodeProto;
+  /** Version of the node's opset. */
+  readonly version: number;
+  readonly inputs: readonly (Operand | null)[];
+  private readonly resolver: ExternalDataResolver | null;
+  private readonly usedOutputs: readonly boolean[];
+  /** Imports a subgraph in place (for an `If` whose condition is known); gives its outputs. */
+  readonly inlineGraph: (graph: GraphProto) => readonly Operand[];
+
+  constructor(parts: {
+    readonly g: GraphBuilder;
+    readonly node: NodeProto;
+    readonly version: number;
+    readonly inputs: readonly (Operand | null)[];
+    readonly resolver: ExternalDataResolver | null;
+    readonly usedOutputs: readonly boolean[];
+    readonly inlineGraph: (graph: GraphProto) => readonly Operand[];
+  }) {
+    this.g = parts.g;
+    this.node = parts.node;
+    this.version = parts.version;
+    this.inputs = parts.inputs;
+    this.resolver = parts.resolver;
+    this.usedOutputs = parts.usedOutputs;
+    this.inlineGraph = parts.inlineGraph;
+  }
+
+  /** The node breaks the rules of its op. */
+  fail(message: string): never {
+    throw new UserError("invalid-model", message);
+  }
+  unsupported(reason: string): never {
+    throw new CannotMap(reason);
+  }
+
+  input(i: number): Operand {
+    const o = this.inputs[i];
+    if (o === undefined || o === null) this.fail(`input ${i} is missing`);
+    return o;
+  }
+  optional(i: number): Operand | null {
+    return this.inputs[i] ?? null;
+  }
+  value(i: number): Value {
+    return this.input(i).value;
+  }
+  /** All inputs, none of which may be left out. */
+  all(): Operand[] {
+    return this.inputs.map((_, i) => this.input(i));
+  }
+  /** Does anybody read the output? */
+  wants(output: number): boolean {
+    return this.usedOutputs[output] ?? false;
+  }
+
+  attribute(name: string): AttributeProto | null {
+    return this.node.attributes.get(name) ?? null;
+  }
+  int(name: string, otherwise: number): number {
+    const a = this.attribute(name);
+    return a === null ? otherwise : Number(a.i);
+  }
+  float(name: string, otherwise: number): number {
+    return this.attribute(name)?.f ?? otherwise;
+  }
+  text(name: string, otherwise: string): string {
+    const a = this.attribute(name);
+    return a === null ? otherwise : new TextDecoder().decode(a.s);
+  }
+  ints(name: string): number[] | null {
+    const a = this.attribute(name);
+    return a === null ? null : a.ints.map(Number);
+  }
+  /** The subgraph in an attribute. */
+  graph(name: string): GraphProto {
+    return this.attribute(name)?.g ?? this.fail(`attribute '${name}' is missing`);
+  }
+  tensor(name: string): ModelTensor | null {
+    const t = this.attribute(name)?.t ?? null;
+    return t === null ? null : this.readTensor(t);
+  }
+  readTensor(t: Parameters<typeof readTensorProto>[0]): ModelTensor {
+    return readTensorProto(t, this.resolver);
+  }
+  get externalData(): ExternalDataResolver | null {
+    return this.resolver;
+  }
+  /** The dtype that an attribute names by its number. */
+  dtype(name: string, otherwise: DType | null): DType {
+    const a = this.attribute(name);
+    if (a === null) return otherwise ?? this.fail(`attribute '${name}' is missing`);
+    return dtypeOf(Number(a.i)) ?? this.unsupported(`dtype ${onnxTypeName(Number(a.i))}`);
+  }
+
+  /** Elements of an input that has to be known: shapes, axes, pads. */
+  known(i: number, what: string): readonly Dim[] {
+    return this.input(i).known ?? this.unsupported(`${what} is computed from the model's data, expected a constant or something computed from sizes`);
+  }
+  knownNumbers(i: number, what: string): readonly number[] {
+    return this.input(i).numbers ?? (this.known(i, what), this.unsupported(`${what} is a symbolic size [${this.input(i).known?.join(", ")}], expected numbers${shapeHint(...(this.input(i).known ?? []))}`));
+  }
+  /** Axes from input `i` or the attribute (which of the two depends on the version), normalised; null when none are given. */
+  axes(i: number, rank: number): number[] | null {
+    const given = this.ints("axes") ?? (this.optional(i) === null ? null : this.knownNumbers(i, "'axes'"));
+    return given === null ? null : this.normalAxes(given, rank);
+  }
+  normalAxes(axes: readonly number[], rank: number): number[] {
+    const out = axes.map((a) => this.axis(a, rank));
+    if (new Set(out).size !== out.length) this.fail(`axes [${axes.join(", ")}] name one twice`);
+    return out;
+  }
+  axis(a: number, rank: number): number {
+    if (!Number.isInteger(a) || a < -rank || a >= rank) this.fail(`axis ${a} of a tensor of rank ${rank}`);
+    return a < 0 ? a + rank : a;
+  }
+
+  of(v: Value): Operand {
+    return dataOperand(v);
+  }
+  knownOf(dtype: DType, dims: readonly Dim[], elements: readonly Dim[]): Operand {
+    return knownOperand(this.g, dtype, dims, elements);
+  }
+  constantOf(t: ModelTensor): Operand {
+    return constantOperand(this.g, t, this.node.outputs[0] ?? "const");
+  }
+
+  /** Dims after numpy's rule: aligned at the right, 1 stretches. @throws UserError `shape` when they do not fit */
+  broadcastDims(shapes: readonly (readonly Dim[])[]): readonly Dim[] {
+    return shapes.reduce((a, b) => {
+      const rank = Math.max(a.length, b.length);
+      return Array.from({ length: rank }, (_, i) => {
+        const x = a[i - rank + a.length] ?? 1;
+        const y = b[i - rank + b.length] ?? 1;
+        return this.broadcastDim(x, y, () => `[${a.join(", ")}] and [${b.join(", ")}]`);
+      });
+    });
+  }
+  private broadcastDim(x: Dim, y: Dim, where: () => string): Dim {
+    if (dimEquals(x, y) || y === 1) return x;
+    if (x === 1) return y;
+    if (mustEqual(x, y)) return x;
+    if (surelyDiffer(x, y) && typeof x === "number" && typeof y === "number") throw new UserError("shape", `the shapes ${where()} do not fit together: ${x} against ${y}`);
+    throw new UserError("shape", `the shapes ${where()} only fit together if ${x} is ${y}, which nothing in the model says${shapeHint(x, y)}`);
+  }
+  /** Requires two sizes to be equal. @throws UserError `shape` */
+  sameDim(x: Dim, y: Dim, what: string): Dim {
+    if (mustEqual(x, y)) return x;
+    throw new UserError("shape", `${what}: ${x} has to be ${y}${surelyDiffer(x, y) ? "" : shapeHint(x, y)}`);
+  }
+  /** Stretches a value to dims, aligned at the right. */
+  stretch(v: Value, dims: readonly Dim[]): Value {
+    const shift = dims.length - v.dims.length;
+    if (shift < 0) this.fail(`cannot broadcast [${v.dims.join(", ")}] to [${dims.join(", ")}]`);
+    return this.g.broadcast(v, dims, v.dims.map((_, i) => i + shift));
+  }
+  /** Both stretched to their common dims. */
+  together(...values: readonly Value[]): Value[] {
+    const dims = this.broadcastDims(values.map((v) => v.dims));
+    return values.map((v) => this.stretch(v, dims));
+  }
+
+  /** `x op number`, elementwise. */
+  withScalar(op: string, x: Value, n: Num): Value {
+    return this.g.one(op, [x, this.g.splat(x.dtype, x.dims, n)]);
+  }
+}

@@ -1,0 +1,205 @@
+import { UnsupportedError, UserError } from "../../base/errors.ts";
+import type { ConstantData } from "../../base/constant.ts";
+import type { Dim } from "../../base/dim.ts";
+import type { GraphFunction } from "../../graph/ir.ts";
+import { Importer, type Problem, opsetMap, withBounds } from "./importer.ts";
+import { type Operand, dataOperand } from "./operand.ts";
+import { newestOpset, oldestOpset } from "./ops/registry.ts";
+import { type ModelProto, type ValueInfo, decodeModel } from "./proto.ts";
+import { checkFunction, checkScopes, forEachNode } from "./scopes.ts";
+import { type SymbolOption, Symbols } from "./symbols.ts";
+import { type ExternalDataResolver, dtypeOf, onnxTypeName } from "./tensor.ts";
+
+export type { ExternalDataResolver } from "./tensor.ts";
+export type { Problem } from "./importer.ts";
+
+export interface ImportOptions {
+  /** Opens data that the model keeps in other files; without one, such data is an error when it is needed. */
+  readonly resolver?: ExternalDataResolver | null;
+  /** Dims of inputs by name: a number fixes a symbolic dimension, a name renames it (two of one name are equal). */
+  readonly shapes?: Readonly<Record<string, readonly (number | string)[]>>;
+  /** Values or bounds of symbolic dimensions by name. */
+  readonly symbols?: Readonly<Record<string, SymbolOption>>;
+  /** Name of the graph. */
+  readonly name?: string;
+}
+
+export interface ModelInfo {
+  readonly format: "onnx";
+  readonly irVersion: number;
+  readonly opsets: Readonly<Record<string, number>>;
+  readonly producer: string;
+  readonly nodes: number;
+  /** How many nodes there are of each op, most frequent first; ops of other domains as `domain.Op`. */
+  readonly ops: Readonly<Record<string, number>>;
+  /** Elements of all weights. */
+  readonly parameters: number;
+}
+
+export interface ImportedModel {
+  readonly graph: GraphFunction;
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly info: ModelInfo;
+}
+
+/** An input or output as `inspect` shows it; an unknown dtype by ONNX's name, unknown dims as null. */
+export interface Signature {
+  readonly name: string;
+  readonly dtype: string;
+  readonly dims: readonly string[] | null;
+}
+
+export interface Inspection {
+  readonly info: ModelInfo;
+  readonly inputs: readonly Signature[];
+  readonly outputs: readonly Signature[];
+  /** Everything that stands in the way of compiling the model. */
+  readonly problems: readonly Problem[];
+  /** The graph, when there are no problems. */
+  readonly graph: GraphFunction | null;
+}
+
+/**
+ * An ONNX model (opsets 7 to 28) as graph IR. Weights stay where they are: in `bytes`, which must not change, or behind
+ * the resolver. Sizes that the model leaves open become symbols.
+ * @throws UserError `not-onnx`, `truncated`, `malformed-protobuf`, `bad-tensor`, `external-data`, `undefined-value`,
+ *   `invalid-model`, `recursive-function`, `too-many-nodes`, `shape`
+ * @throws UnsupportedError `unsupported-ops` with every node that cannot be compiled, `unsupported-opset`
+ */
+export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): ImportedModel {
+  const model = decodeModel(bytes);
+  checkModel(model);
+  const { graph, problems, inputs } = withBounds((bounds) => build(model, options, options.resolver ?? null, bounds, false));
+  if (problems.length > 0 || graph === null) throw unsupported(problems);
+  return { graph, inputNames: inputs.map((i) => i.name), outputNames: model.graph.outputs.map((o) => o.name), info: infoOf(model) };
+}
+
+/**
+ * What a model holds and what of it cannot be compiled, without failing for the latter. Data in other files need not be
+ * there (leave out the resolver).
+ * @throws UserError when the file is no readable model, or options contradict it
+ */
+export function inspectOnnx(bytes: Uint8Array, options: ImportOptions = {}): Inspection {
+  const model = decodeModel(bytes);
+  checkFunctionsAndScopes(model);
+  const { graph, problems, inputs, outputs } = withBounds((bounds) => build(model, options, options.resolver ?? absentData, bounds, true));
+  const opset = opsetProblem(model);
+  const all = opset === null ? problems : [{ opType: "opset", domain: "", version: opsetMap(model.opsets).get("") ?? 0, node: "", reason: opset }, ...problems];
+  return {
+    info: infoOf(model),
+    inputs: inputs.map((i) => ({ name: i.name, dtype: i.operand?.dtype.name ?? typeName(i), dims: i.operand?.dims.map(String) ?? null })),
+    outputs: model.graph.outputs.map((o, i) => signature(o, outputs[i] ?? null)),
+    problems: all,
+    graph: all.length === 0 ? graph : null,
+  };
+}
+
+/** Stands in for files that nobody looks for: sizes are as the model says, reading is an error. */
+const absentData: ExternalDataResolver = {
+  open(location, _offset, length): ConstantData {
+    const read = (): never => {
+      throw new UserError("external-data", `the data in '${location}' is needed to follow the model's shapes; give a resolver for external data`);
+    };
+    return { byteLength: length ?? 0, read, key: null };
+  },
+};
+
+interface BoundInput {
+  readonly name: string;
+  readonly info: ValueInfo;
+  readonly operand: Operand | null;
+}
+
+/** One pass over the model, under the given bounds of symbols. */
+function build(model: ModelProto, options: ImportOptions, resolver: ExternalDataResolver | null, bounds: ReadonlyMap<string, number>, lenient: boolean) {
+  const importer = new Importer(model, resolver, lenient);
+  const symbols = new Symbols(options.symbols ?? {}, bounds);
+  const inputs = bindInputs(model, options, symbols, importer);
+  const outputs = importer.graph(model.graph, model.opsets, new Map(inputs.map((i) => [i.name, i.operand])));
+  const { problems, g } = importer;
+  if (problems.length > 0 || outputs.some((o) => o === null)) return { graph: null, problems, inputs, outputs };
+  g.origin = [];
+  const results = outputs.map((o) => (o as Operand).value);
+  const name = (options.name ?? model.graph.name).replace(/[^A-Za-z0-9_]+/g, "_").replace(/_+$/, "");
+  return { graph: g.finish(name === "" ? "main" : name, symbols.all, results, model.graph.outputs.map((o) => o.name)), problems, inputs, outputs };
+}
+
+/** Graph parameters for the inputs. An input with an initializer is a constant with a default: it keeps that. */
+function bindInputs(model: ModelProto, options: ImportOptions, symbols: Symbols, importer: Importer): BoundInput[] {
+  const constants = new Set([...model.graph.initializers.map((t) => t.name), ...model.graph.sparseInitializers]);
+  const infos = model.graph.inputs.filter((i) => !constants.has(i.name));
+  for (const [name, dims] of Object.entries(options.shapes ?? {})) {
+    const info = infos.find((i) => i.name === name);
+    if (info === undefined) throw new UserError("shape", `a shape was given for '${name}', but the model has no such input; it has ${infos.map((i) => `'${i.name}'`).join(", ")}`);
+    symbols.fix(info, dims);
+  }
+  const bound = infos.map((info): BoundInput => {
+    const dtype = info.kind === "tensor" ? dtypeOf(info.elemType) : null;
+    if (dtype === null) {
+      importer.problems.push({ opType: "input", domain: "", version: 0, node: info.name, reason: `inputs of type ${typeName({ info })} are not supported` });
+      return { name: info.name, info, operand: null };
+    }
+    const rank = info.dims?.length ?? options.shapes?.[info.name]?.length;
+    if (rank === undefined) throw new UserError("shape", `the model does not say how many dimensions input '${info.name}' has; give its shape, as in --shape ${info.name}=1x3x224x224`);
+    const dims = Array.from({ length: rank }, (_, i): Dim => symbols.dimension(info, i));
+    return { name: info.name, info, operand: dataOperand(importer.g.param(info.name, { dtype, dims })) };
+  });
+  symbols.checkOptions();
+  return bound;
+}
+
+function typeName(i: { readonly info: ValueInfo }): string {
+  return i.info.kind === "tensor" ? onnxTypeName(i.info.elemType) : i.info.kind;
+}
+
+function signature(o: ValueInfo, made: Operand | null): Signature {
+  if (made !== null) return { name: o.name, dtype: made.dtype.name, dims: made.dims.map(String) };
+  const dtype = o.kind === "tensor" ? (dtypeOf(o.elemType)?.name ?? onnxTypeName(o.elemType)) : o.kind;
+  return { name: o.name, dtype, dims: o.dims?.map((d) => String(d ?? "?")) ?? null };
+}
+
+function checkModel(model: ModelProto): void {
+  const problem = opsetProblem(model);
+  if (problem !== null) throw new UnsupportedError("unsupported-opset", problem);
+  checkFunctionsAndScopes(model);
+}
+
+function checkFunctionsAndScopes(model: ModelProto): void {
+  checkScopes(model.graph);
+  for (const f of model.functions) checkFunction(f);
+}
+
+function opsetProblem(model: ModelProto): string | null {
+  const version = opsetMap(model.opsets).get("");
+  if (version === undefined || (version >= oldestOpset && version <= newestOpset)) return null;
+  const way = version < oldestOpset ? "convert the model with onnx.version_converter" : "export the model with an older opset, or use a newer version of tilewright";
+  return `the model uses opset ${version} of ONNX; this version compiles opsets ${oldestOpset} to ${newestOpset}: ${way}`;
+}
+
+/** All problems in one error, the same complaint of many nodes on one line. */
+function unsupported(problems: readonly Problem[]): UnsupportedError {
+  const items = problems.map((p) => `${opName(p)}${p.version > 0 ? ` (opset ${p.version})` : ""} '${p.node}': ${p.reason}`);
+  return new UnsupportedError("unsupported-ops", `the model holds ${problems.length} thing${problems.length === 1 ? "" : "s"} that cannot be compiled yet:`, items);
+}
+
+function opName(n: { readonly domain: string; readonly opType: string }): string {
+  return n.domain === "" ? n.opType : `${n.domain}.${n.opType}`;
+}
+
+function infoOf(model: ModelProto): ModelInfo {
+  const counts = new Map<string, number>();
+  let nodes = 0;
+  forEachNode(model.graph.nodes, (n) => {
+    nodes++;
+    counts.set(opName(n), (counts.get(opName(n)) ?? 0) + 1);
+  });
+  const ops = Object.fromEntries([...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)));
+  const opsets = Object.fromEntries(model.opsets.map((o) => [o.domain === "" ? "ai.onnx" : o.domain, o.version]));
+  return { format: "onnx", irVersion: model.irVersion, opsets, producer: model.producer, nodes, ops, parameters: countParameters(model) };
+}
+
+/** Elements of the weights: initializers, but not the 64-bit integers that shapes and indices are made of. */
+function countParameters(model: ModelProto): number {
+  return model.graph.initializers.reduce((n, t) => (dtypeOf(t.dataType)?.name === "i64" ? n : n + t.dims.reduce((a, b) => a * b, 1)), 0);
+}

@@ -1,0 +1,255 @@
+import { UnsupportedError, UserError, VerifyError } from "../../base/errors.ts";
+import { GraphBuilder } from "../../graph/builder.ts";
+import { CannotMap, NodeContext, type OpMapping } from "./context.ts";
+import { type Operand, constantOperand } from "./operand.ts";
+import { findMapping, oldestOpset } from "./ops/registry.ts";
+import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
+import { namesRead, nodeLabel, subgraphs } from "./scopes.ts";
+import { NarrowSymbol } from "./symbols.ts";
+import { type ExternalDataResolver, readTensorProto } from "./tensor.ts";
+
+/** A node, or a value of the model, that this version cannot compile. */
+export interface Problem {
+  readonly opType: string;
+  readonly domain: string;
+  /** Version of the domain's opset. */
+  readonly version: number;
+  readonly node: string;
+  readonly reason: string;
+}
+
+/** Inlining functions may multiply nodes without end; a model has not got more than this. */
+const maxNodes = 1_000_000;
+
+/** The operands of the names of one graph; null for what comes of a node that could not be mapped. */
+class Scope {
+  private readonly values = new Map<string, Operand | null>();
+  private readonly pending = new Map<string, TensorProto>();
+  private readonly outer: Scope | null;
+  constructor(outer: Scope | null, initializers: readonly TensorProto[] = []) {
+    this.outer = outer;
+    for (const t of initializers) this.pending.set(t.name, t);
+  }
+  define(name: string, o: Operand | null): void {
+    this.values.set(name, o);
+  }
+  /** Initializers are opened when they are first read. */
+  find(name: string, open: (t: TensorProto) => Operand | null): Operand | null {
+    for (let s: Scope | null = this; s !== null; s = s.outer) {
+      const o = s.values.get(name);
+      if (o !== undefined) return o;
+      const t = s.pending.get(name);
+      if (t === undefined) continue;
+      const opened = open(t);
+      s.values.set(name, opened);
+      return opened;
+    }
+    throw new UserError("undefined-value", `'${name}' is defined nowhere`);
+  }
+}
+
+/** What a body of nodes is read under: its opsets, and the attributes of the call it stands for. */
+interface Frame {
+  readonly opsets: ReadonlyMap<string, number>;
+  readonly attributes: ReadonlyMap<string, AttributeProto> | null;
+  /** Origin of the call, before the node's own. */
+  readonly path: string;
+  readonly read: ReadonlySet<string>;
+}
+
+const functionKey = (domain: string, name: string, overload: string): string => `${domain}\n${name}\n${overload}`;
+export const opsetMap = (opsets: ModelProto["opsets"]): Map<string, number> => new Map(opsets.map((o) => [o.domain, o.version]));
+
+/** Turns nodes into graph ops, in order, and keeps a list of those that cannot be. */
+export class Importer {
+  readonly g = new GraphBuilder();
+  readonly problems: Problem[] = [];
+  private readonly resolver: ExternalDataResolver | null;
+  /** Collect errors of single nodes as problems, too, instead of throwing the first. */
+  private readonly lenient: boolean;
+  private readonly functions = new Map<string, FunctionProto>();
+  private readonly calls: FunctionProto[] = [];
+  private nodes = 0;
+
+  constructor(model: ModelProto, resolver: ExternalDataResolver | null, lenient: boolean) {
+    this.resolver = resolver;
+    this.lenient = lenient;
+    for (const f of model.functions) this.functions.set(functionKey(f.domain, f.name, f.overload), f);
+  }
+
+  /** Imports the main graph, its inputs bound; gives its outputs, null where one could not be made. */
+  graph(graph: GraphProto, opsets: ModelProto["opsets"], inputs: ReadonlyMap<string, Operand | null>): (Operand | null)[] {
+    const frame: Frame = { opsets: opsetMap(opsets), attributes: null, path: "", read: readBy(graph) };
+    return this.body(graph, frame, inputs, null);
+  }
+
+  private body(graph: GraphProto, frame: Frame, inputs: ReadonlyMap<string, Operand | null>, outer: Scope | null): (Operand | null)[] {
+    const scope = new Scope(outer, graph.initializers);
+    for (const name of graph.sparseInitializers) {
+      this.problems.push({ opType: "sparse initializer", domain: "", version: frame.opsets.get("") ?? 0, node: name, reason: "sparse tensors are not supported" });
+      scope.define(name, null);
+    }
+    for (const [name, o] of inputs) scope.define(name, o);
+    this.run(graph.nodes, scope, frame);
+    return graph.outputs.map((o) => this.find(scope, o.name, frame));
+  }
+
+  private run(nodes: readonly NodeProto[], scope: Scope, frame: Frame): void {
+    for (const written of nodes) {
+      if (++this.nodes > maxNodes) throw new UserError("too-many-nodes", `the model has more than ${maxNodes} nodes once its functions are inlined`);
+      const node = frame.attributes === null ? written : withAttributes(written, frame.attributes);
+      const results = this.node(node, scope, frame);
+      node.outputs.forEach((name, i) => {
+        if (name !== "") scope.define(name, results?.[i] ?? null);
+        if (name !== "" && results !== null && (results[i] ?? null) === null && frame.read.has(name)) this.report(node, frame, `its output ${i} ('${name}') is not supported`);
+      });
+    }
+  }
+
+  /** The operands of a node's outputs, or null when it could not be mapped (or depends on such a one). */
+  private node(node: NodeProto, scope: Scope, frame: Frame): readonly (Operand | null)[] | null {
+    const f = this.functions.get(functionKey(node.domain, node.opType, node.overload));
+    const inputs = node.inputs.map((name) => (name === "" ? undefined : this.find(scope, name, frame)));
+    if (f !== undefined) return this.call(f, node, inputs, frame);
+    const mapping = this.mappingOf(node, frame);
+    if (mapping === null) {
+      for (const g of subgraphs(node)) this.listUnmapped(g, frame);
+      return null;
+    }
+    if (inputs.includes(null)) return null;
+    this.g.origin = [this.originOf(node, frame)];
+    const context = new NodeContext({
+      g: this.g,
+      node,
+      version: frame.opsets.get(node.domain) ?? oldestOpset,
+      inputs: inputs.map((o) => o ?? null),
+      resolver: this.resolver,
+      usedOutputs: node.outputs.map((name) => name !== "" && frame.read.has(name)),
+      inlineGraph: (graph) => this.inline(graph, scope, frame),
+    });
+    return this.guarded(node, frame, () => {
+      const mapped = mapping.map(context);
+      return Array.isArray(mapped) ? mapped : [mapped as Operand];
+    });
+  }
+
+  private mappingOf(node: NodeProto, frame: Frame): OpMapping | null {
+    const version = frame.opsets.get(node.domain);
+    const mapping = node.domain === "" ? findMapping(node.opType) : null;
+    if (mapping === null) this.report(node, frame, node.domain === "" ? "no mapping for this op" : `no mapping for ops of the domain '${node.domain}'`);
+    else if (version === undefined) this.report(node, frame, "the model imports no opset for its domain");
+    else if (version < mapping.since) this.report(node, frame, `supported from opset ${mapping.since} on`);
+    else return mapping;
+    return null;
+  }
+
+  /** Lists what has no mapping inside of a graph that is not imported itself. */
+  private listUnmapped(graph: GraphProto, frame: Frame): void {
+    for (const n of graph.nodes) {
+      if (!this.functions.has(functionKey(n.domain, n.opType, n.overload))) this.mappingOf(n, frame);
+      for (const g of subgraphs(n)) this.listUnmapped(g, frame);
+    }
+  }
+
+  private guarded<T>(node: NodeProto, frame: Frame, map: () => T): T | null {
+    try {
+      return map();
+    } catch (e) {
+      if (e instanceof CannotMap) this.report(node, frame, e.reason);
+      else if (e instanceof UnsupportedError) this.report(node, frame, e.message);
+      else if (e instanceof UserError || e instanceof VerifyError) {
+        const located = locate(e, node);
+        if (!this.lenient) throw located;
+        this.report(node, frame, e.message);
+      } else throw e;
+      return null;
+    }
+  }
+
+  private report(node: NodeProto, frame: Frame, reason: string): void {
+    this.problems.push({ opType: node.opType, domain: node.domain, version: frame.opsets.get(node.domain) ?? 0, node: this.originOf(node, frame), reason });
+  }
+
+  private originOf(node: NodeProto, frame: Frame): string {
+    return `${frame.path}${nodeLabel(node)}`;
+  }
+
+  private find(scope: Scope, name: string, frame: Frame): Operand | null {
+    return scope.find(name, (t) => {
+      try {
+        return constantOperand(this.g, readTensorProto(t, this.resolver), name);
+      } catch (e) {
+        if (!(e instanceof UnsupportedError)) throw e;
+        this.problems.push({ opType: "initializer", domain: "", version: frame.opsets.get("") ?? 0, node: name, reason: e.message });
+        return null;
+      }
+    });
+  }
+
+  /** A branch in place of its node; it sees the names around it. */
+  private inline(graph: GraphProto, scope: Scope, frame: Frame): readonly Operand[] {
+    const results = this.body(graph, { ...frame, read: readBy(graph) }, new Map(), scope);
+    return results.map((r) => {
+      if (r === null) throw new CannotMap("the branch it takes holds nodes that cannot be compiled");
+      return r;
+    });
+  }
+
+  /** A call of one of the model's functions: its body, under the call's attributes and the function's own opsets. */
+  private call(f: FunctionProto, node: NodeProto, inputs: readonly (Operand | null | undefined)[], frame: Frame): (Operand | null)[] {
+    if (this.calls.includes(f)) throw new UserError("recursive-function", `function '${f.name}' calls itself (${[...this.calls.map((c) => c.name), f.name].join(" → ")})`);
+    const attributes = new Map(f.defaults.map((a) => [a.name, a]));
+    for (const [name, a] of node.attributes) attributes.set(name, a);
+    const scope = new Scope(null);
+    f.inputs.forEach((name, i) => {
+      // An input that is left out stays undefined: nodes that pass it on leave theirs out, too.
+      const given = inputs[i];
+      if (given !== undefined) scope.define(name, given);
+    });
+    const missing = new Set(f.inputs.filter((_, i) => inputs[i] === undefined));
+    const body = missing.size === 0 ? f.nodes : f.nodes.map((n) => ({ ...n, inputs: n.inputs.map((name) => (missing.has(name) ? "" : name)) }));
+    const opsets = f.opsets.length === 0 ? frame.opsets : opsetMap(f.opsets);
+    const inner: Frame = { opsets, attributes, path: `${this.originOf(node, frame)}/`, read: namesRead(f.nodes, f.outputs) };
+    this.calls.push(f);
+    this.run(body, scope, inner);
+    this.calls.pop();
+    return f.outputs.map((name) => (missing.has(name) ? null : this.find(scope, name, inner)));
+  }
+}
+
+function readBy(graph: GraphProto): ReadonlySet<string> {
+  return namesRead(graph.nodes, graph.outputs.map((o) => o.name));
+}
+
+/** References to the function's attributes replaced by the call's; one that the call leaves out goes. */
+function withAttributes(node: NodeProto, given: ReadonlyMap<string, AttributeProto>): NodeProto {
+  if (![...node.attributes.values()].some((a) => a.refName !== "")) return node;
+  const attributes = new Map<string, AttributeProto>();
+  for (const [name, a] of node.attributes) {
+    if (a.refName === "") attributes.set(name, a);
+    else {
+      const value = given.get(a.refName);
+      if (value !== undefined) attributes.set(name, { ...value, name });
+    }
+  }
+  return { ...node, attributes };
+}
+
+/** The error with the node it is about. */
+function locate(e: UserError | VerifyError, node: NodeProto): UserError {
+  const message = `node '${nodeLabel(node)}' (${node.opType}): ${e.message}`;
+  return new UserError(e instanceof UserError ? e.code : "invalid-model", message);
+}
+
+/** Runs an import again for every bound that it finds a symbol to need. */
+export function withBounds<T>(run: (bounds: ReadonlyMap<string, number>) => T): T {
+  const bounds = new Map<string, number>();
+  for (;;) {
+    try {
+      return run(bounds);
+    } catch (e) {
+      if (!(e instanceof NarrowSymbol) || (bounds.get(e.name) ?? Number.POSITIVE_INFINITY) <= e.max) throw e;
+      bounds.set(e.name, e.max);
+    }
+  }
+}

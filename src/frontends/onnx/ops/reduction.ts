@@ -1,0 +1,145 @@
+import { type Dim, productOf, subDim } from "../../../base/dim.ts";
+import { bool, i32, i64 } from "../../../base/dtype.ts";
+import type { Value } from "../../../graph/ir.ts";
+import type { OpName } from "../../../scalar/ops/table.ts";
+import type { NodeContext, OpMapping, OpTable } from "../context.ts";
+import { knownOp } from "../known.ts";
+import { type Operand, dimValue } from "../operand.ts";
+import { shapeHint } from "../symbols.ts";
+import { positions } from "./elementwise.ts";
+import { reshaped } from "./shape.ts";
+
+/** Combines along axes; they go. */
+export function reduced(c: NodeContext, x: Value, monoid: string, axes: readonly number[]): Value {
+  return axes.length === 0 ? x : c.g.one("reduce", [x], { monoid, axes });
+}
+
+/** The mean along axes; they go. */
+export function mean(c: NodeContext, x: Value, axes: readonly number[]): Value {
+  const sum = reduced(c, x, "add", axes);
+  const n = productOf(axes.map((a) => x.dims[a] as Dim));
+  if (x.dtype.isFloat && typeof n === "number") return c.withScalar("mul", sum, 1 / n);
+  return c.g.one("div", [sum, c.g.broadcast(c.g.convert(dimValue(c.g, n), x.dtype), sum.dims, [])]);
+}
+
+/** Stretches what a reduction along `axes` gave back over dims. */
+export function spread(c: NodeContext, v: Value, dims: readonly Dim[], axes: readonly number[]): Value {
+  return c.g.broadcast(v, dims, dims.map((_, i) => i).filter((i) => !axes.includes(i)));
+}
+
+/** Axes come as an attribute or, later, as an input; none mean all, or none when `noop_with_empty_axes` is set. */
+function reductionAxes(c: NodeContext, rank: number): readonly number[] {
+  const given = c.axes(1, rank);
+  if (given !== null && given.length > 0) return given;
+  return c.int("noop_with_empty_axes", 0) === 1 ? [] : Array.from({ length: rank }, (_, i) => i);
+}
+
+type Reducer = (c: NodeContext, x: Value, axes: readonly number[]) => Value;
+
+function reduction(reduce: Reducer, monoid: OpName | null = null): OpMapping {
+  return {
+    since: 7,
+    map(c) {
+      const x = c.input(0);
+      const axes = reductionAxes(c, x.rank);
+      const kept = x.dims.flatMap((d, i) => (axes.includes(i) ? (c.int("keepdims", 1) === 1 ? [1] : []) : [d]));
+      const total = monoid === null || axes.length !== x.rank ? null : knownTotal(x, monoid);
+      if (total !== null) return c.knownOf(x.dtype, kept, [total]);
+      return reshaped(c, c.of(reduce(c, x.value, axes)), kept);
+    },
+  };
+}
+
+/** The total of elements that are all known, or null. */
+function knownTotal(x: Operand, op: OpName): Dim | null {
+  const [first, ...rest] = x.known ?? [];
+  if (first === undefined) return null;
+  return rest.reduce<Dim | null>((a, b) => (a === null ? null : knownOp(op, [a, b], x.dtype, x.dtype)), first);
+}
+
+const sum: Reducer = (c, x, axes) => reduced(c, x, "add", axes);
+const magnitude: Reducer = (c, x, axes) => sum(c, c.g.one("abs", [x]), axes);
+const squares: Reducer = (c, x, axes) => sum(c, c.g.one("mul", [x, x]), axes);
+
+/** Largest or smallest; bool counts as 0 and 1. */
+const extremum =
+  (monoid: "max" | "min"): Reducer =>
+  (c, x, axes) =>
+    x.dtype === bool ? c.g.convert(reduced(c, c.g.convert(x, i32), monoid, axes), bool) : reduced(c, x, monoid, axes);
+
+/** log Σ exp x, with the largest element taken out so that nothing overflows. */
+const logSumExp: Reducer = (c, x, axes) => {
+  const max = reduced(c, x, "max", axes);
+  // An infinite maximum must not be subtracted from itself.
+  const finite = c.g.one("select", [c.withScalar("lt", c.g.one("abs", [max]), Number.POSITIVE_INFINITY), max, c.g.splat(x.dtype, max.dims, 0)]);
+  const total = sum(c, c.g.one("exp", [c.g.one("sub", [x, spread(c, finite, x.dims, axes)])]), axes);
+  return c.g.one("add", [c.g.one("log", [total]), finite]);
+};
+
+const meanOf: Reducer = (c, x, axes) => (axes.length === 0 ? x : mean(c, x, axes));
+const norm: Reducer = (c, x, axes) => {
+  const total = squares(c, x, axes);
+  return c.g.one("sqrt", [total]);
+};
+
+/** The first (or last) position of the extremum: the smallest (largest) position whose element equals it. */
+function argument(monoid: "max" | "min"): OpMapping {
+  return {
+    since: 7,
+    map(c) {
+      const x = c.value(0);
+      const axis = c.axis(c.int("axis", 0), x.dims.length);
+      const last = c.int("select_last_index", 0) === 1;
+      const best = spread(c, reduced(c, x, monoid, [axis]), x.dims, [axis]);
+      const n = c.g.broadcast(dimValue(c.g, subDim(x.dims[axis] as Dim, 1)), x.dims, []);
+      const elsewhere = last ? c.g.splat(i32, x.dims, 0) : n;
+      const at = reduced(c, c.g.one("select", [c.g.one("eq", [x, best]), positions(c, x.dims, axis), elsewhere]), last ? "max" : "min", [axis]);
+      const kept = c.int("keepdims", 1) === 1 ? c.g.reshape(at, x.dims.with(axis, 1)) : at;
+      return c.of(c.g.convert(kept, i64));
+    },
+  };
+}
+
+/** A running sum is the sum of a window that reaches back to the start. */
+function cumSum(c: NodeContext): Operand {
+  const x = c.value(0);
+  const axis = c.axis(c.knownNumbers(1, "'axis'")[0] ?? 0, x.dims.length);
+  const n = x.dims[axis] as Dim;
+  if (typeof n !== "number") return c.unsupported(`a running sum along the symbolic size ${n}${shapeHint(n)}`);
+  const exclusive = c.int("exclusive", 0);
+  const one = x.dims.map(() => 1);
+  const reachBack: readonly [number, number] = [n - 1 + exclusive, -exclusive];
+  const pads = x.dims.map((_, i): readonly [number, number] => (i !== axis ? [0, 0] : c.int("reverse", 0) === 1 ? [reachBack[1], reachBack[0]] : reachBack));
+  return c.of(c.g.one("reduce_window", [x], { monoid: "add", window: one.with(axis, n), strides: one, dilation: one, pads }));
+}
+
+/** Pooling over all spatial positions. */
+function globalPool(reduce: Reducer): OpMapping {
+  return {
+    since: 7,
+    map(c) {
+      const x = c.value(0);
+      if (x.dims.length < 3) return c.fail(`rank ${x.dims.length}, expected [batch, channels, size, …]`);
+      const axes = x.dims.map((_, i) => i).slice(2);
+      return c.of(c.g.reshape(reduce(c, x, axes), x.dims.map((d, i) => (i < 2 ? d : 1))));
+    },
+  };
+}
+
+export const reductionOps: OpTable = {
+  ReduceSum: reduction(sum, "add"),
+  ReduceMean: reduction(meanOf),
+  ReduceMax: reduction(extremum("max"), "max"),
+  ReduceMin: reduction(extremum("min"), "min"),
+  ReduceProd: reduction((c, x, axes) => reduced(c, x, "mul", axes), "mul"),
+  ReduceL1: reduction(magnitude),
+  ReduceL2: reduction(norm),
+  ReduceSumSquare: reduction(squares),
+  ReduceLogSum: reduction((c, x, axes) => c.g.one("log", [sum(c, x, axes)])),
+  ReduceLogSumExp: reduction(logSumExp),
+  ArgMax: argument("max"),
+  ArgMin: argument("min"),
+  CumSum: { since: 11, map: cumSum },
+  GlobalAveragePool: globalPool(meanOf),
+  GlobalMaxPool: globalPool(extremum("max")),
+};

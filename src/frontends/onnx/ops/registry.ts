@@ -1,0 +1,21 @@
+import type { OpMapping, OpTable } from "../context.ts";
+import { controlOps } from "./control.ts";
+import { elementwiseOps } from "./elementwise.ts";
+import { indexingOps } from "./indexing.ts";
+import { matmulOps } from "./matmul.ts";
+import { nnOps } from "./nn.ts";
+import { normalizationOps } from "./normalization.ts";
+import { reductionOps } from "./reduction.ts";
+import { shapeOps } from "./shape.ts";
+
+/** The opset versions that mappings are written for. */
+export const oldestOpset = 7;
+export const newestOpset = 28;
+
+const families: readonly OpTable[] = [elementwiseOps, shapeOps, indexingOps, matmulOps, nnOps, reductionOps, normalizationOps, controlOps];
+const byName = new Map(families.flatMap((t) => Object.entries(t)));
+
+/** The mapping of an op of the default domain, or null. */
+export function findMapping(opType: string): OpMapping | null {
+  return byName.get(opType) ?? null;
+}

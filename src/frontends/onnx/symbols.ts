@@ -1,0 +1,196 @@
+import { type Dim, type DimAtom, type DimSymbol, addDim, dimCalls, dimEquals, dimMax, dimMin, dimRange, dimSymbols, makeSymbol, mulDim, subDim, symbolDim, termsOf } from "../../base/dim.ts";
+import { UserError } from "../../base/errors.ts";
+import type { ValueInfo } from "./proto.ts";
+
+/** A size, or the bounds of a symbolic one. */
+export type SymbolOption = number | { readonly min?: number; readonly max?: number; readonly multiple?: number };
+
+/**
+ * Thrown when the model only makes sense if a symbol is at most `max` (a table of 512 positions sliced to the sequence's
+ * length and added to it, say): the import starts again with that bound.
+ */
+export class NarrowSymbol {
+  readonly name: string;
+  readonly max: number;
+  constructor(name: string, max: number) {
+    this.name = name;
+    this.max = max;
+  }
+}
+
+/** Names and bounds of the symbolic sizes of a model. */
+export class Symbols {
+  private readonly options: Readonly<Record<string, SymbolOption>>;
+  private readonly narrowed: ReadonlyMap<string, number>;
+  private readonly byName = new Map<string, DimSymbol>();
+  /** The model's own text of a dimension → the symbol's name. */
+  private readonly nameOf = new Map<string, string>();
+  /** Model dimension texts that `shapes` fixes, to a size or a name of the user's. */
+  private readonly fixed = new Map<string, number | string>();
+  private readonly taken = new Set<string>();
+  /** Symbols that the options replace by a number. */
+  private readonly numbered = new Set<string>();
+
+  constructor(options: Readonly<Record<string, SymbolOption>>, narrowed: ReadonlyMap<string, number>) {
+    this.options = options;
+    this.narrowed = narrowed;
+  }
+
+  /** Every symbol in use, in order of appearance. */
+  get all(): readonly DimSymbol[] {
+    return [...this.byName.values()];
+  }
+
+  /**
+   * Takes in the dims that the user gave for an input.
+   * @throws UserError `shape` when they contradict the model or each other
+   */
+  fix(input: ValueInfo, given: readonly (number | string)[]): void {
+    const declared = input.dims ?? given.map(() => null);
+    const shown = `input '${input.name}' [${declared.map((d) => d ?? "?").join(", ")}]`;
+    if (declared.length !== given.length) throw new UserError("shape", `${shown}: it has rank ${declared.length}, the shape given for it has ${given.length} dimensions (${given.join("x")})`);
+    declared.forEach((d, i) => {
+      const g = given[i] as number | string;
+      if (typeof g === "number" && (!Number.isSafeInteger(g) || g < 0)) throw new UserError("shape", `${shown}: dimension ${i} was given as ${g}, expected a whole number`);
+      if (typeof d === "number") {
+        if (d !== g) throw new UserError("shape", `${shown}: dimension ${i} is ${d} in the model, but was given as ${g}; only symbolic dimensions can be chosen`);
+        return;
+      }
+      const key = d ?? `${input.name}\n${i}`;
+      const old = this.fixed.get(key);
+      if (old !== undefined && old !== g) throw new UserError("shape", `${shown}: dimension ${i} ('${d}') was given as ${g} here and as ${old} for another input`);
+      this.fixed.set(key, g);
+    });
+  }
+
+  /** The dimension at a place of an input. */
+  dimension(input: ValueInfo, i: number): Dim {
+    const d = input.dims?.[i] ?? null;
+    if (typeof d === "number") return d;
+    const key = d ?? `${input.name}\n${i}`;
+    const fixed = this.fixed.get(key);
+    if (typeof fixed === "number") return fixed;
+    if (fixed !== undefined) return this.symbol(fixed, true);
+    return this.symbol(this.freshName(key, d ?? `${input.name}_${i}`), false);
+  }
+
+  /** A plain identifier for a name of the model; different names stay different. */
+  private freshName(key: string, wanted: string): string {
+    const old = this.nameOf.get(key);
+    if (old !== undefined) return old;
+    let base = wanted.replace(/[^A-Za-z0-9_]+/g, "_").replace(/^(?=[^A-Za-z_])/, "_");
+    if (base in dimCalls) base += "_";
+    let name = base;
+    for (let n = 1; this.taken.has(name) || this.byName.has(name); n++) name = `${base}_${n}`;
+    this.taken.add(name);
+    this.nameOf.set(key, name);
+    return name;
+  }
+
+  private symbol(name: string, users: boolean): Dim {
+    const option = this.options[name];
+    if (typeof option === "number") {
+      checkBound(name, option, 0);
+      this.numbered.add(name);
+      return option;
+    }
+    let s = this.byName.get(name);
+    if (s === undefined) {
+      if (users && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new UserError("shape", `'${name}' is neither a size nor a name for one: use letters, digits and '_'`);
+      const { min = 1, max = Number.POSITIVE_INFINITY, multiple = 1 } = option ?? {};
+      checkBound(name, min, 0);
+      checkBound(name, multiple, 1);
+      if (max !== Number.POSITIVE_INFINITY) checkBound(name, max, 0);
+      const limit = Math.min(max, this.narrowed.get(name) ?? Number.POSITIVE_INFINITY);
+      if (limit < min) throw new UserError("shape", `symbol '${name}' is to be at least ${min}, but ${limit < max ? `the model only works up to ${limit}` : `at most ${max}`}`);
+      s = makeSymbol(name, min, limit, multiple);
+      this.byName.set(name, s);
+    }
+    return symbolDim(s);
+  }
+
+  /** @throws UserError `shape` for an option that names no symbol of the model */
+  checkOptions(): void {
+    for (const name of Object.keys(this.options)) {
+      if (this.byName.has(name) || this.numbered.has(name)) continue;
+      const known = this.all.map((s) => s.name);
+      throw new UserError("shape", `the model has no symbolic size '${name}'; ${known.length === 0 ? "all its sizes are fixed" : `it has ${known.join(", ")}`}`);
+    }
+  }
+}
+
+function checkBound(name: string, n: number, least: number): void {
+  if (!Number.isSafeInteger(n) || n < least) throw new UserError("shape", `symbol '${name}': got ${n}, expected a whole number from ${least} on`);
+}
+
+/**
+ * Is `a` equal to `b`, as the model's meaning requires? Known: nothing happens. Only if a symbol stays below a bound: the
+ * import starts again with it. Otherwise the answer is no.
+ * @throws NarrowSymbol
+ */
+export function mustEqual(a: Dim, b: Dim): boolean {
+  if (dimEquals(a, b)) return true;
+  for (const [x, y] of [[a, b] as const, [b, a] as const]) {
+    const bound = boundForEquality(x, y);
+    if (bound !== null) throw bound;
+  }
+  return false;
+}
+
+/** The bound under which `x`, which holds min(s, c), is `y`. */
+function boundForEquality(x: Dim, y: Dim): NarrowSymbol | null {
+  for (const t of termsOf(x)) {
+    for (const atom of t.atoms) {
+      if (atom.kind !== "min") continue;
+      for (const [s, c] of [[atom.a, atom.b] as const, [atom.b, atom.a] as const]) {
+        const [only] = typeof s === "number" ? [] : [...dimSymbols(s).values()];
+        if (typeof c !== "number" || only === undefined || !dimEquals(s, symbolDim(only)) || only.min > c) continue;
+        if (dimEquals(replaceAtom(x, atom, s), y)) return new NarrowSymbol(only.name, c);
+      }
+    }
+  }
+  return null;
+}
+
+function replaceAtom(d: Dim, atom: DimAtom, by: Dim): Dim {
+  let sum: Dim = 0;
+  for (const t of termsOf(d)) {
+    let product: Dim = t.coef;
+    for (const a of t.atoms) {
+      const self: Dim = a.kind === "symbol" ? symbolDim(a) : dimCalls[a.kind](a.a, a.b);
+      product = mulDim(product, a === atom || dimEquals(self, dimCallOf(atom)) ? by : self);
+    }
+    sum = addDim(sum, product);
+  }
+  return sum;
+}
+function dimCallOf(a: DimAtom): Dim {
+  return a.kind === "symbol" ? symbolDim(a) : dimCalls[a.kind](a.a, a.b);
+}
+
+/** How a user can make two sizes equal, or bound them. */
+export function shapeHint(...dims: readonly Dim[]): string {
+  const names = [...new Set(dims.flatMap((d) => [...dimSymbols(d).keys()]))];
+  if (names.length === 0) return "";
+  return `; choose sizes that fit with ${names.map((n) => `--shape ${n}=N`).join(" ")} (or bounds, --shape ${names[0]}=1..N; in the library: the options 'symbols' and 'shapes')`;
+}
+
+/** `d` limited to `[low, high]`. */
+export function clampDim(d: Dim, low: Dim, high: Dim): Dim {
+  // "No limit" is written as the end of int64: anything a size cannot reach.
+  if (typeof d === "number" && d >= 2 ** 31 - 1) return high;
+  if (typeof d === "number" && d <= -(2 ** 31)) return low;
+  return dimCalls.max(dimCalls.min(d, high), low);
+}
+
+/** Whether the dimension is never negative (true), always (false), or it depends (null). */
+export function isNonNegative(d: Dim): boolean | null {
+  const [low, high] = dimRange(d);
+  return low >= 0 ? true : high < 0 ? false : null;
+}
+
+/** Do the dimensions differ whatever the symbols are? */
+export function surelyDiffer(a: Dim, b: Dim): boolean {
+  const d = subDim(a, b);
+  return dimMin(d) > 0 || dimMax(d) < 0;
+}
