@@ -115,7 +115,7 @@ export class Progress {
 
 /** Prints the trace to stderr as `TILEWRIGHT_DEBUG` asks: 1 steps and times, 2 rules that fired, 3…6 the IR after the steps of more and more stages. */
 export function debugListeners(): TraceListener[] {
-  const level = Number(process.env["TILEWRIGHT_DEBUG"] ?? 0);
+  const level = Number(process.env.TILEWRIGHT_DEBUG ?? 0);
   if (!(level >= 1)) return [];
   const stages = ["graph", "tensor", "schedule", "loop"].slice(0, Math.max(0, level - 2));
   return [
@@ -153,7 +153,7 @@ export function exitStatus(e: unknown): number {
 export function errorText(e: unknown): string {
   if (e instanceof ReadingError) return errorText(e.cause);
   if (!(e instanceof Error)) return `error: ${String(e)}`;
-  if (process.env["TILEWRIGHT_DEBUG"]) return `error: ${e.stack ?? e.message}`;
+  if (process.env.TILEWRIGHT_DEBUG) return `error: ${e.stack ?? e.message}`;
   if (exitStatus(e) === 3 && !(e instanceof InternalError))
     return `error: ${e.message}\nThis is a bug in tilewright (${e.name}); please report it with the model. TILEWRIGHT_DEBUG=1 shows where it happened.`;
   return `error: ${e.message}`;
