@@ -33,7 +33,7 @@ function zipMember(zip: Buffer, name: string): Buffer {
     if (zip.toString("latin1", at + 46, at + 46 + nameLength) === name) {
       const start = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
       const bytes = zip.subarray(start, start + size);
-      return method === 0 ? bytes : Buffer.from(inflateRawSync(new Uint8Array(bytes)));
+      return method === 0 ? bytes : inflateRawSync(new Uint8Array(bytes));
     }
     at += 46 + nameLength + zip.readUInt16LE(at + 30) + zip.readUInt16LE(at + 32);
   }

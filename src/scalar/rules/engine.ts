@@ -1,8 +1,8 @@
-import { type DType, f64 } from "../../base/dtype.ts";
+import { type DType, dtypes, f64 } from "../../base/dtype.ts";
 import { InternalError } from "../../base/errors.ts";
-import type { Num } from "../../base/numeric.ts";
+import { roundTo } from "../../base/numeric.ts";
 import { Reader } from "../../base/text.ts";
-import type { Expr, LeafName } from "../expr.ts";
+import type { Expr } from "../expr.ts";
 import { rangeOf } from "../index.ts";
 import { type OpName, findScalarOp, scalarOps } from "../ops/table.ts";
 import type { Scalars } from "../scalars.ts";
@@ -10,7 +10,7 @@ import type { Scalars } from "../scalars.ts";
 /**
  * Rewrite rules on scalar expressions, written as text: `"x * 1 => x"`, `"(x + c0) + c1 => x + (c0 + c1)"`,
  * `"mod(x, c0) => x if min(x) >= 0 && max(x) < c0"`. Names `c…` match constants, other names match anything; a name that
- * occurs twice must match the same expression. Literals match constants of that value in any dtype. `where` limits a
+ * occurs twice must match the same expression. Literals match constants of that value in any dtype, zeros of their sign. `where` limits a
  * rule to dtypes; conditions are evaluated on the constants and on the ranges of the operands.
  */
 export interface RuleText {
@@ -34,8 +34,6 @@ export interface Rule {
   readonly to: Pattern;
   readonly condition: Pattern | null;
 }
-export type RuleBook = ReadonlyMap<OpName | LeafName, readonly Rule[]>;
-
 const leaf = (kind: Pattern["kind"], name: string, value = 0): Pattern => ({ kind, name, value, args: [] });
 const binary: Readonly<Record<string, readonly [string, number]>> = {
   "||": ["||", 0],
@@ -59,7 +57,8 @@ function parsePrimary(r: Reader): Pattern {
     r.expect(")");
     return p;
   }
-  if (r.accept("-")) return r.peek().kind === "number" ? leaf("literal", "", -r.number()) : { kind: "op", name: "neg", value: 0, args: [parsePrimary(r)] };
+  if (r.accept("-"))
+    return r.peek().kind === "number" ? leaf("literal", "", -r.number()) : { kind: "op", name: "neg", value: 0, args: [parsePrimary(r)] };
   if (r.peek().kind === "number") return leaf("literal", "", r.number());
   const name = r.name();
   if (r.is("(")) return { kind: "op", name, value: 0, args: r.list("(", ")", () => parsePattern(r)) };
@@ -75,44 +74,195 @@ export function parseRules(texts: readonly RuleText[]): Rule[] {
     r.expect(";");
     const to = parsePattern(r);
     const condition = r.accept("if") ? parsePattern(r) : null;
-    if (r.peek().kind !== "end" || from.kind !== "op" || findScalarOp(from.name) === null) throw new InternalError("rule", `rule '${t.name}' does not parse: ${t.rule}`);
+    if (r.peek().kind !== "end" || from.kind !== "op" || findScalarOp(from.name) === null)
+      throw new InternalError("rule", `rule '${t.name}' does not parse: ${t.rule}`);
     return { name: t.name, text: t.rule, where: t.where ?? null, from, to, condition };
   });
 }
 
-export function makeRuleBook(rules: readonly Rule[]): RuleBook {
-  const book = new Map<OpName | LeafName, Rule[]>();
-  for (const r of rules) {
-    const key = r.from.name as OpName;
-    const list = book.get(key);
-    if (list === undefined) book.set(key, [r]);
-    else list.push(r);
-  }
-  return book;
+/** Matched sub-expressions by slot; names get their slots when a rule is compiled. */
+type Slots = Expr[];
+type Matcher = (e: Expr, slots: Slots) => boolean;
+type Condition = (slots: Slots) => number;
+type Builder = (sc: Scalars, slots: Slots, d: DType) => Expr;
+
+/** A rule made ready to run: matching allocates nothing, and ends at the first node that differs. */
+export interface CompiledRule {
+  readonly rule: Rule;
+  /** By dtype index: does the rule apply to it? */
+  readonly allowed: readonly boolean[];
+  readonly match: Matcher;
+  readonly condition: Condition | null;
+  readonly build: Builder;
 }
 
-type Bindings = Map<string, Expr>;
+function compileRule(rule: Rule): CompiledRule {
+  const slots = new Map<string, number>();
+  const match = compilePattern(rule.from, slots);
+  return {
+    rule,
+    allowed: dtypes.map((d) => fits(rule.where, d)),
+    match,
+    condition: rule.condition === null ? null : compileCondition(rule.condition, slots),
+    build: compileBuild(rule.to, slots),
+  };
+}
 
-function matches(p: Pattern, e: Expr, b: Bindings): boolean {
+/** Cheap tests come first: constants, then operators, then what matches anything. */
+const checkOrder: { readonly [K in Pattern["kind"]]: number } = { literal: 0, constant: 1, op: 2, any: 3 };
+
+function compilePattern(p: Pattern, slots: Map<string, number>): Matcher {
   switch (p.kind) {
     case "literal":
-      return e.constant !== null && Number(e.constant) === p.value;
+      return compileLiteral(p.value);
     case "constant":
-      if (e.constant === null) return false;
-      return bind(p.name, e, b);
-    case "any":
-      return bind(p.name, e, b);
-    case "op":
-      return e.op === p.name && p.args.every((a, i) => matches(a, e.args[i] as Expr, b));
+    case "any": {
+      const known = slots.get(p.name);
+      const slot = known ?? slots.size;
+      slots.set(p.name, slot);
+      const constant = p.kind === "constant";
+      if (known !== undefined) return (e, s) => s[slot] === e;
+      return (e, s) => {
+        if (constant && e.constant === null) return false;
+        s[slot] = e;
+        return true;
+      };
+    }
+    case "op": {
+      const order = p.args.map((_, i) => i).sort((i, k) => checkOrder[(p.args[i] as Pattern).kind] - checkOrder[(p.args[k] as Pattern).kind]);
+      const matchers = order.map((i) => compilePattern(p.args[i] as Pattern, slots));
+      return (e, s) => {
+        if (e.op !== p.name) return false;
+        for (let i = 0; i < matchers.length; i++) if (!(matchers[i] as Matcher)(e.args[order[i] as number] as Expr, s)) return false;
+        return true;
+      };
+    }
     default:
       throw p.kind satisfies never;
   }
 }
-function bind(name: string, e: Expr, b: Bindings): boolean {
-  const old = b.get(name);
-  if (old !== undefined) return old === e;
-  b.set(name, e);
-  return true;
+
+/** Zeros match by their sign: `x - 0` is x for every float, `x - -0.0` is not. */
+function compileLiteral(value: number): Matcher {
+  const big = Number.isInteger(value) ? BigInt(value) : null;
+  return (e) => {
+    const c = e.constant;
+    return typeof c === "bigint" ? c === big : c !== null && Object.is(c, value);
+  };
+}
+
+function slotOf(slots: ReadonlyMap<string, number>, name: string): number {
+  const slot = slots.get(name);
+  if (slot === undefined) throw new InternalError("rule", `unbound name '${name}'`);
+  return slot;
+}
+
+/** Builds the right side. A literal takes the dtype of its siblings, or of the whole. */
+function compileBuild(p: Pattern, slots: ReadonlyMap<string, number>): Builder {
+  if (p.kind === "literal") return (sc, _, d) => sc.const(p.value, d);
+  if (p.kind !== "op") {
+    const slot = slotOf(slots, p.name);
+    return (_, s) => s[slot] as Expr;
+  }
+  const builders = p.args.map((a) => compileBuild(a, slots));
+  const op = p.name as OpName;
+  return (sc, s, d) => {
+    const typed = p.args.map((a, i) => (a.kind === "literal" ? null : (builders[i] as Builder)(sc, s, d)));
+    const sibling = typed.find((a, i) => a !== null && (op !== "select" || i > 0))?.dtype ?? d;
+    return sc.op(
+      op,
+      builders.map((b, i) => typed[i] ?? b(sc, s, sibling)),
+      d,
+    );
+  };
+}
+
+/** A condition: arithmetic on the constants (in f64), `min(x)` and `max(x)` as bounds of x's range, `invertible(c)`: is 1/c exact? */
+function compileCondition(p: Pattern, slots: ReadonlyMap<string, number>): Condition {
+  if (p.kind === "literal") return () => p.value;
+  if (p.kind !== "op") {
+    const slot = slotOf(slots, p.name);
+    return (s) => Number((s[slot] as Expr).constant ?? Number.NaN);
+  }
+  const [first] = p.args as [Pattern];
+  if (p.args.length === 1 && (p.name === "min" || p.name === "max")) {
+    const [slot, end] = [slotOf(slots, first.name), p.name === "min" ? 0 : 1];
+    return (s) => rangeOf(s[slot] as Expr)[end] as number;
+  }
+  if (p.name === "invertible") {
+    const slot = slotOf(slots, first.name);
+    return (s) => (invertible(s[slot] as Expr) ? 1 : 0);
+  }
+  const args = p.args.map((a) => compileCondition(a, slots));
+  const [x, y] = args as [Condition, Condition];
+  if (p.name === "&&") return (s) => (x(s) !== 0 && y(s) !== 0 ? 1 : 0);
+  if (p.name === "||") return (s) => (x(s) !== 0 || y(s) !== 0 ? 1 : 0);
+  const op = findScalarOp(p.name);
+  if (op === null) throw new InternalError("rule", `a condition uses the unknown '${p.name}'`);
+  const types = args.map(() => f64);
+  return (s) =>
+    Number(
+      op.evaluate(
+        args.map((a) => a(s)),
+        f64,
+        types,
+      ),
+    );
+}
+
+/** Has the constant a reciprocal that is exact and, in its dtype, no subnormal: a power of two? */
+function invertible(e: Expr): boolean {
+  const c = Math.abs(Number(e.constant));
+  const low = e.dtype.name === "f16" ? 2 ** -14 : e.dtype.name === "f64" ? 2 ** -1022 : 2 ** -126;
+  return Number.isInteger(Math.log2(c)) && 2 ** Math.log2(c) === c && c >= low && 1 / c >= low && Number(roundTo(e.dtype, 1 / c)) === 1 / c;
+}
+
+/** Rules of one root: by the op of the first operand, where a pattern names it. */
+interface RootRules {
+  readonly byFirst: ReadonlyMap<string, readonly CompiledRule[]>;
+  readonly other: readonly CompiledRule[];
+}
+
+/** Compiled rules, found by the op of the root and of its first operand, in the order they were given. */
+export class RuleBook {
+  private readonly roots = new Map<string, RootRules>();
+
+  constructor(rules: readonly Rule[]) {
+    const compiled = rules.map(compileRule);
+    for (const root of new Set(rules.map((r) => r.from.name))) {
+      const mine = compiled.filter((c) => c.rule.from.name === root);
+      const firsts = new Set(["const", "broadcast", ...mine.map((c) => (c.rule.from.args[0] as Pattern).name)]);
+      const fitting = (first: string | null): CompiledRule[] => mine.filter((c) => mayStartWith(c.rule.from.args[0] as Pattern, first));
+      this.roots.set(root, { byFirst: new Map([...firsts].map((f) => [f, fitting(f)])), other: fitting(null) });
+    }
+  }
+
+  /** Rules that may fit at the root of `e`. */
+  candidates(e: Expr): readonly CompiledRule[] {
+    const root = this.roots.get(e.op);
+    if (root === undefined) return none;
+    return root.byFirst.get((e.args[0] as Expr).op) ?? root.other;
+  }
+}
+const none: readonly CompiledRule[] = [];
+
+/** May the first operand of a match be of op `first` (null: one that no pattern names)? */
+function mayStartWith(p: Pattern, first: string | null): boolean {
+  switch (p.kind) {
+    case "any":
+      return true;
+    case "op":
+      return p.name === first;
+    case "literal":
+    case "constant":
+      return first === "const" || first === "broadcast";
+    default:
+      throw p.kind satisfies never;
+  }
+}
+
+export function makeRuleBook(rules: readonly Rule[]): RuleBook {
+  return new RuleBook(rules);
 }
 
 function fits(where: Rule["where"], d: DType): boolean {
@@ -133,68 +283,28 @@ function fits(where: Rule["where"], d: DType): boolean {
   }
 }
 
-/** Builds the right side. A literal takes the dtype of its siblings, or of the whole. */
-function build(p: Pattern, sc: Scalars, b: Bindings, d: DType): Expr {
-  if (p.kind === "literal") return sc.const(p.value, d);
-  if (p.kind !== "op") {
-    const e = b.get(p.name);
-    if (e === undefined) throw new InternalError("rule", `unbound name '${p.name}'`);
-    return e;
-  }
-  const typed = p.args.map((a) => (a.kind === "literal" ? null : build(a, sc, b, d)));
-  const sibling = typed.find((a) => a !== null && (p.name !== "select" || a !== typed[0]))?.dtype ?? d;
-  const args = p.args.map((a, i) => typed[i] ?? build(a, sc, b, sibling));
-  return sc.op(p.name as OpName, args, d);
-}
+const scratch: Slots = [];
 
-/** Value of a condition: numbers over constants, `min(x)` and `max(x)` as bounds of x's range, `isInt(c)`. */
-function holds(p: Pattern, b: Bindings): number {
-  const bound = (n: string): Num => {
-    const c = b.get(n)?.constant;
-    if (c === undefined || c === null) throw new InternalError("rule", `condition reads '${n}', which is no constant`);
-    return c;
-  };
-  switch (p.kind) {
-    case "literal":
-      return p.value;
-    case "constant":
-    case "any":
-      return Number(bound(p.name));
-    case "op": {
-      const [x, y] = p.args as [Pattern, Pattern];
-      if (p.name === "&&") return holds(x, b) !== 0 && holds(y, b) !== 0 ? 1 : 0;
-      if (p.name === "||") return holds(x, b) !== 0 || holds(y, b) !== 0 ? 1 : 0;
-      if (p.args.length === 1 && (p.name === "min" || p.name === "max")) {
-        const r = rangeOf(b.get(x.name) as Expr);
-        return p.name === "min" ? r[0] : r[1];
-      }
-      const op = findScalarOp(p.name);
-      if (op === null) throw new InternalError("rule", `condition uses unknown '${p.name}'`);
-      const values = p.args.map((a) => holds(a, b));
-      return Number(op.evaluate(values, f64, values.map(() => f64)));
-    }
-    default:
-      throw p.kind satisfies never;
-  }
+function applyCompiled(c: CompiledRule, sc: Scalars, e: Expr): Expr | null {
+  const subject = (e.args[e.op === "select" ? 1 : 0] ?? e).dtype;
+  if (c.allowed[subject.index] !== true || !c.match(e, scratch)) return null;
+  if (c.condition !== null && c.condition(scratch) === 0) return null;
+  // Building applies rules in turn, which use the scratch slots.
+  const out = c.build(sc, scratch.slice(), e.dtype);
+  return out.lanes === e.lanes ? out : sc.broadcast(out, e.lanes);
 }
 
 /** One attempt of one rule at the root of `e`; null when it does not fit. */
 export function applyRule(rule: Rule, sc: Scalars, e: Expr): Expr | null {
-  const subject = (e.args[e.op === "select" ? 1 : 0] ?? e).dtype;
-  if (!fits(rule.where, subject)) return null;
-  const b: Bindings = new Map();
-  if (!matches(rule.from, e, b)) return null;
-  if (rule.condition !== null && holds(rule.condition, b) === 0) return null;
-  const out = build(rule.to, sc, b, e.dtype);
-  return out.lanes === e.lanes ? out : sc.broadcast(out, e.lanes);
+  return applyCompiled(compileRule(rule), sc, e);
 }
 
-/** Rewrites the root until no rule fits; operands are already in normal form. */
+/** Rewrites the root by the first rule that fits; operands are already in normal form, and so is what the rule builds. */
 export function applyRules(book: RuleBook, sc: Scalars, e: Expr): Expr {
-  for (const rule of book.get(e.op) ?? []) {
-    const out = applyRule(rule, sc, e);
+  for (const c of book.candidates(e)) {
+    const out = applyCompiled(c, sc, e);
     if (out !== null && out !== e) {
-      sc.fired.set(rule.name, (sc.fired.get(rule.name) ?? 0) + 1);
+      sc.fired.set(c.rule.name, (sc.fired.get(c.rule.name) ?? 0) + 1);
       return out;
     }
   }
