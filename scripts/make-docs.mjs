@@ -1,6 +1,6 @@
 // Writes docs/*.md from the objects of the built compiler (`npm run build` first). With --check it writes nothing, and fails
 // when a page is not what it would write.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 
 const root = new URL("../", import.meta.url);
 const dist = (path) => import(new URL(`dist/${path}`, root));
@@ -165,7 +165,31 @@ function walkthroughPage() {
   ].join("\n\n");
 }
 
+/** The ONNX ops that the frontend maps, by family. */
+async function onnxPage() {
+  const { oldestOpset, newestOpset } = await dist("frontends/onnx/ops/registry.js");
+  const files = readdirSync(new URL("dist/frontends/onnx/ops/", root))
+    .filter((f) => f.endsWith(".js") && f !== "registry.js")
+    .sort();
+  const families = [];
+  for (const f of files) {
+    for (const [name, mappings] of Object.entries(await dist(`frontends/onnx/ops/${f}`))) {
+      if (name.endsWith("Ops")) families.push([name.slice(0, -3), Object.keys(mappings).sort()]);
+    }
+  }
+  return [
+    generated,
+    "# ONNX ops that can be compiled",
+    `${families.reduce((n, [, ops]) => n + ops.length, 0)} ops of the default domain, opsets ${oldestOpset} to ${newestOpset}, and the functions that a model file brings with it. An op may still be refused for how it is used (a dtype, a size that depends on data): \`npx tilewright inspect MODEL\` tells.`,
+    table(
+      ["family", "ops"],
+      families.map(([name, ops]) => [name, ops.map(code).join(" ")]),
+    ),
+  ].join("\n\n");
+}
+
 const pages = {
+  "docs/onnx.md": await onnxPage(),
   "docs/walkthrough.md": walkthroughPage(),
   "docs/ops.md": graphOpPage(),
   "docs/scalar-ops.md": scalarOpPage(),
