@@ -26,7 +26,7 @@ step(`Compiling ${show(join(example, "digits.onnx"))}`);
 console.log(`$ npx tilewright compile ${show(join(example, "digits.onnx"))} -o ${show(out)}`);
 runOrExit(
   process.execPath,
-  [join(root, "dist/cli.js"), "compile", join(example, "digits.onnx"), "-o", out],
+  [join(root, "dist/cli.js"), "compile", join(example, "digits.onnx"), "-o", relative(root, out)],
   "The example did not compile; please report this.",
 );
 
@@ -68,11 +68,8 @@ model.dispose();
 
 step(`The artifact in ${show(out)}`);
 const files = readdirSync(out).sort();
-printTable(
-  ["file", "bytes"],
-  files.map((f) => [f, statSync(join(out, f)).size.toLocaleString("en")]),
-  [1],
-);
+const total = files.reduce((n, f) => n + statSync(join(out, f)).size, 0);
+printTable(["file", "bytes"], [...files.map((f) => [f, statSync(join(out, f)).size.toLocaleString("en")]), ["all", total.toLocaleString("en")]], [1]);
 console.log(`\nIt needs nothing else: copy the folder into a web page or a Node program and import model.js.`);
 console.log(`Next: npx tilewright inspect ${show(join(example, "digits.onnx"))}, and README.md.`);
 // A wrong picture or two is the model's business (it is right on 98 of 100); more is ours.
