@@ -90,8 +90,18 @@ function arithmeticCost(roots: readonly Expr[]): number {
   return Math.max(cost - 1, 1);
 }
 
+/** Indices do not count: they stay scalar, or the vectoriser finds out. */
 function hasVectorForm(root: Expr): boolean {
-  return postorder([root]).every((e) => e.dtype.bits === 32 || (e.dtype.kind === "bool" && e.op !== "load"));
+  const stack = [root];
+  const seen = new Set<Expr>();
+  while (stack.length > 0) {
+    const e = stack.pop() as Expr;
+    if (seen.has(e)) continue;
+    seen.add(e);
+    if (e.dtype.bits !== 32 && (e.dtype.kind !== "bool" || e.op === "load")) return false;
+    if (e.op !== "load") stack.push(...e.args);
+  }
+  return true;
 }
 
 /** Elements of an access that one tile touches. */

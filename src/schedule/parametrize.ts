@@ -1,7 +1,7 @@
 import { dimMin, dimMultiple, productOf } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { Buffer, type Param } from "../loop/ir.ts";
-import { type Expr, type Variable, variablesOf } from "../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf, variablesOf } from "../scalar/expr.ts";
 import { type Monomial, fromPolynomial, mentionedIn, polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
@@ -60,7 +60,7 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
     let position = sc.int(0);
     let part = 0;
     for (const m of polynomialOf(sc.sub(e, constants.get(t) ?? sc.int(0))).values()) {
-      const moving = m.atoms.filter((a) => [...mentionedIn(a)].some((v) => axes.has(v)));
+      const moving = m.atoms.filter((a) => loadsOf(a).length > 0 || [...mentionedIn(a)].some((v) => axes.has(v)));
       const fixed = m.atoms.filter((a) => !moving.includes(a));
       const isParameter = (Math.abs(m.coef) !== 1 || fixed.length > 0) && (!schedule.specialize || fixed.length > 0);
       if (moving.length === 0 ? fixed.length === 0 : !isParameter) {
