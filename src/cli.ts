@@ -4,6 +4,7 @@ import { benchCommand } from "./cli/bench.ts";
 import { errorText, exitStatus } from "./cli/common.ts";
 import { compileCommand } from "./cli/compile.ts";
 import { doctorCommand } from "./cli/doctor.ts";
+import { inspectCommand } from "./cli/inspect.ts";
 import { irCommand } from "./cli/ir.ts";
 import { runCommand } from "./cli/run.ts";
 import { version } from "./version.ts";
@@ -15,7 +16,7 @@ const program = new Command("tilewright")
     "after",
     "\nExample:\n  $ npx tilewright compile model.onnx -o out && npx tilewright run out --random 1\n\nExit status: 0 done, 1 the work failed, 2 wrong use or bad input, 3 internal error.",
   );
-for (const make of [compileCommand, runCommand, benchCommand, irCommand, doctorCommand]) program.addCommand(make());
+for (const make of [compileCommand, runCommand, benchCommand, inspectCommand, irCommand, doctorCommand]) program.addCommand(make());
 for (const c of [program, ...program.commands]) c.exitOverride().showHelpAfterError("(--help tells more)");
 
 try {

@@ -1,5 +1,6 @@
-import { UnsupportedError, UserError } from "./base/errors.ts";
+import { UserError } from "./base/errors.ts";
 import { Reader } from "./base/text.ts";
+import { importOnnx } from "./frontends/onnx/import.ts";
 import { decodeModel } from "./frontends/onnx/proto.ts";
 import type { SymbolOption } from "./frontends/onnx/symbols.ts";
 import type { ExternalDataResolver } from "./frontends/onnx/tensor.ts";
@@ -83,6 +84,7 @@ function parseText(r: Reader, format: Exclude<Format, "onnx">): Source {
   }
 }
 
-function importModel(_bytes: Uint8Array, _options: ImportOptions): Source {
-  throw new UnsupportedError("onnx", "ONNX cannot be imported yet");
+function importModel(bytes: Uint8Array, { name, shapes, symbols, resolver }: ImportOptions): Source {
+  const m = importOnnx(bytes, { name, shapes: shapes ?? {}, symbols: symbols ?? {}, resolver: resolver ?? null });
+  return { kind: "graph", graph: m.graph, name, inputNames: m.inputNames, outputNames: m.outputNames };
 }

@@ -83,7 +83,8 @@ export function loadSource(file: string, shape: readonly string[] = []): Loaded 
     const model = readModel(file);
     const { name } = path.parse(file);
     const sizes = parseSizes(shape, shape.length === 0 ? [] : inputNamesOf(model.bytes));
-    return { source: importSource(model.bytes, { name, ...model, ...sizes }), sizes, name, hash: sha256(model.bytes) };
+    const source = importSource(model.bytes, { name, resolver: model.resolver, ...sizes });
+    return { source, sizes, name, hash: sha256(model.bytes) };
   } catch (e) {
     throw new ReadingError(e);
   }

@@ -20,6 +20,10 @@ export function compile(model: Uint8Array | ArrayBuffer | string | URL, options:
 }
 
 async function compileFile(file: string, options: LibraryOptions): Promise<Model> {
-  const { bytes, ...external } = readModel(file);
-  return compileBytes(bytes, { ...external, name: path.parse(file).name, ...options });
+  const { bytes, resolver, close } = readModel(file);
+  try {
+    return await compileBytes(bytes, { resolver, name: path.parse(file).name, ...options });
+  } finally {
+    close();
+  }
 }
