@@ -1,6 +1,6 @@
 // Builds dist/ from src/. Removes what no source file makes any more, so that nothing stale is tested or packed.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -17,4 +17,6 @@ for (const path of existsSync(dist) ? readdirSync(dist, { recursive: true }) : [
 }
 
 const tsc = spawnSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+// In a checkout, npx starts this very file.
+if (existsSync(`${dist}/cli.js`)) chmodSync(`${dist}/cli.js`, 0o755);
 process.exit(tsc.status ?? 1);
