@@ -23,6 +23,25 @@ export class GraphBuilder {
     this.nextId = nextId;
   }
 
+  /** A builder whose names and ids are new to a function, for ops to be spliced into it. */
+  static for(f: Region): GraphBuilder {
+    const names = new Names();
+    const nextId = { value: 0 };
+    const open: Region[] = [f];
+    const take = (v: Value): void => {
+      names.fresh(v.name);
+      nextId.value = Math.max(nextId.value, v.id + 1);
+    };
+    for (let r = open.pop(); r !== undefined; r = open.pop()) {
+      r.params.forEach(take);
+      for (const op of r.ops) {
+        op.results.forEach(take);
+        open.push(...op.regions);
+      }
+    }
+    return new GraphBuilder(names, nextId);
+  }
+
   /** A builder for a nested region, or for ops to be spliced in: it shares names and ids. */
   nested(): GraphBuilder {
     const b = new GraphBuilder(this.names, this.nextId);
@@ -43,11 +62,18 @@ export class GraphBuilder {
    * Appends an op; `name` is that of its (first) result.
    * @throws VerifyError `graph-op` when a constraint of the op is violated
    */
-  op(name: string, operands: readonly Value[], attrs: AnyAttrs = {}, options: { name?: string; regions?: readonly Region[]; resultNames?: readonly string[] } = {}): readonly Value[] {
+  op(
+    name: string,
+    operands: readonly Value[],
+    attrs: AnyAttrs = {},
+    options: { name?: string; regions?: readonly Region[]; resultNames?: readonly string[] } = {},
+  ): readonly Value[] {
     const def = findOp(name);
     const regions = options.regions ?? [];
     const types = inferTypes(def, operands, attrs, regions);
-    const results = types.map((t, i) => this.value(options.resultNames?.[i] ?? (i === 0 ? (options.name ?? name) : `${options.name ?? name}.${i}`), t));
+    const results = types.map((t, i) =>
+      this.value(options.resultNames?.[i] ?? (i === 0 ? (options.name ?? name) : `${options.name ?? name}.${i}`), t),
+    );
     this.ops.push(new Op(def, operands, results, attrs, regions));
     return results;
   }
@@ -68,7 +94,10 @@ export class GraphBuilder {
   }
   /** A rank-0 constant. */
   scalar(dtype: DType, v: Num): Value {
-    return this.host(hostFrom(dtype, [], () => roundTo(dtype, v)), "c");
+    return this.host(
+      hostFrom(dtype, [], () => roundTo(dtype, v)),
+      "c",
+    );
   }
   /** A constant of the given dims, as a broadcast scalar. */
   splat(dtype: DType, dims: readonly Dim[], v: Num): Value {
@@ -98,7 +127,12 @@ export class GraphBuilder {
   region(params: readonly Value[], results: readonly Value[]): Region {
     return { params, ops: this.takeOps(), results };
   }
-  finish(name: string, symbols: readonly DimSymbol[], results: readonly Value[], resultNames: readonly string[] = results.map((r) => r.name)): GraphFunction {
+  finish(
+    name: string,
+    symbols: readonly DimSymbol[],
+    results: readonly Value[],
+    resultNames: readonly string[] = results.map((r) => r.name),
+  ): GraphFunction {
     return { name, symbols, params: this.params, ops: this.takeOps(), results, resultNames };
   }
 }
@@ -111,7 +145,8 @@ export function inferTypes(def: OpDef, operands: readonly TensorType[], attrs: A
   };
   const last = def.operands[def.operands.length - 1];
   const variadic = last?.endsWith("...") ?? false;
-  if (variadic ? operands.length < def.operands.length - 1 : operands.length !== def.operands.length) fail("arity", `takes (${def.operands.join(", ")}), got ${operands.length} operands`);
+  if (variadic ? operands.length < def.operands.length - 1 : operands.length !== def.operands.length)
+    fail("arity", `takes (${def.operands.join(", ")}), got ${operands.length} operands`);
   for (const key of Object.keys(def.attrs)) if (!(key in attrs)) fail("attributes", `misses attribute '${key}'`);
   return def.infer({ operands, attrs: attrs as never, regions, fail });
 }
