@@ -97,6 +97,11 @@ export function decodeModel(bytes: Uint8Array): ModelProto {
   return { irVersion, producer, opsets, graph, functions };
 }
 
+/** Decodes a file that holds one tensor. @throws UserError `truncated`, `malformed-protobuf`, `bad-tensor` */
+export function decodeTensor(bytes: Uint8Array): TensorProto {
+  return readTensor(new WireReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)));
+}
+
 type DecodedModel = Omit<ModelProto, "graph"> & { readonly graph: GraphProto | null };
 
 /** What a file is that people take for a model, by its first bytes. */

@@ -60,6 +60,8 @@ export class WireReader {
     try {
       return read();
     } catch (e) {
+      // A varint that the end cuts off looks endless to pbf.
+      this.need(1);
       throw new WireError(`byte ${this.pbf.pos}: ${e instanceof Error ? e.message : e}`, false);
     }
   }

@@ -121,11 +121,17 @@ function pow(c: NodeContext): Operand {
   return c.of(product);
 }
 
+/** fmod=1: the dividend's sign; otherwise the divisor's. */
 function mod(c: NodeContext): Operand {
-  const float = c.input(0).dtype.isFloat;
   const fmod = c.int("fmod", 0) === 1;
-  if (float && !fmod) return c.fail("Mod of floats needs the attribute fmod=1");
-  return scalarOp(c, fmod ? "rem" : "mod", [c.input(0), c.input(1)]);
+  const [x, y] = [c.input(0), c.input(1)];
+  if (fmod) return scalarOp(c, "rem", [x, y]);
+  if (!x.dtype.isFloat) return scalarOp(c, "mod", [x, y]);
+  const [a, b] = c.together(x.value, y.value) as [Value, Value];
+  const rest = c.g.one("rem", [a, b]);
+  const apart = c.g.one("ne", [c.withScalar("lt", rest, 0), c.withScalar("lt", b, 0)]);
+  const moved = c.g.one("and", [apart, c.withScalar("ne", rest, 0)]);
+  return c.of(c.g.one("select", [moved, c.g.one("add", [rest, b]), rest]));
 }
 
 function cast(c: NodeContext, x: Operand, to: DType): Operand {
@@ -148,10 +154,16 @@ function mean(c: NodeContext): Operand {
   return c.inputs.length === 1 ? sum : c.of(c.withScalar("mul", sum.value, 1 / c.inputs.length));
 }
 
+/** A distance that is negative or not below the width shifts everything out: 0 is left, or the sign on the way right. */
 function shift(c: NodeContext): Operand {
   const direction = c.text("direction", "");
   if (direction !== "LEFT" && direction !== "RIGHT") return c.fail(`direction '${direction}', expected LEFT or RIGHT`);
-  return scalarOp(c, direction === "LEFT" ? "shl" : "shr", [c.input(0), c.input(1)]);
+  const [x, by] = c.together(c.value(0), c.value(1)) as [Value, Value];
+  const op = direction === "LEFT" ? "shl" : "shr";
+  const near = c.withScalar("lt", by, x.dtype.bits);
+  const inside = x.dtype.kind === "uint" ? near : c.g.one("and", [near, c.withScalar("ge", by, 0)]);
+  const gone = op === "shr" && x.dtype.kind === "int" ? c.withScalar("shr", x, x.dtype.bits - 1) : splat(c, x, 0);
+  return c.of(c.g.one("select", [inside, c.g.one(op, [x, by]), gone]));
 }
 
 /** Outside of training, dropout passes its input on; the mask is all true. */
