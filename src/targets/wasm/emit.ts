@@ -388,7 +388,12 @@ export class FunctionEmitter {
       this.op(simd(least ? (signed ? 0xb6 : 0xb7) : signed ? 0xb8 : 0xb9));
       return;
     }
-    if (shape === "mask") return this.unsupported(e);
+    if (shape === "mask") {
+      this.expr(a);
+      this.expr(b);
+      this.op(simd(least ? 0x4e : 0x50));
+      return;
+    }
     const wide = shape === "i64" || shape === "u64";
     const type: ValueType = wide ? "i64" : "i32";
     const [x, y] = [this.temp(type), this.temp(type)];
