@@ -17,13 +17,7 @@ export function decomposeOps(sc: Scalars, k: Kernel): Kernel {
         if (x.op === "rem" && x.dtype.isFloat) return sc.sub(a, sc.mul(sc.op("trunc", [sc.op("div", [a, b])]), b));
         if ((x.op === "div" || x.op === "rem") && !x.dtype.isFloat) return safeDivision(sc, x.op, a, b);
         if (x.op !== "floordiv" && x.op !== "mod") return null;
-        if (x.dtype.kind === "uint" || (rangeOf(a)[0] >= 0 && rangeOf(b)[0] >= 0))
-          return safeDivision(sc, x.op === "mod" ? "rem" : "div", a, b) ?? sc.op(x.op === "mod" ? "rem" : "div", [a, b]);
-        if (rangeOf(b)[0] <= 0 && b.constant === null) {
-          const zero = sc.const(0, a.dtype);
-          const safe = sc.select(sc.op("eq", [b, zero]), sc.const(1, a.dtype), b);
-          return sc.select(sc.op("eq", [b, zero]), zero, x.op === "mod" ? floorMod(sc, a, safe) : floorDiv(sc, a, safe));
-        }
+        if (x.dtype.kind === "uint" || (rangeOf(a)[0] >= 0 && rangeOf(b)[0] >= 0)) return safeDivision(sc, x.op === "mod" ? "rem" : "div", a, b);
         return x.op === "mod" ? floorMod(sc, a, b) : floorDiv(sc, a, b);
       },
       memo,
@@ -33,29 +27,34 @@ export function decomposeOps(sc: Scalars, k: Kernel): Kernel {
   return body === k.body ? k : { ...k, body };
 }
 
-/** Machines trap where the scalar ops are defined: division by zero gives 0, and the lowest number over -1 itself. */
-function safeDivision(sc: Scalars, op: "div" | "rem", a: Expr, b: Expr): Expr | null {
+/**
+ * Machines trap where the scalar ops are defined: division by zero gives 0, and the lowest number over -1 itself. Such divisors
+ * are replaced by 1, so that the division may be evaluated anywhere; its remainder is then the 0 that is wanted.
+ */
+function safeDivision(sc: Scalars, op: "div" | "rem", a: Expr, b: Expr): Expr {
   const [low, high] = rangeOf(b);
-  const constant = b.constant !== null && Number(b.constant) !== 0 && Number(b.constant) !== -1;
-  if (low > 0 || high < -1 || constant) return null;
-  const zero = sc.const(0, a.dtype);
-  const safe = sc.op(op, [a, sc.select(sc.op("eq", [b, zero]), sc.const(1, a.dtype), b)]);
-  const divided = sc.select(sc.op("eq", [b, zero]), zero, safe);
-  if (a.dtype.kind === "uint") return divided;
-  return sc.select(sc.op("eq", [b, sc.const(-1, a.dtype)]), op === "div" ? sc.op("neg", [a]) : zero, divided);
+  const equals = (v: number): Expr => sc.op("eq", [b, sc.const(v, b.dtype)]);
+  const isZero = low <= 0 && high >= 0 ? equals(0) : null;
+  const isMinusOne = a.dtype.kind === "int" && low <= -1 && high >= -1 ? equals(-1) : null;
+  const unsafe = isZero !== null && isMinusOne !== null ? sc.op("or", [isZero, isMinusOne]) : (isZero ?? isMinusOne);
+  if (unsafe === null) return sc.op(op, [a, b]);
+  const result = sc.op(op, [a, sc.select(unsafe, sc.const(1, b.dtype), b)]);
+  if (op === "rem") return result;
+  const negated = isMinusOne === null ? result : sc.select(isMinusOne, sc.op("neg", [a]), result);
+  return isZero === null ? negated : sc.select(isZero, sc.const(0, a.dtype), negated);
 }
 
 /** Does truncation round up: a remainder whose sign differs from the divisor's? */
 function roundsUp(sc: Scalars, a: Expr, b: Expr): Expr {
   const zero = sc.const(0, a.dtype);
-  const rest = sc.op("rem", [a, b]);
+  const rest = safeDivision(sc, "rem", a, b);
   return sc.and(sc.op("ne", [rest, zero]), sc.op("lt", [sc.op("xor", [rest, b]), zero]));
 }
 function floorDiv(sc: Scalars, a: Expr, b: Expr): Expr {
-  const q = sc.op("div", [a, b]);
+  const q = safeDivision(sc, "div", a, b);
   return sc.select(roundsUp(sc, a, b), sc.sub(q, sc.const(1, a.dtype)), q);
 }
 function floorMod(sc: Scalars, a: Expr, b: Expr): Expr {
-  const r = sc.op("rem", [a, b]);
+  const r = safeDivision(sc, "rem", a, b);
   return sc.select(roundsUp(sc, a, b), sc.add(r, b), r);
 }
