@@ -82,7 +82,7 @@ export function roundTo(d: DType, v: Num): Num {
     case "bool":
       return Number(v) === 0 ? 0 : 1;
     default:
-      return wrap(toInt32(Number(v)), d.bits, d.kind === "int");
+      return wrap(typeof v === "bigint" ? Number(BigInt.asIntN(32, v)) : toInt32(v), d.bits, d.kind === "int");
   }
 }
 

@@ -74,7 +74,7 @@ const logic: readonly RuleText[] = [
   { name: "select-same", rule: "select(x, y, y) => y" },
   { name: "select-of-bools", rule: "select(x, 1, 0) => x", where: "bool" },
   { name: "select-of-bools-not", rule: "select(x, 0, 1) => not(x)", where: "bool" },
-  { name: "select-not", rule: "select(not(x), y, z) => select(x, z, y)" },
+  { name: "select-of-not", rule: "select(not(x), y, z) => select(x, z, y)" },
   { name: "select-select-first", rule: "select(x, select(x, y, z), w) => select(x, y, w)" },
   { name: "select-select-second", rule: "select(x, y, select(x, z, w)) => select(x, y, w)" },
 ];
