@@ -8,14 +8,18 @@ import { version } from "../src/version.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
+interface Exports {
+  readonly [condition: string]: string | Exports;
+}
 interface PackageJson {
   readonly version: string;
   readonly files: readonly string[];
   readonly bin: Readonly<Record<string, string>>;
-  readonly exports: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly exports: Exports;
   readonly dependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
 }
+const pathsOf = (e: string | Exports): string[] => (typeof e === "string" ? [e] : Object.values(e).flatMap(pathsOf));
 interface LockEntry {
   readonly version?: string;
   readonly resolved?: string;
@@ -104,9 +108,7 @@ describe("package", () => {
     const [only] = Object.values(listing as Record<string, { readonly files: readonly { readonly path: string; readonly size: number }[] }>);
     const packed = only?.files ?? [];
     const paths = packed.map((f) => f.path);
-    const entries = [...Object.values(manifest.bin), ...Object.values(manifest.exports).flatMap((e) => Object.values(e))].map((p) =>
-      p.replace(/^\.\//, ""),
-    );
+    const entries = [...Object.values(manifest.bin), ...pathsOf(manifest.exports)].map((p) => p.replace(/^\.\//, ""));
     for (const p of [...entries, "package.json", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "NOTICE"]) expect(paths).toContain(p);
     expect(paths.filter((p) => /\.test\.|^test\/|^examples\/|tsbuildinfo/.test(p))).toEqual([]);
     expect(packed.reduce((n, f) => n + f.size, 0)).toBeLessThan(3_000_000);
