@@ -110,3 +110,11 @@ export function variablesOf(...roots: readonly Expr[]): Set<Variable> {
 export function loadsOf(...roots: readonly Expr[]): Expr[] {
   return postorder(roots).filter((e) => e.op === "load");
 }
+
+/**
+ * Is a select a guard: decided by positions alone (loop variables and sizes, no data), so that a read in one of its cases
+ * may lie outside of its tensor when the other is chosen? Cases of other selects can always be evaluated.
+ */
+export function isGuard(select: Expr): boolean {
+  return postorder([select.args[0] as Expr]).every((e) => !e.dtype.isFloat && e.op !== "load" && e.op !== "loadat");
+}

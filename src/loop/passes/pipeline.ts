@@ -6,6 +6,7 @@ import { fuseMultiplyAdd } from "./fuse-multiply-add.ts";
 import { hoistInvariants } from "./hoist.ts";
 import { promoteRegisters } from "./registers.ts";
 import { shareSubexpressions } from "./share.ts";
+import { unpackNibbles } from "./unpack-nibbles.ts";
 import { unrollLoops } from "./unroll.ts";
 import { vectorizeLoops } from "./vectorize.ts";
 
@@ -17,6 +18,7 @@ export interface KernelPass {
 
 /** The passes that every kernel goes through, in order. */
 export const kernelPasses: readonly KernelPass[] = [
+  { name: "unpack-nibbles", doc: "Elements of four bits become halves of bytes.", run: unpackNibbles },
   { name: "decompose-ops", doc: "Derived scalar ops become core ones; division rounded down becomes truncating division.", run: decomposeOps },
   { name: "vectorize-loops", doc: "Vector loops become vector expressions.", run: vectorizeLoops },
   { name: "unroll-loops", doc: "Unrolled loops are written out.", run: unrollLoops },

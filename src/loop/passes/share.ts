@@ -1,4 +1,4 @@
-import type { Expr, Variable } from "../../scalar/expr.ts";
+import { type Expr, type Variable, isGuard } from "../../scalar/expr.ts";
 import { mentionedIn } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type Buffer, type Kernel, type Stmt, exprsOf, mapStmt } from "../ir.ts";
@@ -88,7 +88,7 @@ class Segment {
   }
   /** Operands that are evaluated whenever the expression is. */
   private parts(e: Expr): readonly Expr[] {
-    return e.op === "select" && this.readsMemory(e) ? [e.args[0] as Expr] : e.args;
+    return e.op === "select" && this.readsMemory(e) && isGuard(e) ? [e.args[0] as Expr] : e.args;
   }
   private readsMemory(e: Expr): boolean {
     let r = this.loads.get(e);

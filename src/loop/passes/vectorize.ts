@@ -1,4 +1,4 @@
-import { type Expr, type Variable, postorder } from "../../scalar/expr.ts";
+import { type Expr, type Variable, isGuard, postorder } from "../../scalar/expr.ts";
 import { mentions } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type For, type Kernel, type Stmt, mapBlock, mapStmt } from "../ir.ts";
@@ -53,7 +53,7 @@ class Vectorizer {
     const ok = x.dtype.bits === 32 || (x.dtype.kind === "bool" && x.op !== "load");
     if (!ok) throw new NoVectorForm();
     if (x.op === "load" && (x.args[0] as Expr).op !== "ramp" && (x.args[0] as Expr).op !== "broadcast") throw new NoVectorForm();
-    if (x.op === "select" && (x.args[0] as Expr).lanes > 1 && (x.args[0] as Expr).op !== "broadcast") {
+    if (x.op === "select" && isGuard(x) && (x.args[0] as Expr).lanes > 1 && (x.args[0] as Expr).op !== "broadcast") {
       // Lanes would take different branches: a read in one of them may lie outside of its tensor.
       if (postorder(x.args.slice(1)).some((y) => y.op === "load")) throw new NoVectorForm();
     }

@@ -1,7 +1,7 @@
 import type { DType } from "../../base/dtype.ts";
 import { InternalError } from "../../base/errors.ts";
 import type { Buffer, Stmt } from "../../loop/ir.ts";
-import { type Expr, type Variable, postorder } from "../../scalar/expr.ts";
+import { type Expr, type Variable, isGuard, postorder } from "../../scalar/expr.ts";
 import { rangeOf } from "../../scalar/index.ts";
 import type { CoreOpName } from "../../scalar/ops/table.ts";
 import { printExpr } from "../../scalar/text.ts";
@@ -499,7 +499,7 @@ export class FunctionEmitter {
       return;
     }
     const type = localType(e.dtype, e.lanes);
-    if ([a, b].some(mustBeLazy)) {
+    if (isGuard(e) && [a, b].some(mustBeLazy)) {
       this.expr(uniform);
       this.code.byte(0x04, valueType[type]);
       this.expr(a);
