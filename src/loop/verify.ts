@@ -26,7 +26,15 @@ import { printProgram } from "./print.ts";
  */
 
 /** What a pass makes disappear. */
-export type LoopForm = "vector loop" | "unrolled loop" | "register buffer" | "indexed access" | "derived op" | "floor division" | "allocation";
+export type LoopForm =
+  | "vector loop"
+  | "unrolled loop"
+  | "register buffer"
+  | "indexed access"
+  | "4-bit buffer"
+  | "derived op"
+  | "floor division"
+  | "allocation";
 
 export interface ProgramVerifyOptions {
   readonly after?: string;
@@ -203,6 +211,7 @@ class ProgramVerifier {
   }
 
   private access(b: Buffer, index: Expr, scope: Scope): void {
+    if (this.forbidden.has("4-bit buffer") && b.dtype.bits === 4 && b.space !== "register") this.add(`L10: %${b.name} should be a buffer of bytes`);
     if (this.forbidden.has("indexed access")) this.add(`L10: the access to %${b.name} by an index should be one at an address`);
     this.check(scope.buffers.has(b), () => `L2: %${b.name} is neither a parameter nor allocated here`);
     this.check(index.dtype.name === "i32", () => `L3: an index of %${b.name} is ${index.dtype}`);

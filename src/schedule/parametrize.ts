@@ -150,7 +150,8 @@ function commonOffsets(sc: Scalars, k: Kernel, locals: ReadonlySet<Tensor>, axes
   }
   const out = new Map<Tensor, Expr>();
   for (const [t, indices] of found) {
-    if (locals.has(t) || indices.size !== 1) continue;
+    // An address tells bytes: an offset in elements of half a byte may fall between two.
+    if (locals.has(t) || indices.size !== 1 || t.dtype.bits < 8) continue;
     const [only] = indices;
     const fixed = [...polynomialOf(only as Expr)].filter(
       ([, m]) => m.atoms.every((a) => [...mentionedIn(a)].every((v) => !axes.has(v) && v.extent === null)) && m.atoms.every((a) => a.op === "var"),
