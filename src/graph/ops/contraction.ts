@@ -7,15 +7,27 @@ import { inBounds } from "./shape.ts";
 
 type Elements = HostTensor["data"];
 
-/** Sum of products in double precision, or in exact integers for 64-bit ones: `x[x0 + xs[k]] * y[y0 + ys[k]]` over k. */
-function sumProducts(x: Elements, y: Elements, x0: number, y0: number, xs: Int32Array, ys: Int32Array): number | bigint {
+/** The elements at some offsets from a start, side by side. */
+function gather(x: Elements, from: number, offsets: Int32Array): Elements {
+  const out =
+    x instanceof Float64Array
+      ? new Float64Array(offsets.length)
+      : x instanceof BigInt64Array
+        ? new BigInt64Array(offsets.length)
+        : new BigUint64Array(offsets.length);
+  for (let k = 0; k < offsets.length; k++) out[k] = x[from + (offsets[k] as number)] as never;
+  return out;
+}
+
+/** Sum of products in double precision, or in exact integers for 64-bit ones: `x[k] * y[from + offsets[k]]` over k. */
+function sumProducts(x: Elements, y: Elements, from: number, offsets: Int32Array): number | bigint {
   if (x instanceof Float64Array && y instanceof Float64Array) {
     let sum = 0;
-    for (let k = 0; k < xs.length; k++) sum += (x[x0 + (xs[k] as number)] as number) * (y[y0 + (ys[k] as number)] as number);
+    for (let k = 0; k < x.length; k++) sum += (x[k] as number) * (y[from + (offsets[k] as number)] as number);
     return sum;
   }
   let sum = 0n;
-  for (let k = 0; k < xs.length; k++) sum += BigInt(x[x0 + (xs[k] as number)] as number) * BigInt(y[y0 + (ys[k] as number)] as number);
+  for (let k = 0; k < x.length; k++) sum += BigInt(x[k] as number) * BigInt(y[from + (offsets[k] as number)] as number);
   return sum;
 }
 
@@ -67,9 +79,10 @@ const dot = defineOp({
     const [ka, kb] = [offsetsOver(a, attrs.contractA), offsetsOver(b, attrs.contractB)];
     let flat = 0;
     batchA.forEach((x, i) => {
-      for (const row of rows)
-        for (const column of columns)
-          t.data[flat++] = roundTo(a.dtype, sumProducts(a.data, b.data, x + row, (batchB[i] as number) + column, ka, kb)) as never;
+      for (const row of rows) {
+        const left = gather(a.data, x + row, ka);
+        for (const column of columns) t.data[flat++] = roundTo(a.dtype, sumProducts(left, b.data, (batchB[i] as number) + column, kb)) as never;
+      }
     });
     return [t];
   },
@@ -189,17 +202,14 @@ const convolution = defineOp({
       const [offX, offW] = [spread(inX, xStride[1] as number), spread(inW, wStride[1] as number)];
       const at = position.reduce((n, p, s) => n + p * (oStride[s + 2] as number), 0);
       for (let n = 0; n < (od[0] as number); n++) {
-        for (let f = 0; f < (od[1] as number); f++) {
-          const group = Math.floor(f / perGroup);
-          const sum = sumProducts(
-            x.data,
-            w.data,
-            n * (xStride[0] as number) + group * channels * (xStride[1] as number),
-            f * (wStride[0] as number),
-            offX,
-            offW,
-          );
-          t.data[at + n * (oStride[0] as number) + f * (oStride[1] as number)] = roundTo(x.dtype, sum) as never;
+        for (let group = 0; group < attrs.groups; group++) {
+          const patch = gather(x.data, n * (xStride[0] as number) + group * channels * (xStride[1] as number), offX);
+          for (let f = group * perGroup; f < (group + 1) * perGroup; f++) {
+            t.data[at + n * (oStride[0] as number) + f * (oStride[1] as number)] = roundTo(
+              x.dtype,
+              sumProducts(patch, w.data, f * (wStride[0] as number), offW),
+            ) as never;
+          }
         }
       }
     });
