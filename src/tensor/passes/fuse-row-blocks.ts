@@ -28,10 +28,9 @@ interface Chain {
  */
 export function fuseRowBlocks(sc: Scalars, f: TensorFunction): TensorFunction {
   const users = usersOf(f);
-  const outputs = new Set(f.outputs);
   const only = (t: Tensor): Kernel | null => {
     const readers = users.readers.get(t) ?? [];
-    return readers.length === 1 && !outputs.has(t) && users.writers.get(t)?.length === 1 ? (readers[0] as Kernel) : null;
+    return readers.length === 1 && !users.visible.has(t) && users.writers.get(t)?.length === 1 ? (readers[0] as Kernel) : null;
   };
   const replaced = new Map<Kernel, readonly Kernel[]>();
   const tensors: Tensor[] = [];

@@ -9,6 +9,8 @@ import { type Kernel, type Stage, type Tensor, type TensorFunction, mapStage, re
 export interface Users {
   readonly writers: ReadonlyMap<Tensor, readonly Kernel[]>;
   readonly readers: ReadonlyMap<Tensor, readonly Kernel[]>;
+  /** Tensors that must lie in memory whoever reads them by name: outputs, views, and what has views. */
+  readonly visible: ReadonlySet<Tensor>;
 }
 
 export function usersOf(f: TensorFunction): Users {
@@ -23,7 +25,17 @@ export function usersOf(f: TensorFunction): Users {
     for (const t of writesOf(k)) add(writers, t, k);
     for (const t of readsOf(k)) add(readers, t, k);
   }
-  return { writers, readers };
+  const visible = new Set(f.outputs);
+  const direct = { writers: new Map(writers), readers: new Map(readers) };
+  for (const [t, layout] of f.layouts) {
+    // Who writes a view writes part of the whole; who reads the whole reads the view.
+    for (let v = layout.view; v !== null; v = f.layouts.get(v.of)?.view ?? null) {
+      visible.add(t).add(v.of);
+      writers.set(v.of, [...new Set([...(writers.get(v.of) ?? []), ...(direct.writers.get(t) ?? [])])]);
+      readers.set(t, [...new Set([...(readers.get(t) ?? []), ...(direct.readers.get(v.of) ?? [])])]);
+    }
+  }
+  return { writers, readers, visible };
 }
 
 /** The stage of a kernel that is nothing but one stage without combining writes, else null. */

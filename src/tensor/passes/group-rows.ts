@@ -24,7 +24,7 @@ interface Group {
  */
 export function groupRows(sc: Scalars, f: TensorFunction): TensorFunction {
   const users = usersOf(f);
-  const outputs = new Set(f.outputs);
+  const outputs = users.visible;
   const groups = new Map<Kernel, Group>();
   const owner = new Map<Tensor, Kernel>();
   const order = new Map(f.kernels.map((k, i) => [k, i]));
