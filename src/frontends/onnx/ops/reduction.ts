@@ -61,11 +61,11 @@ const sum: Reducer = (c, x, axes) => reduced(c, x, "add", axes);
 const magnitude: Reducer = (c, x, axes) => sum(c, c.g.one("abs", [x]), axes);
 const squares: Reducer = (c, x, axes) => sum(c, c.g.one("mul", [x, x]), axes);
 
-/** Largest or smallest; bool counts as 0 and 1. */
+/** Largest or smallest; true counts as more than false. */
 const extremum =
   (monoid: "max" | "min"): Reducer =>
   (c, x, axes) =>
-    x.dtype === bool ? c.g.convert(reduced(c, c.g.convert(x, i32), monoid, axes), bool) : reduced(c, x, monoid, axes);
+    reduced(c, x, x.dtype !== bool ? monoid : monoid === "max" ? "or" : "and", axes);
 
 /** log Σ exp x, with the largest element taken out so that nothing overflows. */
 const logSumExp: Reducer = (c, x, axes) => {
