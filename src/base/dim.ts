@@ -1,4 +1,4 @@
-import { InternalError } from "./errors.ts";
+import { InternalError, UserError } from "./errors.ts";
 
 /**
  * Symbolic dimensions: integers, or polynomials with integer coefficients over atoms. An atom is a symbol
@@ -93,7 +93,8 @@ export function subDim(a: Dim, b: Dim): Dim {
   return addDim(a, mulDim(b, -1));
 }
 export function mulDim(a: Dim, b: Dim): Dim {
-  if (typeof a === "number" && typeof b === "number") return a * b;
+  // No -0: it would print as what it is not equal to by Object.is.
+  if (typeof a === "number" && typeof b === "number") return a * b + 0;
   return fromTerms(termsOf(a).flatMap((x) => termsOf(b).map((y) => makeTerm(x.coef * y.coef, [...x.atoms, ...y.atoms]))));
 }
 
@@ -101,7 +102,7 @@ export function mulDim(a: Dim, b: Dim): Dim {
 export function divideExactly(a: Dim, b: Dim): Dim | null {
   if (dimEquals(b, 1)) return a;
   if (b === 0) return null;
-  if (typeof a === "number" && typeof b === "number") return a % b === 0 ? a / b : null;
+  if (typeof a === "number" && typeof b === "number") return a % b === 0 ? a / b + 0 : null;
   if (dimEquals(a, b)) return 1;
   const divisor = termsOf(b);
   const [d] = divisor;
@@ -140,11 +141,23 @@ function call(kind: DimOp, a: Dim, b: Dim): Dim {
   return fromTerms([makeTerm(1, [{ kind, a, b }])]);
 }
 
+function refuseZero(kind: DimOp, a: Dim, b: Dim): void {
+  if (b === 0)
+    throw new UserError(
+      "zero-divisor",
+      `dimension '${kind}(${a}, ${b})' divides by zero; a divisor must be at least 1 for every size its symbols can take`,
+    );
+}
+
+/** ⌊a / b⌋ @throws UserError `zero-divisor` */
 export function floorDivDim(a: Dim, b: Dim): Dim {
-  if (typeof a === "number" && typeof b === "number") return Math.floor(a / b);
+  refuseZero("floordiv", a, b);
+  if (typeof a === "number" && typeof b === "number") return Math.floor(a / b) + 0;
   return divideExactly(a, b) ?? call("floordiv", a, b);
 }
+/** a - b·⌊a / b⌋ @throws UserError `zero-divisor` */
 export function modDim(a: Dim, b: Dim): Dim {
+  refuseZero("mod", a, b);
   if (typeof a === "number" && typeof b === "number") return a - b * Math.floor(a / b);
   if (divideExactly(a, b) !== null) return 0;
   if (typeof b === "number" && dimMultiple(a) % b === 0) return 0;
@@ -234,7 +247,14 @@ function gcd(a: number, b: number): number {
 /** A number that divides the dimension whatever its symbols are. */
 export function dimMultiple(d: Dim): number {
   if (typeof d === "number") return d === 0 ? 0 : Math.abs(d);
-  return d.terms.reduce((g, t) => gcd(g, t.atoms.reduce((m, a) => m * (a.kind === "symbol" ? a.multiple : 1), t.coef)), 0);
+  return d.terms.reduce(
+    (g, t) =>
+      gcd(
+        g,
+        t.atoms.reduce((m, a) => m * (a.kind === "symbol" ? a.multiple : 1), t.coef),
+      ),
+    0,
+  );
 }
 
 /** Every symbol that occurs, each once. */
@@ -262,8 +282,7 @@ export function substituteDim(d: Dim, env: ReadonlyMap<string, Dim>): Dim {
   for (const t of d.terms) {
     let product: Dim = t.coef;
     for (const a of t.atoms) {
-      const value: Dim =
-        a.kind === "symbol" ? (env.get(a.name) ?? symbolDim(a)) : calls[a.kind](substituteDim(a.a, env), substituteDim(a.b, env));
+      const value: Dim = a.kind === "symbol" ? (env.get(a.name) ?? symbolDim(a)) : calls[a.kind](substituteDim(a.a, env), substituteDim(a.b, env));
       product = mulDim(product, value);
     }
     sum = addDim(sum, product);

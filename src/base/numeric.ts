@@ -5,7 +5,7 @@ export type Num = number | bigint;
 
 const word = new DataView(new ArrayBuffer(8));
 
-/** IEEE binary16 bits of a number, round to nearest even. */
+/** IEEE binary16 bits of a number, rounded to nearest even by way of f32, in which such values are computed. */
 export function toHalfBits(v: number): number {
   word.setFloat32(0, v);
   const x = word.getUint32(0);
@@ -39,7 +39,7 @@ export function fromHalfBits(h: number): number {
   return sign * (1 + m / 1024) * 2 ** (e - 15);
 }
 
-/** bfloat16 bits of a number, round to nearest even. */
+/** bfloat16 bits of a number, rounded to nearest even by way of f32. */
 export function toBfloatBits(v: number): number {
   word.setFloat32(0, v);
   const x = word.getUint32(0);
