@@ -12,6 +12,8 @@ if (!existsSync(new URL("dist/graph/registry.js", root))) {
 const { graphOps } = await dist("graph/registry.js");
 const { scalarOps, opNames } = await dist("scalar/ops/table.js");
 const { graphPasses } = await dist("graph/passes/pipeline.js");
+const { localRules } = await dist("graph/passes/simplify.js");
+const { recognitionRules } = await dist("graph/passes/recognition.js");
 const { tensorPasses } = await dist("tensor/passes/pipeline.js");
 const { GraphBuilder } = await dist("graph/builder.js");
 const { printGraph } = await dist("graph/print.js");
@@ -121,6 +123,16 @@ function passPage() {
     list(tensorPasses),
     "## On the kernels of loop IR",
     list(kernelPasses),
+    "## Rules of `simplify` and `recognise-composites`",
+    "Rewrites of the graph. *Exact*: the same bits; otherwise the result may differ by that many units in the last place of the largest result.",
+    table(
+      ["rule", "does", "result"],
+      [...localRules, ...recognitionRules].map((r) => [
+        code(r.name),
+        r.doc.includes("=>") ? code(r.doc) : r.doc,
+        r.exactness === "exact" ? "exact" : `${r.exactness.ulp} ulp`,
+      ]),
+    ),
     "## Rules of the scalar simplifier",
     "Applied whenever an expression is made. `c…` matches constants; `min(x)` and `max(x)` in a condition are bounds of `x`.",
     table(
