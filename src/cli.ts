@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { benchCommand } from "./cli/bench.ts";
+import { checkCommand } from "./cli/check.ts";
 import { errorText, exitStatus } from "./cli/common.ts";
 import { compileCommand } from "./cli/compile.ts";
 import { doctorCommand } from "./cli/doctor.ts";
@@ -16,7 +17,7 @@ const program = new Command("tilewright")
     "after",
     "\nExample:\n  $ npx tilewright compile model.onnx -o out && npx tilewright run out --random 1\n\nExit status: 0 done, 1 the work failed, 2 wrong use or bad input, 3 internal error.",
   );
-for (const make of [compileCommand, runCommand, benchCommand, inspectCommand, irCommand, doctorCommand]) program.addCommand(make());
+for (const make of [compileCommand, runCommand, benchCommand, inspectCommand, irCommand, checkCommand, doctorCommand]) program.addCommand(make());
 for (const c of [program, ...program.commands]) c.exitOverride().showHelpAfterError("(--help tells more)");
 
 try {

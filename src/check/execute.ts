@@ -1,0 +1,140 @@
+import { evaluateDim, makeSymbol } from "../base/dim.ts";
+import { i32 } from "../base/dtype.ts";
+import type { Compiled } from "../compile.ts";
+import { type HostTensor, hostFromBytes, hostToBytes } from "../graph/host.ts";
+import { bindSymbols } from "../graph/interpret.ts";
+import { evaluateSize, interpretProgram } from "../loop/interpret.ts";
+import type { Kernel, Port, Program, Stmt } from "../loop/ir.ts";
+import { hasRelaxedSimd } from "../runtime/model.ts";
+import { emitModule, weightsBase } from "../targets/wasm/module.ts";
+import { weightBytes, writeWeights } from "../targets/wasm/weights.ts";
+
+/** Where a program's pieces lie, and the sizes of its symbols. */
+interface Place {
+  readonly weights: number;
+  readonly arena: number;
+  readonly bytes: number;
+  readonly symbols: readonly number[];
+  readonly env: ReadonlyMap<string, number>;
+}
+
+function placeOf(p: Program, inputs: readonly HostTensor[], chunk: number | null): Place {
+  const env = bindSymbols(
+    p.inputs,
+    inputs.map((t) => t.dims),
+  );
+  const symbols = p.symbols.map((s) => (s.name === chunkName ? (chunk ?? 0) : (env.get(s.name) ?? s.min)));
+  const at = { weights: weightsBase, arena: weightsBase + weightBytes(p) };
+  return { ...at, bytes: Math.ceil((at.arena + evaluateSize(p, p.arenaBytes, at, symbols) + 64) / 65536 + 1) * 65536, symbols, env };
+}
+
+function bytesOf(p: Program, place: Place, port: Port, dims: readonly number[], buffer: ArrayBuffer): Uint8Array {
+  return new Uint8Array(buffer, evaluateSize(p, port.address, place, place.symbols), port.dtype.bytes(dims.reduce((a, b) => a * b, 1)));
+}
+function dimsOf(port: Port, place: Place): number[] {
+  return port.dims.map((d) => evaluateDim(d, place.env));
+}
+
+/** What an output held before a partial run: any element with other bits was written. */
+const sentinel = 0xa5;
+
+/** Outputs, and for each which elements were written. */
+export interface Execution {
+  readonly outputs: readonly HostTensor[];
+  readonly written: readonly ((i: number) => boolean)[];
+}
+
+function collect(p: Program, place: Place, buffer: ArrayBuffer): Execution {
+  const bytes = p.outputs.map((o) => bytesOf(p, place, o, dimsOf(o, place), buffer));
+  return {
+    outputs: p.outputs.map((o, i) => hostFromBytes(o.dtype, dimsOf(o, place), bytes[i] as Uint8Array)),
+    written: p.outputs.map((o, i) => {
+      const width = o.dtype.byteWidth;
+      const raw = bytes[i] as Uint8Array;
+      return (k: number) => {
+        const at = o.dtype.bits < 8 ? k >> 1 : k * width;
+        for (let b = at; b < at + width; b++) if (raw[b] !== sentinel) return true;
+        return false;
+      };
+    }),
+  };
+}
+
+function fill(p: Program, place: Place, buffer: ArrayBuffer, inputs: readonly HostTensor[], weights: Uint8Array): void {
+  new Uint8Array(buffer).set(weights, place.weights);
+  for (const o of p.outputs) bytesOf(p, place, o, dimsOf(o, place), buffer).fill(sentinel);
+  p.inputs.forEach((port, i) => {
+    bytesOf(p, place, port, dimsOf(port, place), buffer).set(hostToBytes(inputs[i] as HostTensor));
+  });
+}
+
+/** The weights of a compiled program, prepared by WebAssembly. */
+export async function weightsOf(c: Compiled): Promise<Uint8Array> {
+  const out = new Uint8Array(weightBytes(c.program));
+  await writeWeights(c.sc, c.program, c.weights, c.prepare, (offset, bytes) => out.set(bytes, offset));
+  return out;
+}
+
+/** A program ready to run as WebAssembly, whole or chunk by chunk. */
+export async function startWasm(
+  c: Compiled,
+  program: Program,
+  inputs: readonly HostTensor[],
+  weights: Uint8Array,
+): Promise<(chunk: number | null) => Execution> {
+  const place = placeOf(program, inputs, null);
+  const bytes = emitModule(c.sc, [{ program, prefix: "" }], { relaxed: hasRelaxedSimd(), shared: false, weightBytes: weightBytes(program) });
+  const module = await WebAssembly.compile(bytes as BufferSource);
+  const memory = new WebAssembly.Memory({ initial: place.bytes / 65536 });
+  const instance = await WebAssembly.instantiate(module, { env: { memory } });
+  return (chunk) => {
+    const at = placeOf(program, inputs, chunk);
+    fill(program, at, memory.buffer, inputs, weights);
+    (instance.exports.main as (...symbols: readonly number[]) => void)(...at.symbols);
+    return collect(program, at, memory.buffer);
+  };
+}
+
+/** Runs a program by the loop interpreter; `program` may be at any point between its building and its emission. */
+export function runInterpreted(program: Program, inputs: readonly HostTensor[], weights: Uint8Array, chunk: number | null): Execution {
+  const place = placeOf(program, inputs, chunk);
+  const buffer = new ArrayBuffer(place.bytes);
+  fill(program, place, buffer, inputs, weights);
+  interpretProgram(program, { bytes: buffer, weights: place.weights, arena: place.arena }, place.symbols);
+  return collect(program, place, buffer);
+}
+
+const chunkName = "chunk";
+
+/**
+ * The program with its last launch cut down to one of its iterations, which a new symbol chooses: an interpreter takes
+ * seconds where the whole would take hours. Null when main does not end with a launch of a known number of iterations.
+ */
+export function chunked(c: Compiled): { readonly program: Program; readonly chunks: number } | null {
+  const { sc, program: p } = c;
+  const last = p.main[p.main.length - 1];
+  if (last?.kind !== "launch" || last.count.constant === null) return null;
+  const symbol = makeSymbol(chunkName, 0);
+  const variable = sc.variable(chunkName, i32, { min: 0 });
+  const inner = sc.variable(chunkName, i32, { min: 0 });
+  const [begin, end] = [sc.variable("begin", i32), sc.variable("end", i32)];
+  const k = last.kernel;
+  const body: Stmt[] = [
+    { kind: "let", variable: k.begin, value: sc.var(inner) },
+    { kind: "let", variable: k.end, value: sc.add(sc.var(inner), sc.int(1)) },
+    ...k.body,
+  ];
+  const kernel: Kernel = { ...k, params: [...k.params, inner], begin, end, body };
+  const launch: Stmt = { ...last, kernel, args: [...last.args, sc.var(variable)], count: sc.int(1), grain: sc.int(1) };
+  const used = p.main.slice(0, -1).some((s) => s.kind === "launch" && s.kernel === k);
+  return {
+    program: {
+      ...p,
+      symbols: [...p.symbols, symbol],
+      symbolVariables: [...p.symbolVariables, variable],
+      kernels: [...p.kernels.filter((x) => x !== k || used), kernel],
+      main: [...p.main.slice(0, -1), launch],
+    },
+    chunks: Number(last.count.constant),
+  };
+}
