@@ -22,10 +22,14 @@ const absent: ExternalDataResolver = {
 };
 
 const quantised = ["minilm_int8", "mobilenet_v2_qdq", "resnet18_qdq"];
-const names = present ? readdirSync(models).filter((f) => f.endsWith(".onnx")).map((f) => basename(f, ".onnx")) : [];
+const names = present
+  ? readdirSync(models)
+      .filter((f) => f.endsWith(".onnx"))
+      .map((f) => basename(f, ".onnx"))
+  : [];
 
 describe.skipIf(!present)("architectures of the suite", () => {
-  const read = (name: string) => readFileSync(join(models, `${name}.onnx`));
+  const read = (name: string) => new Uint8Array(readFileSync(join(models, `${name}.onnx`)));
 
   it("there are 18 float models", () => {
     expect(names.filter((n) => !quantised.includes(n))).toHaveLength(18);
@@ -89,7 +93,8 @@ describe.skipIf(suite === null)("ONNX backend conformance", () => {
       try {
         const m = importCase(c, 20_000);
         if (m.kind === "large") large++;
-        else if (m.kind === "unsupported") for (const op of new Set(m.items.map((i) => i.split(/[ (]/)[0] ?? i))) unsupported.set(op, (unsupported.get(op) ?? 0) + 1);
+        else if (m.kind === "unsupported")
+          for (const op of new Set(m.items.map((i) => i.split(/[ (]/)[0] ?? i))) unsupported.set(op, (unsupported.get(op) ?? 0) + 1);
         else {
           ran++;
           interpretGraph(m.model.graph, m.inputs).forEach((got, i) => {

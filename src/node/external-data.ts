@@ -31,7 +31,10 @@ export function folderResolver(folder: string): FileResolver {
       files.set(location, file);
       const wanted = length ?? file.size - offset;
       if (wanted < 0 || offset + wanted > file.size) {
-        throw new UserError("external-data-short", `external data '${location}': the model needs bytes ${offset} to ${offset + Math.max(0, wanted)}, but the file has only ${file.size}; it is not the one that belongs to the model, or was not copied completely`);
+        throw new UserError(
+          "external-data-short",
+          `external data '${location}': the model needs bytes ${offset} to ${offset + Math.max(0, wanted)}, but the file has only ${file.size}; it is not the one that belongs to the model, or was not copied completely`,
+        );
       }
       return rangeOf(file, location, offset, wanted);
     },
@@ -51,7 +54,10 @@ function openInside(folder: string, location: string): OpenFile {
   const path = resolve(folder, location.split("\\").join("/"));
   if (leadsOut(resolve(folder), path)) outside("the path leads out of the folder");
   const missing = (): never => {
-    throw new UserError("external-data-missing", `external data '${location}': there is no such file beside the model, expected it at ${join(folder, location)}`);
+    throw new UserError(
+      "external-data-missing",
+      `external data '${location}': there is no such file beside the model, expected it at ${join(folder, location)}`,
+    );
   };
   let real: string;
   try {

@@ -31,7 +31,11 @@ export interface Case {
 
 /** The cases of ONNX's backend tests in one folder. */
 export function conformanceCases(folder: string): Case[] {
-  return readdirSync(folder).map((name) => ({ name, model: readFileSync(join(folder, name, "model.onnx")), set: join(folder, name, "test_data_set_0") }));
+  return readdirSync(folder).map((name) => ({
+    name,
+    model: readFileSync(join(folder, name, "model.onnx")),
+    set: join(folder, name, "test_data_set_0"),
+  }));
 }
 
 export function readTensor(file: string): HostTensor {

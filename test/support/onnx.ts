@@ -55,7 +55,15 @@ export function externalEntries(entries: Readonly<Record<string, string>>): (w: 
 }
 
 /** A whole number is an int attribute, `{ float }` a float, a list ints, a string a string; bytes under `graph` a subgraph. */
-export type AttrSpec = number | string | readonly number[] | { readonly float: number } | { readonly floats: readonly number[] } | { readonly tensor: TensorSpec } | { readonly graph: Bytes } | { readonly ref: string; readonly type: number };
+export type AttrSpec =
+  | number
+  | string
+  | readonly number[]
+  | { readonly float: number }
+  | { readonly floats: readonly number[] }
+  | { readonly tensor: TensorSpec }
+  | { readonly graph: Bytes }
+  | { readonly ref: string; readonly type: number };
 
 function attribute(name: string, a: AttrSpec): Bytes {
   return message((w) => {
@@ -128,7 +136,10 @@ function valueInfo(name: string, [dtype, dims]: ValueSpec): Bytes {
   });
   return message((w) => {
     w.writeStringField(1, name);
-    w.writeBytesField(2, message((t) => t.writeBytesField(1, type)));
+    w.writeBytesField(
+      2,
+      message((t) => t.writeBytesField(1, type)),
+    );
   });
 }
 

@@ -129,7 +129,9 @@ export class NodeContext {
     return this.input(i).known ?? this.unsupported(`${what} is computed from the model's data, expected a constant or something computed from sizes`);
   }
   knownNumbers(i: number, what: string): readonly number[] {
-    return this.input(i).numbers ?? (this.known(i, what), this.unsupported(`${what} is a symbolic size [${this.input(i).known?.join(", ")}], expected numbers${shapeHint(...(this.input(i).known ?? []))}`));
+    const elements = this.known(i, what);
+    const hint = shapeHint(...elements);
+    return this.input(i).numbers ?? this.unsupported(`${what} is a symbolic size [${elements.join(", ")}], expected numbers${hint}`);
   }
   /** Axes from input `i` or the attribute (which of the two depends on the version), normalised; null when none are given. */
   axes(i: number, rank: number): number[] | null {
@@ -171,7 +173,8 @@ export class NodeContext {
     if (dimEquals(x, y) || y === 1) return x;
     if (x === 1) return y;
     if (mustEqual(x, y)) return x;
-    if (surelyDiffer(x, y) && typeof x === "number" && typeof y === "number") throw new UserError("shape", `the shapes ${where()} do not fit together: ${x} against ${y}`);
+    if (surelyDiffer(x, y) && typeof x === "number" && typeof y === "number")
+      throw new UserError("shape", `the shapes ${where()} do not fit together: ${x} against ${y}`);
     throw new UserError("shape", `the shapes ${where()} only fit together if ${x} is ${y}, which nothing in the model says${shapeHint(x, y)}`);
   }
   /** Requires two sizes to be equal. @throws UserError `shape` */
@@ -183,7 +186,11 @@ export class NodeContext {
   stretch(v: Value, dims: readonly Dim[]): Value {
     const shift = dims.length - v.dims.length;
     if (shift < 0) this.fail(`cannot broadcast [${v.dims.join(", ")}] to [${dims.join(", ")}]`);
-    return this.g.broadcast(v, dims, v.dims.map((_, i) => i + shift));
+    return this.g.broadcast(
+      v,
+      dims,
+      v.dims.map((_, i) => i + shift),
+    );
   }
   /** Both stretched to their common dims. */
   together(...values: readonly Value[]): Value[] {

@@ -115,9 +115,19 @@ describe("tensors that do not fit", () => {
     ["no data at all", withW({ dtype: "f32", dims: [3, 4] }), "bad-tensor", /holds 0/],
     ["a size beyond memory", withW({ dtype: "f32", dims: [2 ** 40, 2 ** 40] }), "bad-tensor", /dims/],
     ["a rank beyond reason", withW({ dtype: "f32", dims: new Array<number>(5000).fill(1), values: [1] }), "bad-tensor", /at most 32/],
-    ["external data without a resolver", withW({ dtype: "f32", dims: [3, 4], extra: externalEntries({ location: "w.bin" }) }), "external-data", /w\.bin/],
+    [
+      "external data without a resolver",
+      withW({ dtype: "f32", dims: [3, 4], extra: externalEntries({ location: "w.bin" }) }),
+      "external-data",
+      /w\.bin/,
+    ],
     ["external data nowhere", withW({ dtype: "f32", dims: [3, 4], extra: externalEntries({}) }), "external-data", /does not say/],
-    ["external data of another length", withW({ dtype: "f32", dims: [3, 4], extra: externalEntries({ location: "w.bin", length: "12" }) }), "external-data", /takes 48 bytes/],
+    [
+      "external data of another length",
+      withW({ dtype: "f32", dims: [3, 4], extra: externalEntries({ location: "w.bin", length: "12" }) }),
+      "external-data",
+      /takes 48 bytes/,
+    ],
     ["a negative offset", withW({ dtype: "f32", dims: [3, 4], extra: externalEntries({ location: "w.bin", offset: "-4" }) }), "external-data", /-4/],
   ])("%s", (_, bytes, code, message) => {
     const e = failure(bytes);
@@ -126,7 +136,11 @@ describe("tensors that do not fit", () => {
   });
 
   it("a dtype that there is none for is listed", () => {
-    expect(failure(withW({ dtype: "string", dims: [3, 4] }))).toMatchObject({ name: "UnsupportedError", code: "unsupported-ops", message: expect.stringContaining("dtype string") });
+    expect(failure(withW({ dtype: "string", dims: [3, 4] }))).toMatchObject({
+      name: "UnsupportedError",
+      code: "unsupported-ops",
+      message: expect.stringContaining("dtype string"),
+    });
   });
 });
 
@@ -175,6 +189,10 @@ describe("the wire reader", () => {
     ["field number 0", [0, 1, 2]],
     ["a skipped field beyond the end", [0x7a, 90, 1]],
   ])("refuses %s", (_, bytes) => {
-    expect(() => fieldsOf(Uint8Array.from(bytes), (r, f) => (f === 1 && bytes[0] === 8 ? r.int64() : f === 1 && bytes[0] === 13 ? r.float() : f === 1 ? r.bytes() : null))).toThrow(UserError);
+    expect(() =>
+      fieldsOf(Uint8Array.from(bytes), (r, f) =>
+        f === 1 && bytes[0] === 8 ? r.int64() : f === 1 && bytes[0] === 13 ? r.float() : f === 1 ? r.bytes() : null,
+      ),
+    ).toThrow(UserError);
   });
 });

@@ -85,7 +85,8 @@ export function inspectOnnx(bytes: Uint8Array, options: ImportOptions = {}): Ins
   checkFunctionsAndScopes(model);
   const { graph, problems, inputs, outputs } = withBounds((bounds) => build(model, options, options.resolver ?? absentData, bounds, true));
   const opset = opsetProblem(model);
-  const all = opset === null ? problems : [{ opType: "opset", domain: "", version: opsetMap(model.opsets).get("") ?? 0, node: "", reason: opset }, ...problems];
+  const all =
+    opset === null ? problems : [{ opType: "opset", domain: "", version: opsetMap(model.opsets).get("") ?? 0, node: "", reason: opset }, ...problems];
   return {
     info: infoOf(model),
     inputs: inputs.map((i) => ({ name: i.name, dtype: i.operand?.dtype.name ?? typeName(i), dims: i.operand?.dims.map(String) ?? null })),
@@ -112,7 +113,13 @@ interface BoundInput {
 }
 
 /** One pass over the model, under the given bounds of symbols. */
-function build(model: ModelProto, options: ImportOptions, resolver: ExternalDataResolver | null, bounds: ReadonlyMap<string, number>, lenient: boolean) {
+function build(
+  model: ModelProto,
+  options: ImportOptions,
+  resolver: ExternalDataResolver | null,
+  bounds: ReadonlyMap<string, number>,
+  lenient: boolean,
+) {
   const importer = new Importer(model, resolver, lenient);
   const symbols = new Symbols(options.symbols ?? {}, bounds);
   const inputs = bindInputs(model, options, symbols, importer);
@@ -122,7 +129,17 @@ function build(model: ModelProto, options: ImportOptions, resolver: ExternalData
   g.origin = [];
   const results = outputs.map((o) => (o as Operand).value);
   const name = (options.name ?? model.graph.name).replace(/[^A-Za-z0-9_]+/g, "_").replace(/_+$/, "");
-  return { graph: g.finish(name === "" ? "main" : name, symbols.all, results, model.graph.outputs.map((o) => o.name)), problems, inputs, outputs };
+  return {
+    graph: g.finish(
+      name === "" ? "main" : name,
+      symbols.all,
+      results,
+      model.graph.outputs.map((o) => o.name),
+    ),
+    problems,
+    inputs,
+    outputs,
+  };
 }
 
 /** Graph parameters for the inputs. An input with an initializer is a constant with a default: it keeps that. */
@@ -131,17 +148,31 @@ function bindInputs(model: ModelProto, options: ImportOptions, symbols: Symbols,
   const infos = model.graph.inputs.filter((i) => !constants.has(i.name));
   for (const [name, dims] of Object.entries(options.shapes ?? {})) {
     const info = infos.find((i) => i.name === name);
-    if (info === undefined) throw new UserError("shape", `a shape was given for '${name}', but the model has no such input; it has ${infos.map((i) => `'${i.name}'`).join(", ")}`);
+    if (info === undefined)
+      throw new UserError(
+        "shape",
+        `a shape was given for '${name}', but the model has no such input; it has ${infos.map((i) => `'${i.name}'`).join(", ")}`,
+      );
     symbols.fix(info, dims);
   }
   const bound = infos.map((info): BoundInput => {
     const dtype = info.kind === "tensor" ? dtypeOf(info.elemType) : null;
     if (dtype === null) {
-      importer.problems.push({ opType: "input", domain: "", version: 0, node: info.name, reason: `inputs of type ${typeName({ info })} are not supported` });
+      importer.problems.push({
+        opType: "input",
+        domain: "",
+        version: 0,
+        node: info.name,
+        reason: `inputs of type ${typeName({ info })} are not supported`,
+      });
       return { name: info.name, info, operand: null };
     }
     const rank = info.dims?.length ?? options.shapes?.[info.name]?.length;
-    if (rank === undefined) throw new UserError("shape", `the model does not say how many dimensions input '${info.name}' has; give its shape, as in --shape ${info.name}=1x3x224x224`);
+    if (rank === undefined)
+      throw new UserError(
+        "shape",
+        `the model does not say how many dimensions input '${info.name}' has; give its shape, as in --shape ${info.name}=1x3x224x224`,
+      );
     const dims = Array.from({ length: rank }, (_, i): Dim => symbols.dimension(info, i));
     return { name: info.name, info, operand: dataOperand(importer.g.param(info.name, { dtype, dims })) };
   });
@@ -173,14 +204,21 @@ function checkFunctionsAndScopes(model: ModelProto): void {
 function opsetProblem(model: ModelProto): string | null {
   const version = opsetMap(model.opsets).get("");
   if (version === undefined || (version >= oldestOpset && version <= newestOpset)) return null;
-  const way = version < oldestOpset ? "convert the model with onnx.version_converter" : "export the model with an older opset, or use a newer version of tilewright";
+  const way =
+    version < oldestOpset
+      ? "convert the model with onnx.version_converter"
+      : "export the model with an older opset, or use a newer version of tilewright";
   return `the model uses opset ${version} of ONNX; this version compiles opsets ${oldestOpset} to ${newestOpset}: ${way}`;
 }
 
 /** All problems in one error, the same complaint of many nodes on one line. */
 function unsupported(problems: readonly Problem[]): UnsupportedError {
   const items = problems.map((p) => `${opName(p)}${p.version > 0 ? ` (opset ${p.version})` : ""} '${p.node}': ${p.reason}`);
-  return new UnsupportedError("unsupported-ops", `the model holds ${problems.length} thing${problems.length === 1 ? "" : "s"} that cannot be compiled yet:`, items);
+  return new UnsupportedError(
+    "unsupported-ops",
+    `the model holds ${problems.length} thing${problems.length === 1 ? "" : "s"} that cannot be compiled yet:`,
+    items,
+  );
 }
 
 function opName(n: { readonly domain: string; readonly opType: string }): string {

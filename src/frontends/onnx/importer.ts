@@ -18,6 +18,9 @@ export interface Problem {
   readonly reason: string;
 }
 
+/** A branch holds nodes that cannot be compiled, which are on the list already. */
+class BranchFailed {}
+
 /** Inlining functions may multiply nodes without end; a model has not got more than this. */
 const maxNodes = 1_000_000;
 
@@ -86,7 +89,13 @@ export class Importer {
   private body(graph: GraphProto, frame: Frame, inputs: ReadonlyMap<string, Operand | null>, outer: Scope | null): (Operand | null)[] {
     const scope = new Scope(outer, graph.initializers);
     for (const name of graph.sparseInitializers) {
-      this.problems.push({ opType: "sparse initializer", domain: "", version: frame.opsets.get("") ?? 0, node: name, reason: "sparse tensors are not supported" });
+      this.problems.push({
+        opType: "sparse initializer",
+        domain: "",
+        version: frame.opsets.get("") ?? 0,
+        node: name,
+        reason: "sparse tensors are not supported",
+      });
       scope.define(name, null);
     }
     for (const [name, o] of inputs) scope.define(name, o);
@@ -101,7 +110,8 @@ export class Importer {
       const results = this.node(node, scope, frame);
       node.outputs.forEach((name, i) => {
         if (name !== "") scope.define(name, results?.[i] ?? null);
-        if (name !== "" && results !== null && (results[i] ?? null) === null && frame.read.has(name)) this.report(node, frame, `its output ${i} ('${name}') is not supported`);
+        if (name !== "" && results !== null && (results[i] ?? null) === null && frame.read.has(name))
+          this.report(node, frame, `its output ${i} ('${name}') is not supported`);
       });
     }
   }
@@ -136,7 +146,8 @@ export class Importer {
   private mappingOf(node: NodeProto, frame: Frame): OpMapping | null {
     const version = frame.opsets.get(node.domain);
     const mapping = node.domain === "" ? findMapping(node.opType) : null;
-    if (mapping === null) this.report(node, frame, node.domain === "" ? "no mapping for this op" : `no mapping for ops of the domain '${node.domain}'`);
+    if (mapping === null)
+      this.report(node, frame, node.domain === "" ? "no mapping for this op" : `no mapping for ops of the domain '${node.domain}'`);
     else if (version === undefined) this.report(node, frame, "the model imports no opset for its domain");
     else if (version < mapping.since) this.report(node, frame, `supported from opset ${mapping.since} on`);
     else return mapping;
@@ -155,7 +166,10 @@ export class Importer {
     try {
       return map();
     } catch (e) {
-      if (e instanceof CannotMap) this.report(node, frame, e.reason);
+      if (e instanceof CannotMap) {
+        this.report(node, frame, e.reason);
+        for (const g of subgraphs(node)) this.listUnmapped(g, frame);
+      } else if (e instanceof BranchFailed) return null;
       else if (e instanceof UnsupportedError) this.report(node, frame, e.message);
       else if (e instanceof UserError || e instanceof VerifyError) {
         const located = locate(e, node);
@@ -167,7 +181,13 @@ export class Importer {
   }
 
   private report(node: NodeProto, frame: Frame, reason: string): void {
-    this.problems.push({ opType: node.opType, domain: node.domain, version: frame.opsets.get(node.domain) ?? 0, node: this.originOf(node, frame), reason });
+    this.problems.push({
+      opType: node.opType,
+      domain: node.domain,
+      version: frame.opsets.get(node.domain) ?? 0,
+      node: this.originOf(node, frame),
+      reason,
+    });
   }
 
   private originOf(node: NodeProto, frame: Frame): string {
@@ -190,14 +210,15 @@ export class Importer {
   private inline(graph: GraphProto, scope: Scope, frame: Frame): readonly Operand[] {
     const results = this.body(graph, { ...frame, read: readBy(graph) }, new Map(), scope);
     return results.map((r) => {
-      if (r === null) throw new CannotMap("the branch it takes holds nodes that cannot be compiled");
+      if (r === null) throw new BranchFailed();
       return r;
     });
   }
 
   /** A call of one of the model's functions: its body, under the call's attributes and the function's own opsets. */
   private call(f: FunctionProto, node: NodeProto, inputs: readonly (Operand | null | undefined)[], frame: Frame): (Operand | null)[] {
-    if (this.calls.includes(f)) throw new UserError("recursive-function", `function '${f.name}' calls itself (${[...this.calls.map((c) => c.name), f.name].join(" → ")})`);
+    if (this.calls.includes(f))
+      throw new UserError("recursive-function", `function '${f.name}' calls itself (${[...this.calls.map((c) => c.name), f.name].join(" → ")})`);
     const attributes = new Map(f.defaults.map((a) => [a.name, a]));
     for (const [name, a] of node.attributes) attributes.set(name, a);
     const scope = new Scope(null);
@@ -218,7 +239,10 @@ export class Importer {
 }
 
 function readBy(graph: GraphProto): ReadonlySet<string> {
-  return namesRead(graph.nodes, graph.outputs.map((o) => o.name));
+  return namesRead(
+    graph.nodes,
+    graph.outputs.map((o) => o.name),
+  );
 }
 
 /** References to the function's attributes replaced by the call's; one that the call leaves out goes. */

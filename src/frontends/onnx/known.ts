@@ -1,4 +1,18 @@
-import { type Dim, addDim, ceilDivDim, dimEquals, dimMax, dimMin, divideExactly, floorDivDim, maxDim, minDim, modDim, mulDim, subDim } from "../../base/dim.ts";
+import {
+  type Dim,
+  addDim,
+  ceilDivDim,
+  dimEquals,
+  dimMax,
+  dimMin,
+  divideExactly,
+  floorDivDim,
+  maxDim,
+  minDim,
+  modDim,
+  mulDim,
+  subDim,
+} from "../../base/dim.ts";
 import type { DType } from "../../base/dtype.ts";
 import { type Num, roundTo } from "../../base/numeric.ts";
 import { type OpName, scalarOps } from "../../scalar/ops/table.ts";
@@ -62,7 +76,14 @@ export function knownOp(op: OpName, args: readonly Dim[], from: DType, to: DType
 function knownNumber(op: OpName, args: readonly number[], from: DType, to: DType): number | null {
   const big = from.bits === 64 && from.isInteger;
   if (big && args.some((v) => !Number.isSafeInteger(v))) return null;
-  const v = roundTo(to, scalarOps[op].evaluate(big ? args.map(BigInt) : args, to, args.map(() => from)));
+  const v = roundTo(
+    to,
+    scalarOps[op].evaluate(
+      big ? args.map(BigInt) : args,
+      to,
+      args.map(() => from),
+    ),
+  );
   const n = Number(v);
   return typeof v === "bigint" && !Number.isSafeInteger(n) ? null : n;
 }

@@ -1,7 +1,6 @@
 import { type ConstantData, inlineConstant } from "../../base/constant.ts";
-import { type Dim, productOf } from "../../base/dim.ts";
+import type { Dim } from "../../base/dim.ts";
 import { type DType, i32 } from "../../base/dtype.ts";
-import { UserError } from "../../base/errors.ts";
 import { roundTo } from "../../base/numeric.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { hostFrom, hostFromBytes, hostToBytes } from "../../graph/host.ts";
@@ -48,7 +47,12 @@ export class Operand {
 
 /** Data of the graph: nothing is known of its elements. */
 export function dataOperand(v: Value): Operand {
-  return new Operand(v.dtype, v.dims, () => v, () => null);
+  return new Operand(
+    v.dtype,
+    v.dims,
+    () => v,
+    () => null,
+  );
 }
 
 /** A tensor of the model file; it becomes a constant of the graph when it is used as data. */
@@ -70,7 +74,12 @@ function readAll(data: ConstantData): Uint8Array {
 /** A tensor whose elements are known; ops that make its data are built only if it is used as data. */
 export function knownOperand(g: GraphBuilder, dtype: DType, dims: readonly Dim[], elements: readonly Dim[], name = "size"): Operand {
   const { origin } = g;
-  return new Operand(dtype, dims, () => withOrigin(g, origin, () => materialise(g, dtype, dims, elements, name)), () => elements);
+  return new Operand(
+    dtype,
+    dims,
+    () => withOrigin(g, origin, () => materialise(g, dtype, dims, elements, name)),
+    () => elements,
+  );
 }
 
 function withOrigin(g: GraphBuilder, origin: readonly string[], make: () => Value): Value {
@@ -84,8 +93,10 @@ function withOrigin(g: GraphBuilder, origin: readonly string[], make: () => Valu
 function materialise(g: GraphBuilder, dtype: DType, dims: readonly Dim[], elements: readonly Dim[], name: string): Value {
   const sizes = dims.map(Number);
   const element = (v: number) => (dtype.isInteger && dtype.bits === 64 && !Number.isSafeInteger(v) ? saturate(dtype, v) : roundTo(dtype, v));
-  if (elements.every((v) => typeof v === "number")) return g.constant(dtype, sizes, inlineConstant(hostToBytes(hostFrom(dtype, sizes, (i) => element(elements[i] as number)))), name);
-  const one = (d: Dim): Value => g.reshape(g.convert(typeof d === "number" ? g.scalar(dtype, element(d)) : g.one("iota_size", [], { dims: [d] }, name), dtype), [1]);
+  if (elements.every((v) => typeof v === "number"))
+    return g.constant(dtype, sizes, inlineConstant(hostToBytes(hostFrom(dtype, sizes, (i) => element(elements[i] as number)))), name);
+  const one = (d: Dim): Value =>
+    g.reshape(g.convert(typeof d === "number" ? g.scalar(dtype, element(d)) : g.one("iota_size", [], { dims: [d] }, name), dtype), [1]);
   const parts = elements.map(one);
   return g.reshape(parts.length === 1 ? (parts[0] as Value) : g.one("concat", parts, { axis: 0 }, name), sizes);
 }
@@ -100,9 +111,4 @@ function saturate(dtype: DType, v: number): bigint {
 /** The i32 value of a dimension, as data. */
 export function dimValue(g: GraphBuilder, d: Dim): Value {
   return typeof d === "number" ? g.scalar(i32, d) : g.one("iota_size", [], { dims: [d] }, "size");
-}
-
-/** @throws UserError when dims and elements do not fit together; a guard against wrong mappings */
-export function checkKnown(dims: readonly Dim[], elements: readonly Dim[]): void {
-  if (productOf(dims) !== elements.length) throw new UserError("invalid-model", `${elements.length} elements for the dims [${dims.join(", ")}]`);
 }

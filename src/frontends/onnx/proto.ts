@@ -77,7 +77,8 @@ const maxRank = 32;
  * @throws UserError `not-onnx`, `truncated`, `malformed-protobuf`, `bad-tensor`
  */
 export function decodeModel(bytes: Uint8Array): ModelProto {
-  if (bytes.byteLength === 0) throw new UserError("not-onnx", "the model file is empty (0 bytes), expected an ONNX model; was it downloaded or exported completely?");
+  if (bytes.byteLength === 0)
+    throw new UserError("not-onnx", "the model file is empty (0 bytes), expected an ONNX model; was it downloaded or exported completely?");
   const foreign = sniff(bytes);
   if (foreign !== null) throw new UserError("not-onnx", `this is no ONNX model: it looks like ${foreign}`);
   const seen = { graph: false };
@@ -87,13 +88,18 @@ export function decodeModel(bytes: Uint8Array): ModelProto {
     model = readModel(new WireReader(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)), seen);
   } catch (e) {
     if (!(e instanceof WireError)) throw e;
-    if (e.atFileEnd && seen.graph) throw new UserError("truncated", `the model file is cut off: ${e.message} of ${bytes.byteLength}; download or export it again`);
+    if (e.atFileEnd && seen.graph)
+      throw new UserError("truncated", `the model file is cut off: ${e.message} of ${bytes.byteLength}; download or export it again`);
     if (seen.graph) throw new UserError("malformed-protobuf", `the model file is damaged: ${e.message}`);
     throw new UserError("not-onnx", `this is no ONNX model: it is no protobuf message of one (${e.message})`);
   }
   const { graph, opsets, functions, irVersion, producer } = model;
   if (graph === null) throw new UserError("not-onnx", "this is no ONNX model: it holds no graph");
-  if (opsets.length === 0) throw new UserError("not-onnx", "this is no complete ONNX model: it holds a graph, but no opset_import, which says what its nodes mean; was the file cut off?");
+  if (opsets.length === 0)
+    throw new UserError(
+      "not-onnx",
+      "this is no complete ONNX model: it holds a graph, but no opset_import, which says what its nodes mean; was the file cut off?",
+    );
   return { irVersion, producer, opsets, graph, functions };
 }
 
@@ -114,7 +120,7 @@ function sniff(bytes: Uint8Array): string | null {
   if (head.startsWith("GGUF")) return "a GGUF file";
   if (head.startsWith("\x89HDF")) return "an HDF5 file (Keras); export the model to ONNX first";
   if (head.startsWith("ORTM") || head.slice(4, 8) === "ORTM") return "an ONNX Runtime .ort file; use the .onnx file it was made from";
-  if (/^\s*\{/.test(head) && !/[^\x09-\x7e]/.test(head)) return "JSON text";
+  if (/^\s*\{\s*"/.test(head)) return "JSON text";
   return null;
 }
 

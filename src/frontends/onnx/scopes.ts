@@ -49,15 +49,24 @@ function checkGraph(graph: GraphProto, outer: Names | null): void {
   for (const i of graph.inputs) names.define(i.name, "an input");
   // Before IR version 4 an initializer had to be listed among the inputs, too: then it is that input's value.
   const inputs = new Set(graph.inputs.map((i) => i.name));
-  for (const name of [...graph.initializers.map((t) => t.name), ...graph.sparseInitializers]) if (!inputs.has(name)) names.define(name, "an initializer");
+  for (const name of [...graph.initializers.map((t) => t.name), ...graph.sparseInitializers])
+    if (!inputs.has(name)) names.define(name, "an initializer");
   checkNodes(graph.nodes, names);
-  checkOutputs(graph.outputs.map((o) => o.name), names, `graph '${graph.name}'`);
+  checkOutputs(
+    graph.outputs.map((o) => o.name),
+    names,
+    `graph '${graph.name}'`,
+  );
 }
 
 function checkNodes(nodes: readonly NodeProto[], names: Names): void {
   for (const node of nodes) {
     for (const name of node.inputs) {
-      if (name !== "" && !names.has(name)) throw new UserError("undefined-value", `node '${nodeLabel(node)}' (${node.opType}) reads '${name}', which no input, initializer or earlier node defines`);
+      if (name !== "" && !names.has(name))
+        throw new UserError(
+          "undefined-value",
+          `node '${nodeLabel(node)}' (${node.opType}) reads '${name}', which no input, initializer or earlier node defines`,
+        );
     }
     for (const g of subgraphs(node)) checkGraph(g, names);
     for (const name of node.outputs) if (name !== "") names.define(name, `node '${nodeLabel(node)}'`);

@@ -1,4 +1,20 @@
-import { type Dim, type DimAtom, type DimSymbol, addDim, dimCalls, dimEquals, dimMax, dimMin, dimRange, dimSymbols, makeSymbol, mulDim, subDim, symbolDim, termsOf } from "../../base/dim.ts";
+import {
+  type Dim,
+  type DimAtom,
+  type DimSymbol,
+  addDim,
+  dimCalls,
+  dimEquals,
+  dimMax,
+  dimMin,
+  dimRange,
+  dimSymbols,
+  makeSymbol,
+  mulDim,
+  subDim,
+  symbolDim,
+  termsOf,
+} from "../../base/dim.ts";
 import { UserError } from "../../base/errors.ts";
 import type { ValueInfo } from "./proto.ts";
 
@@ -48,17 +64,27 @@ export class Symbols {
   fix(input: ValueInfo, given: readonly (number | string)[]): void {
     const declared = input.dims ?? given.map(() => null);
     const shown = `input '${input.name}' [${declared.map((d) => d ?? "?").join(", ")}]`;
-    if (declared.length !== given.length) throw new UserError("shape", `${shown}: it has rank ${declared.length}, the shape given for it has ${given.length} dimensions (${given.join("x")})`);
+    if (declared.length !== given.length)
+      throw new UserError(
+        "shape",
+        `${shown}: it has rank ${declared.length}, the shape given for it has ${given.length} dimensions (${given.join("x")})`,
+      );
     declared.forEach((d, i) => {
       const g = given[i] as number | string;
-      if (typeof g === "number" && (!Number.isSafeInteger(g) || g < 0)) throw new UserError("shape", `${shown}: dimension ${i} was given as ${g}, expected a whole number`);
+      if (typeof g === "number" && (!Number.isSafeInteger(g) || g < 0))
+        throw new UserError("shape", `${shown}: dimension ${i} was given as ${g}, expected a whole number`);
       if (typeof d === "number") {
-        if (d !== g) throw new UserError("shape", `${shown}: dimension ${i} is ${d} in the model, but was given as ${g}; only symbolic dimensions can be chosen`);
+        if (d !== g)
+          throw new UserError(
+            "shape",
+            `${shown}: dimension ${i} is ${d} in the model, but was given as ${g}; only symbolic dimensions can be chosen`,
+          );
         return;
       }
       const key = d ?? `${input.name}\n${i}`;
       const old = this.fixed.get(key);
-      if (old !== undefined && old !== g) throw new UserError("shape", `${shown}: dimension ${i} ('${d}') was given as ${g} here and as ${old} for another input`);
+      if (old !== undefined && old !== g)
+        throw new UserError("shape", `${shown}: dimension ${i} ('${d}') was given as ${g} here and as ${old} for another input`);
       this.fixed.set(key, g);
     });
   }
@@ -96,13 +122,21 @@ export class Symbols {
     }
     let s = this.byName.get(name);
     if (s === undefined) {
-      if (users && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new UserError("shape", `'${name}' is neither a size nor a name for one: use letters, digits and '_'`);
+      if (users && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+        throw new UserError("shape", `'${name}' is neither a size nor a name for one: use letters, digits and '_'`);
       const { min = 1, max = Number.POSITIVE_INFINITY, multiple = 1 } = option ?? {};
       checkBound(name, min, 0);
       checkBound(name, multiple, 1);
       if (max !== Number.POSITIVE_INFINITY) checkBound(name, max, 0);
-      const limit = Math.min(max, this.narrowed.get(name) ?? Number.POSITIVE_INFINITY);
-      if (limit < min) throw new UserError("shape", `symbol '${name}' is to be at least ${min}, but ${limit < max ? `the model only works up to ${limit}` : `at most ${max}`}`);
+      const needed = this.narrowed.get(name) ?? Number.POSITIVE_INFINITY;
+      if (max < min) throw new UserError("shape", `symbol '${name}' is to be at least ${min}, but at most ${max}`);
+      // A bound of the user's is a promise to serve all of it; without one, the model's own limit holds.
+      if (needed < min || (max !== Number.POSITIVE_INFINITY && needed < max))
+        throw new UserError(
+          "shape",
+          `symbol '${name}' is to be in ${min}..${max}, but the model only works up to ${name}=${needed}; give --shape ${name}=${Math.min(min, needed)}..${needed}`,
+        );
+      const limit = Math.min(max, needed);
       s = makeSymbol(name, min, limit, multiple);
       this.byName.set(name, s);
     }
@@ -114,7 +148,10 @@ export class Symbols {
     for (const name of Object.keys(this.options)) {
       if (this.byName.has(name) || this.numbered.has(name)) continue;
       const known = this.all.map((s) => s.name);
-      throw new UserError("shape", `the model has no symbolic size '${name}'; ${known.length === 0 ? "all its sizes are fixed" : `it has ${known.join(", ")}`}`);
+      throw new UserError(
+        "shape",
+        `the model has no symbolic size '${name}'; ${known.length === 0 ? "all its sizes are fixed" : `it has ${known.join(", ")}`}`,
+      );
     }
   }
 }

@@ -20,8 +20,27 @@ export interface ModelTensor {
   readonly external: boolean;
 }
 
-const names = "undefined float uint8 int8 uint16 int16 int32 int64 string bool float16 double uint32 uint64 complex64 complex128 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz uint4 int4 float4e2m1 float8e8m0 uint2 int2".split(" ");
-const dtypes: Readonly<Record<number, DType>> = { 1: f32, 2: u8, 3: i8, 4: u16, 5: i16, 6: i32, 7: i64, 9: bool, 10: f16, 11: f64, 12: u32, 13: u64, 16: bf16, 21: u4, 22: i4 };
+const names =
+  "undefined float uint8 int8 uint16 int16 int32 int64 string bool float16 double uint32 uint64 complex64 complex128 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz uint4 int4 float4e2m1 float8e8m0 uint2 int2".split(
+    " ",
+  );
+const dtypes: Readonly<Record<number, DType>> = {
+  1: f32,
+  2: u8,
+  3: i8,
+  4: u16,
+  5: i16,
+  6: i32,
+  7: i64,
+  9: bool,
+  10: f16,
+  11: f64,
+  12: u32,
+  13: u64,
+  16: bf16,
+  21: u4,
+  22: i4,
+};
 
 /** The dtype of a TensorProto.DataType, or null where there is none for it. */
 export function dtypeOf(code: number): DType | null {
@@ -44,7 +63,8 @@ export function readTensorProto(t: TensorProto, resolver: ExternalDataResolver |
   const common = { dtype, dims: t.dims };
   if (t.external !== null) return { ...common, data: openExternal(label, t.external, bytes, resolver), external: true };
   const raw = t.raw !== null && (t.raw.byteLength > 0 || t.ints.length === 0) ? t.raw : integerBytes(t, dtype);
-  if (raw.byteLength !== bytes) throw new UserError("bad-tensor", `${label}: ${dtype}[${t.dims.join(", ")}] takes ${bytes} bytes, the file holds ${raw.byteLength}`);
+  if (raw.byteLength !== bytes)
+    throw new UserError("bad-tensor", `${label}: ${dtype}[${t.dims.join(", ")}] takes ${bytes} bytes, the file holds ${raw.byteLength}`);
   return { ...common, data: inlineConstant(raw), external: false };
 }
 
@@ -53,11 +73,21 @@ function openExternal(label: string, entries: ReadonlyMap<string, string>, bytes
   const offset = Number(entries.get("offset") ?? 0);
   const length = entries.has("length") ? Number(entries.get("length")) : null;
   if (location === "") throw new UserError("external-data", `${label}: its data lies in another file, but the model does not say in which`);
-  if (![offset, length ?? 0].every((n) => Number.isSafeInteger(n) && n >= 0)) throw new UserError("external-data", `${label}: external data at offset ${entries.get("offset")} of length ${entries.get("length")}, expected whole numbers that are not negative`);
-  if (length !== null && length !== bytes) throw new UserError("external-data", `${label}: takes ${bytes} bytes, the model says that '${location}' holds ${length} for it`);
-  if (resolver === null) throw new UserError("external-data", `${label}: its data lies in the file '${location}' beside the model; give the model's path instead of its bytes, or a resolver for external data`);
+  if (![offset, length ?? 0].every((n) => Number.isSafeInteger(n) && n >= 0))
+    throw new UserError(
+      "external-data",
+      `${label}: external data at offset ${entries.get("offset")} of length ${entries.get("length")}, expected whole numbers that are not negative`,
+    );
+  if (length !== null && length !== bytes)
+    throw new UserError("external-data", `${label}: takes ${bytes} bytes, the model says that '${location}' holds ${length} for it`);
+  if (resolver === null)
+    throw new UserError(
+      "external-data",
+      `${label}: its data lies in the file '${location}' beside the model; give the model's path instead of its bytes, or a resolver for external data`,
+    );
   const data = resolver.open(location, offset, bytes);
-  if (data.byteLength !== bytes) throw new UserError("external-data", `${label}: takes ${bytes} bytes, the resolver gave ${data.byteLength} of '${location}'`);
+  if (data.byteLength !== bytes)
+    throw new UserError("external-data", `${label}: takes ${bytes} bytes, the resolver gave ${data.byteLength} of '${location}'`);
   return data;
 }
 
@@ -74,7 +104,12 @@ function integerBytes(t: TensorProto, dtype: DType): Uint8Array {
 
 /** The tensor in a node's attribute of the kinds that Constant has, or null when it is of another kind. */
 export function readConstantAttribute(a: AttributeProto, resolver: ExternalDataResolver | null): ModelTensor | null {
-  const of = (dtype: DType, dims: readonly number[], array: Float32Array | BigInt64Array): ModelTensor => ({ dtype, dims, data: inlineConstant(new Uint8Array(array.buffer)), external: false });
+  const of = (dtype: DType, dims: readonly number[], array: Float32Array | BigInt64Array): ModelTensor => ({
+    dtype,
+    dims,
+    data: inlineConstant(new Uint8Array(array.buffer)),
+    external: false,
+  });
   switch (a.name) {
     case "value":
       return a.t === null ? null : readTensorProto(a.t, resolver);

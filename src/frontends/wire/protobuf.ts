@@ -148,7 +148,8 @@ export class WireReader {
   fixed(width: 4 | 8): Uint8Array {
     if (this.pbf.type === 2) {
       const bytes = this.bytes();
-      if (bytes.byteLength % width !== 0) throw new WireError(`byte ${this.pbf.pos}: ${bytes.byteLength} packed bytes for elements of ${width}`, false);
+      if (bytes.byteLength % width !== 0)
+        throw new WireError(`byte ${this.pbf.pos}: ${bytes.byteLength} packed bytes for elements of ${width}`, false);
       return bytes;
     }
     this.expect(width === 4 ? 5 : 1);

@@ -36,12 +36,20 @@ export function scalarOp(c: NodeContext, op: OpName, operands: readonly Operand[
   const [first] = operands;
   if (first === undefined) return c.fail("it has no inputs");
   const from = first.dtype;
-  const to = scalarOps[op].type(operands.map((o) => o.dtype), null);
+  const to = scalarOps[op].type(
+    operands.map((o) => o.dtype),
+    null,
+  );
   if ("error" in to) return c.unsupported(`${op}: ${to.error}`);
   const dims = c.broadcastDims(operands.map((o) => o.dims));
   const elements = knownTogether(dims, operands)?.map((args) => knownOp(op, args, from, to));
   if (elements?.every((v) => v !== null)) return c.knownOf(to, dims, elements);
-  return c.of(c.g.one(op, operands.map((o) => c.stretch(o.value, dims))));
+  return c.of(
+    c.g.one(
+      op,
+      operands.map((o) => c.stretch(o.value, dims)),
+    ),
+  );
 }
 
 const unary = (op: OpName, since = 7): OpMapping => ({ since, map: (c) => scalarOp(c, op, [c.input(0)]) });
@@ -113,7 +121,8 @@ function pow(c: NodeContext): Operand {
     const [a, b] = c.together(x.value, c.g.convert(y.value, x.dtype));
     return c.of(c.g.one("pow", [a as Value, b as Value]));
   }
-  if (exponent === undefined || !Number.isInteger(exponent) || exponent < 0 || exponent > 64) return c.unsupported(`a power of ${x.dtype} by an exponent that is no small constant whole number`);
+  if (exponent === undefined || !Number.isInteger(exponent) || exponent < 0 || exponent > 64)
+    return c.unsupported(`a power of ${x.dtype} by an exponent that is no small constant whole number`);
   const dims = c.broadcastDims([x.dims, y.dims]);
   const base = c.stretch(x.value, dims);
   let product = splat(c, base, 1);
@@ -146,7 +155,12 @@ function where(c: NodeContext): Operand {
   const dims = c.broadcastDims([condition.dims, a.dims, b.dims]);
   const elements = knownTogether(dims, [condition, a, b])?.map(([p, x, y]) => (typeof p !== "number" ? null : ((p === 0 ? y : x) as Dim)));
   if (elements?.every((v) => v !== null)) return c.knownOf(a.dtype, dims, elements);
-  return c.of(c.g.one("select", [condition, a, b].map((o) => c.stretch(o.value, dims))));
+  return c.of(
+    c.g.one(
+      "select",
+      [condition, a, b].map((o) => c.stretch(o.value, dims)),
+    ),
+  );
 }
 
 function mean(c: NodeContext): Operand {

@@ -49,9 +49,12 @@ function gatherElements(c: NodeContext): Operand {
 /** Index tuples in the last dimension, taken apart: one index tensor for each entry, after one for each batch dimension. */
 function tuples(c: NodeContext, x: Operand, index: Operand, batch: number): Value[] {
   const width = index.dims[index.rank - 1];
-  if (typeof width !== "number" || batch + width > x.rank) return c.fail(`index tuples of ${width} entries (and ${batch} batch dimensions) into rank ${x.rank}`);
+  if (typeof width !== "number" || batch + width > x.rank)
+    return c.fail(`index tuples of ${width} entries (and ${batch} batch dimensions) into rank ${x.rank}`);
   const dims = index.dims.slice(0, -1);
-  const entries = Array.from({ length: width }, (_, k) => fromStart(c, reshaped(c, slicedAlong(c, index, index.rank - 1, k, 1), dims), x.dims[batch + k] as Dim));
+  const entries = Array.from({ length: width }, (_, k) =>
+    fromStart(c, reshaped(c, slicedAlong(c, index, index.rank - 1, k, 1), dims), x.dims[batch + k] as Dim),
+  );
   return [...Array.from({ length: batch }, (_, i) => positions(c, dims, i)), ...entries];
 }
 
@@ -72,7 +75,9 @@ function combiner(c: NodeContext): string {
 function scatterElements(c: NodeContext): Operand {
   const [x, index, updates] = [c.input(0), c.input(1), c.input(2)];
   const axis = c.axis(c.int("axis", 0), x.rank);
-  return c.of(c.g.one("scatter", [x.value, updates.value, ...alongAxis(c, x, index, axis)], { axes: x.dims.map((_, i) => i), at: 0, combiner: combiner(c) }));
+  return c.of(
+    c.g.one("scatter", [x.value, updates.value, ...alongAxis(c, x, index, axis)], { axes: x.dims.map((_, i) => i), at: 0, combiner: combiner(c) }),
+  );
 }
 
 function scatterNd(c: NodeContext): Operand {

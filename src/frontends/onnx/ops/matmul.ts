@@ -55,7 +55,11 @@ interface Labelled {
 }
 
 /** The letters of the operands and of the result; what `...` covers gets letters of its own, counted from the right. */
-function einsumLabels(c: NodeContext, equation: string, ranks: readonly number[]): { readonly inputs: readonly string[][]; readonly output: readonly string[] } {
+function einsumLabels(
+  c: NodeContext,
+  equation: string,
+  ranks: readonly number[],
+): { readonly inputs: readonly string[][]; readonly output: readonly string[] } {
   const [left = "", right] = equation.replace(/\s/g, "").split("->");
   const terms = left.split(",");
   if (terms.length !== ranks.length) c.fail(`equation '${equation}' for ${ranks.length} inputs`);
@@ -102,7 +106,11 @@ function contracted(c: NodeContext, a: Labelled, b: Labelled, keep: (label: stri
 function einsum(c: NodeContext): Operand {
   const operands = c.all();
   const equation = c.text("equation", "");
-  const { inputs, output } = einsumLabels(c, equation, operands.map((o) => o.rank));
+  const { inputs, output } = einsumLabels(
+    c,
+    equation,
+    operands.map((o) => o.rank),
+  );
   if (inputs.some((l) => new Set(l).size !== l.length)) return c.unsupported(`a diagonal ('${equation}' names a dimension twice in one input)`);
   const parts = operands.map((o, i): Labelled => ({ value: o.value, labels: inputs[i] as string[] }));
   const [first, ...rest] = parts;
@@ -110,11 +118,19 @@ function einsum(c: NodeContext): Operand {
   let sum = first;
   rest.forEach((next, k) => {
     const later = new Set([...output, ...rest.slice(k + 1).flatMap((p) => p.labels)]);
-    const [a, b] = [summedOut(c, sum, (l) => later.has(l) || next.labels.includes(l)), summedOut(c, next, (l) => later.has(l) || sum.labels.includes(l))];
+    const [a, b] = [
+      summedOut(c, sum, (l) => later.has(l) || next.labels.includes(l)),
+      summedOut(c, next, (l) => later.has(l) || sum.labels.includes(l)),
+    ];
     sum = contracted(c, a, b, (l) => later.has(l));
   });
   sum = summedOut(c, sum, (l) => output.includes(l));
-  return c.of(c.g.transpose(sum.value, output.map((l) => sum.labels.indexOf(l))));
+  return c.of(
+    c.g.transpose(
+      sum.value,
+      output.map((l) => sum.labels.indexOf(l)),
+    ),
+  );
 }
 
 export const matmulOps: OpTable = {

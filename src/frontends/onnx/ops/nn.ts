@@ -40,7 +40,11 @@ function window(c: NodeContext, input: readonly Dim[], size: readonly number[]):
     if (auto !== "SAME_UPPER" && auto !== "SAME_LOWER") return c.fail(`auto_pad '${auto}'`);
     return samePads(c, input[s] as Dim, reach(k, dilations[s] as number), strides[s] as number, auto);
   });
-  const extra = size.map((k, s) => (c.int("ceil_mode", 0) === 0 ? 0 : ceilPad(c, input[s] as Dim, pads[s] as readonly [number, number], reach(k, dilations[s] as number), strides[s] as number)));
+  const extra = size.map((k, s) =>
+    c.int("ceil_mode", 0) === 0
+      ? 0
+      : ceilPad(c, input[s] as Dim, pads[s] as readonly [number, number], reach(k, dilations[s] as number), strides[s] as number),
+  );
   return { size, strides, dilations, pads, extra };
 }
 
@@ -110,12 +114,27 @@ function convTranspose(c: NodeContext): Operand {
   const kernel = c.g.reshape(turned, [mulDim(perGroup, groups), inner, ...size]);
   const flipped = size.every((k) => k === 1) ? kernel : c.g.one("reverse", [kernel], { axes: size.map((_, s) => s + 2) });
   const order = x.dims.map((_, i) => i);
-  const y = c.g.one("convolution", [x.value, flipped], { strides: new Array<number>(rank).fill(1), pads, dilation: dilations, inputDilation: strides, groups, xDims: order, wDims: order, resultDims: order });
+  const y = c.g.one("convolution", [x.value, flipped], {
+    strides: new Array<number>(rank).fill(1),
+    pads,
+    dilation: dilations,
+    inputDilation: strides,
+    groups,
+    xDims: order,
+    wDims: order,
+    resultDims: order,
+  });
   return addBias(c, y, c.optional(2));
 }
 
 /** Padding of the convolution that a transposed one becomes, from pads, output_padding, output_shape and auto_pad. */
-function transposedPads(c: NodeContext, input: readonly Dim[], size: readonly number[], strides: readonly number[], dilations: readonly number[]): (readonly [number, number])[] {
+function transposedPads(
+  c: NodeContext,
+  input: readonly Dim[],
+  size: readonly number[],
+  strides: readonly number[],
+  dilations: readonly number[],
+): (readonly [number, number])[] {
   const rank = size.length;
   const auto = c.text("auto_pad", "NOTSET");
   const output = c.ints("output_padding") ?? new Array<number>(rank).fill(0);
@@ -178,7 +197,8 @@ function windowCounts(c: NodeContext, x: Operand, win: Window, result: Value): V
     .map((k, s) => {
       const out = result.dims[s + 2] as Dim;
       const n = x.dims[s + 2] as Dim;
-      if (typeof out !== "number" || typeof n !== "number") return c.unsupported(`an average that leaves out padding on the symbolic size ${n}${shapeHint(n)}`);
+      if (typeof out !== "number" || typeof n !== "number")
+        return c.unsupported(`an average that leaves out padding on the symbolic size ${n}${shapeHint(n)}`);
       const [low, high] = win.pads[s] as readonly [number, number];
       const [first, last] = withPads ? [-low, n + high] : [0, n];
       const count = (o: number): number => {

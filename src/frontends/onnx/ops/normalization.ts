@@ -79,7 +79,14 @@ function rowStatistics(c: NodeContext, x: Value, axis: number, epsilon: number):
   const mu = mean(c, x, axes);
   const centred = c.g.one("sub", [x, spread(c, mu, x.dims, axes)]);
   const inverse = inverseRoot(c, mean(c, c.g.one("mul", [centred, centred]), axes), epsilon);
-  return [mu, inverse].map((v) => c.of(c.g.reshape(v, x.dims.map((d, i) => (i < axis ? d : 1)))));
+  return [mu, inverse].map((v) =>
+    c.of(
+      c.g.reshape(
+        v,
+        x.dims.map((d, i) => (i < axis ? d : 1)),
+      ),
+    ),
+  );
 }
 
 /** x / sqrt(mean x² + epsilon) · scale (Zhang & Sennrich, Root Mean Square Layer Normalization, 2019) */

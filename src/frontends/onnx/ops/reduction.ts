@@ -24,7 +24,11 @@ export function mean(c: NodeContext, x: Value, axes: readonly number[]): Value {
 
 /** Stretches what a reduction along `axes` gave back over dims. */
 export function spread(c: NodeContext, v: Value, dims: readonly Dim[], axes: readonly number[]): Value {
-  return c.g.broadcast(v, dims, dims.map((_, i) => i).filter((i) => !axes.includes(i)));
+  return c.g.broadcast(
+    v,
+    dims,
+    dims.map((_, i) => i).filter((i) => !axes.includes(i)),
+  );
 }
 
 /** Axes come as an attribute or, later, as an input; none mean all, or none when `noop_with_empty_axes` is set. */
@@ -109,7 +113,9 @@ function cumSum(c: NodeContext): Operand {
   const exclusive = c.int("exclusive", 0);
   const one = x.dims.map(() => 1);
   const reachBack: readonly [number, number] = [n - 1 + exclusive, -exclusive];
-  const pads = x.dims.map((_, i): readonly [number, number] => (i !== axis ? [0, 0] : c.int("reverse", 0) === 1 ? [reachBack[1], reachBack[0]] : reachBack));
+  const pads = x.dims.map((_, i): readonly [number, number] =>
+    i !== axis ? [0, 0] : c.int("reverse", 0) === 1 ? [reachBack[1], reachBack[0]] : reachBack,
+  );
   return c.of(c.g.one("reduce_window", [x], { monoid: "add", window: one.with(axis, n), strides: one, dilation: one, pads }));
 }
 
@@ -121,7 +127,12 @@ function globalPool(reduce: Reducer): OpMapping {
       const x = c.value(0);
       if (x.dims.length < 3) return c.fail(`rank ${x.dims.length}, expected [batch, channels, size, …]`);
       const axes = x.dims.map((_, i) => i).slice(2);
-      return c.of(c.g.reshape(reduce(c, x, axes), x.dims.map((d, i) => (i < 2 ? d : 1))));
+      return c.of(
+        c.g.reshape(
+          reduce(c, x, axes),
+          x.dims.map((d, i) => (i < 2 ? d : 1)),
+        ),
+      );
     },
   };
 }

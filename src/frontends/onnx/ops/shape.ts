@@ -1,4 +1,4 @@
-import { type Dim, addDim, dimEquals, dimMin, divideExactly, floorDivDim, mulDim, productOf, subDim } from "../../../base/dim.ts";
+import { type Dim, addDim, dimEquals, dimMin, divideExactly, mulDim, productOf, subDim } from "../../../base/dim.ts";
 import { type DType, f32, i32, i64 } from "../../../base/dtype.ts";
 import { stridesOf } from "../../../graph/host.ts";
 import type { Value } from "../../../graph/ir.ts";
@@ -18,7 +18,11 @@ function pick(o: Operand, positionsOf: readonly number[]): readonly Dim[] | null
 /** Flat positions in `from` that a strided box reads, in the box's order. */
 function boxPositions(from: readonly number[], start: readonly number[], stride: readonly number[], dims: readonly number[]): number[] {
   const strides = stridesOf(from);
-  return dims.reduce<number[]>((list, n, d) => list.flatMap((base) => Array.from({ length: n }, (_, i) => base + ((start[d] as number) + i * (stride[d] as number)) * (strides[d] as number))), [0]);
+  return dims.reduce<number[]>(
+    (list, n, d) =>
+      list.flatMap((base) => Array.from({ length: n }, (_, i) => base + ((start[d] as number) + i * (stride[d] as number)) * (strides[d] as number))),
+    [0],
+  );
 }
 
 /** The operand under other dims with as many elements. */
@@ -34,9 +38,16 @@ function reshape(c: NodeContext): Operand {
   const x = c.input(0);
   const wanted = c.known(1, "the new shape");
   const keepZero = c.int("allowzero", 0) === 1;
-  const dims = wanted.map((d, i) => (d === 0 && !keepZero ? (x.dims[i] ?? c.fail(`dimension ${i} of the new shape is 0, but the input has only rank ${x.rank}`)) : d));
+  const dims = wanted.map((d, i) =>
+    d === 0 && !keepZero ? (x.dims[i] ?? c.fail(`dimension ${i} of the new shape is 0, but the input has only rank ${x.rank}`)) : d,
+  );
   const free = dims.findIndex((d) => d === -1);
-  if (free >= 0) dims[free] = remaining(c, x, dims.filter((_, i) => i !== free));
+  if (free >= 0)
+    dims[free] = remaining(
+      c,
+      x,
+      dims.filter((_, i) => i !== free),
+    );
   if (dims.some((d) => isNonNegative(d) !== true)) c.fail(`the new shape [${wanted.join(", ")}] has a negative dimension`);
   return reshaped(c, x, dims);
 }
@@ -61,7 +72,11 @@ function squeeze(c: NodeContext): Operand {
   const x = c.input(0);
   const axes = c.axes(1, x.rank) ?? x.dims.flatMap((d, i) => (d === 1 ? [i] : []));
   for (const a of axes) c.sameDim(x.dims[a] as Dim, 1, `squeezed dimension ${a} of [${x.dims.join(", ")}]`);
-  return reshaped(c, x, x.dims.filter((_, i) => !axes.includes(i)));
+  return reshaped(
+    c,
+    x,
+    x.dims.filter((_, i) => !axes.includes(i)),
+  );
 }
 
 function unsqueeze(c: NodeContext): Operand {
@@ -69,7 +84,11 @@ function unsqueeze(c: NodeContext): Operand {
   const count = c.ints("axes")?.length ?? c.knownNumbers(1, "'axes'").length;
   const axes = c.axes(1, x.rank + count) ?? c.fail("'axes' is missing");
   const left = [...x.dims];
-  return reshaped(c, x, Array.from({ length: x.rank + count }, (_, i) => (axes.includes(i) ? 1 : (left.shift() as Dim))));
+  return reshaped(
+    c,
+    x,
+    Array.from({ length: x.rank + count }, (_, i) => (axes.includes(i) ? 1 : (left.shift() as Dim))),
+  );
 }
 
 function shape(c: NodeContext): Operand {
@@ -81,12 +100,16 @@ function shape(c: NodeContext): Operand {
 function transpose(c: NodeContext): Operand {
   const x = c.input(0);
   const perm = c.ints("perm") ?? x.dims.map((_, i) => x.rank - 1 - i);
-  if (perm.length !== x.rank || new Set(perm).size !== x.rank || perm.some((p) => p < 0 || p >= x.rank)) return c.fail(`perm [${perm.join(", ")}] is no permutation of ${x.rank} dimensions`);
+  if (perm.length !== x.rank || new Set(perm).size !== x.rank || perm.some((p) => p < 0 || p >= x.rank))
+    return c.fail(`perm [${perm.join(", ")}] is no permutation of ${x.rank} dimensions`);
   if (x.known !== null) {
     const from = x.dims.map(Number);
     const strides = stridesOf(from);
     const to = perm.map((p) => from[p] as number);
-    const at = to.reduce<number[]>((list, n, d) => list.flatMap((base) => Array.from({ length: n }, (_, i) => base + i * (strides[perm[d] as number] as number))), [0]);
+    const at = to.reduce<number[]>(
+      (list, n, d) => list.flatMap((base) => Array.from({ length: n }, (_, i) => base + i * (strides[perm[d] as number] as number))),
+      [0],
+    );
     return c.knownOf(x.dtype, to, pick(x, at) ?? []);
   }
   return c.of(c.g.transpose(x.value, perm));
@@ -102,32 +125,54 @@ function concat(c: NodeContext): Operand {
     p.dims.forEach((d, i) => i !== axis && c.sameDim(d, first.dims[i] as Dim, `dimension ${i} of the joined [${p.dims.join(", ")}]`));
   }
   const total = parts.reduce<Dim>((n, p) => addDim(n, p.dims[axis] as Dim), 0);
-  if (first.rank === 1 && typeof total === "number" && total <= maxKnown && parts.every((p) => p.known !== null)) return c.knownOf(first.dtype, [total], parts.flatMap((p) => p.known ?? []));
+  if (first.rank === 1 && typeof total === "number" && total <= maxKnown && parts.every((p) => p.known !== null))
+    return c.knownOf(
+      first.dtype,
+      [total],
+      parts.flatMap((p) => p.known ?? []),
+    );
   // Dims that only became equal under a bound are written alike.
   const used = parts.filter((p) => p.dims[axis] !== 0);
-  return c.of(used.length === 1 ? (used[0] as Operand).value : c.g.one("concat", (used.length === 0 ? parts : used).map((p) => p.value), { axis }));
+  return c.of(
+    used.length === 1
+      ? (used[0] as Operand).value
+      : c.g.one(
+          "concat",
+          (used.length === 0 ? parts : used).map((p) => p.value),
+          { axis },
+        ),
+  );
 }
 
 /** A box of x: `start + i·stride` for i below `dims`, in every dimension. */
 export function sliced(c: NodeContext, x: Operand, start: readonly Dim[], stride: readonly number[], dims: readonly Dim[]): Operand {
-  if (x.known !== null && [...start, ...dims].every((d) => typeof d === "number")) return c.knownOf(x.dtype, dims, pick(x, boxPositions(x.dims.map(Number), start.map(Number), stride, dims.map(Number))) ?? []);
+  if (x.known !== null && [...start, ...dims].every((d) => typeof d === "number"))
+    return c.knownOf(x.dtype, dims, pick(x, boxPositions(x.dims.map(Number), start.map(Number), stride, dims.map(Number))) ?? []);
   if (start.every((s, i) => s === 0 && stride[i] === 1 && dimEquals(dims[i] as Dim, x.dims[i] as Dim))) return x;
   return c.of(c.g.one("slice", [x.value], { start: dims.some((d) => d === 0) ? start.map(() => 0) : start, stride, dims }));
 }
 
 /** `x[start : start + size]` along one axis. */
 export function slicedAlong(c: NodeContext, x: Operand, axis: number, start: Dim, size: Dim): Operand {
-  return sliced(c, x, x.dims.map((_, i) => (i === axis ? start : 0)), x.dims.map(() => 1), x.dims.with(axis, size));
+  return sliced(
+    c,
+    x,
+    x.dims.map((_, i) => (i === axis ? start : 0)),
+    x.dims.map(() => 1),
+    x.dims.with(axis, size),
+  );
 }
 
 function slice(c: NodeContext): Operand {
   const x = c.input(0);
-  const list = (name: string, i: number): readonly Dim[] | null => (c.version < 10 ? c.ints(name) : c.optional(i) === null ? null : c.known(i, `'${name}'`));
+  const list = (name: string, i: number): readonly Dim[] | null =>
+    c.version < 10 ? c.ints(name) : c.optional(i) === null ? null : c.known(i, `'${name}'`);
   const starts = list("starts", 1) ?? c.fail("'starts' is missing");
   const ends = list("ends", 2) ?? c.fail("'ends' is missing");
   const steps = list("steps", 4) ?? starts.map(() => 1);
   const given = list("axes", 3) ?? starts.map((_, i) => i);
-  if ([ends, steps, given].some((l) => l.length !== starts.length)) return c.fail(`${starts.length} starts, ${ends.length} ends, ${given.length} axes, ${steps.length} steps`);
+  if ([ends, steps, given].some((l) => l.length !== starts.length))
+    return c.fail(`${starts.length} starts, ${ends.length} ends, ${given.length} axes, ${steps.length} steps`);
   const axes = c.normalAxes(given.map(Number), x.rank);
   const start: Dim[] = x.dims.map(() => 0);
   const stride: number[] = x.dims.map(() => 1);
@@ -190,7 +235,12 @@ function expand(c: NodeContext): Operand {
   const x = c.input(0);
   const dims = c.broadcastDims([x.dims, c.known(1, "the new shape")]);
   const elements = knownTogether(dims, [x]);
-  if (elements !== null) return c.knownOf(x.dtype, dims, elements.map(([v]) => v as Dim));
+  if (elements !== null)
+    return c.knownOf(
+      x.dtype,
+      dims,
+      elements.map(([v]) => v as Dim),
+    );
   return c.of(c.stretch(x.value, dims));
 }
 
@@ -201,7 +251,12 @@ function tile(c: NodeContext): Operand {
   if (repeats.length !== x.rank) return c.fail(`${repeats.length} repeats for rank ${x.rank}`);
   const wide = x.dims.flatMap((d, i) => [repeats[i] as Dim, d]);
   const map = x.dims.map((_, i) => 2 * i + 1);
-  return c.of(c.g.reshape(c.g.broadcast(x.value, wide, map), x.dims.map((d, i) => mulDim(d, repeats[i] as Dim))));
+  return c.of(
+    c.g.reshape(
+      c.g.broadcast(x.value, wide, map),
+      x.dims.map((d, i) => mulDim(d, repeats[i] as Dim)),
+    ),
+  );
 }
 
 /** DepthToSpace and SpaceToDepth move blocks between the channels and the plane. */
@@ -231,13 +286,28 @@ function range(c: NodeContext): Operand {
   const [start, limit, delta] = [0, 1, 2].map((i) => c.known(i, ["'start'", "'limit'", "'delta'"][i] as string)[0]) as [Dim, Dim, Dim];
   const { dtype } = c.input(0);
   if (typeof delta !== "number" || delta === 0) return c.unsupported(`a range with the step ${delta}, expected a number that is not 0`);
-  if (dtype.isFloat && (typeof start !== "number" || typeof limit !== "number")) return c.unsupported("a range of floats whose ends depend on symbolic sizes");
+  if (dtype.isFloat && (typeof start !== "number" || typeof limit !== "number"))
+    return c.unsupported("a range of floats whose ends depend on symbolic sizes");
   const n = dtype.isFloat ? Math.max(0, Math.ceil((Number(limit) - Number(start)) / delta)) : stepsBetween(start, limit, delta);
-  if (typeof n === "number" && n <= maxKnown && typeof start === "number") return c.knownOf(dtype, [n], Array.from({ length: n }, (_, i) => start + i * delta));
+  if (typeof n === "number" && n <= maxKnown && typeof start === "number")
+    return c.knownOf(
+      dtype,
+      [n],
+      Array.from({ length: n }, (_, i) => start + i * delta),
+    );
   const steps = c.g.one("iota", [], { dtype, dims: [n], axis: 0 });
   const scaled = delta === 1 ? steps : c.withScalar("mul", steps, delta);
   if (start === 0) return c.of(scaled);
-  return c.of(c.g.one("add", [scaled, c.g.broadcast(c.input(0).value, [n], c.input(0).dims.map((_, i) => i))]));
+  return c.of(
+    c.g.one("add", [
+      scaled,
+      c.g.broadcast(
+        c.input(0).value,
+        [n],
+        c.input(0).dims.map((_, i) => i),
+      ),
+    ]),
+  );
 }
 
 function constantOfShape(c: NodeContext): Operand {
@@ -247,7 +317,12 @@ function constantOfShape(c: NodeContext): Operand {
   const fill = t === null ? c.knownOf(f32, [], [0]) : c.constantOf(t);
   const [v] = fill.known ?? [];
   const n = productOf(dims);
-  if (v !== undefined && typeof n === "number" && n <= maxKnown && fill.dtype.isInteger) return c.knownOf(fill.dtype, dims, Array.from({ length: n }, () => v));
+  if (v !== undefined && typeof n === "number" && n <= maxKnown && fill.dtype.isInteger)
+    return c.knownOf(
+      fill.dtype,
+      dims,
+      Array.from({ length: n }, () => v),
+    );
   return c.of(c.g.broadcast(c.g.reshape(fill.value, []), dims, []));
 }
 
@@ -310,7 +385,13 @@ function pad(c: NodeContext): Operand {
   const of = (i: number, side: number): Dim => (axes.includes(i) ? (given[axes.indexOf(i) + side * axes.length] as Dim) : 0);
   const [low, high] = [0, 1].map((side) => x.dims.map((_, i) => of(i, side))) as [Dim[], Dim[]];
   if ([...low, ...high].every((d) => d === 0)) return x;
-  if (mode !== "constant") return c.of(axes.reduce((v, axis) => (low[axis] === 0 && high[axis] === 0 ? v : padByIndex(c, v, axis, low[axis] as Dim, high[axis] as Dim, mode)), x.value));
+  if (mode !== "constant")
+    return c.of(
+      axes.reduce(
+        (v, axis) => (low[axis] === 0 && high[axis] === 0 ? v : padByIndex(c, v, axis, low[axis] as Dim, high[axis] as Dim, mode)),
+        x.value,
+      ),
+    );
   const fill = c.version < 11 ? c.knownOf(x.dtype, [], [c.float("value", 0)]) : c.optional(2);
   return c.of(c.g.one("pad", [x.value, fill === null ? c.g.scalar(x.dtype, 0) : c.g.reshape(fill.value, [])], { low, high }));
 }
@@ -319,9 +400,9 @@ function size(c: NodeContext): Operand {
   return c.knownOf(i64, [], [productOf(c.input(0).dims)]);
 }
 
-/** Dims as a count that is known to divide: shared by grouped normalisations. */
-export function dividedBy(c: NodeContext, n: Dim, parts: number): Dim {
-  return divideExactly(n, parts) ?? (typeof n === "number" ? c.fail(`${n} channels in ${parts} groups`) : floorDivDim(n, parts));
+/** How many of `n` channels each of the groups has. */
+export function dividedBy(c: NodeContext, n: Dim, groups: number): Dim {
+  return divideExactly(n, groups) ?? c.fail(`${n} channels in ${groups} groups`);
 }
 
 export const shapeOps: OpTable = {
