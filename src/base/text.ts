@@ -238,7 +238,6 @@ export function safeName(s: string): string {
 
 /** Words that stand for something else in IR texts; a variable of that name gets another. */
 const reserved = new Set([
-  "acc",
   "alloc",
   "assign",
   "at",
@@ -299,15 +298,19 @@ export class Names {
 export class Printer {
   private readonly lines: string[] = [];
   private depth = 0;
-  line(text: string): void {
+  /** On which line stands what, for notes inside of the text. */
+  readonly places: Map<unknown, number> = new Map();
+  /** Adds a line; `about` is what it prints. */
+  line(text: string, about?: unknown): void {
+    if (about !== undefined) this.places.set(about, this.lines.length);
     this.lines.push(("  ".repeat(this.depth) + text).trimEnd());
   }
-  block(head: string, body: () => void, tail = "}"): void {
-    this.line(`${head} {`);
+  block(head: string, body: () => void, about?: unknown): void {
+    this.line(`${head} {`, about);
     this.depth++;
     body();
     this.depth--;
-    this.line(tail);
+    this.line("}");
   }
   toString(): string {
     return `${this.lines.join("\n")}\n`;

@@ -8,6 +8,11 @@ import type { AttrKinds, AttrSchema, TensorType } from "./op.ts";
 
 /** The text form of a graph; `parseGraph` reads it back. */
 export function printGraph(f: GraphFunction): string {
+  return layOutGraph(f).toString();
+}
+
+/** The text, line by line, with the ops' places. */
+export function layOutGraph(f: GraphFunction): Printer {
   const p = new Printer();
   p.block(`graph @${safeName(f.name)}`, () => {
     for (const s of f.symbols) p.line(printSymbol(s));
@@ -17,7 +22,7 @@ export function printGraph(f: GraphFunction): string {
       `output ${f.results.map((r, i) => `%${r.name}${f.resultNames[i] === r.name ? "" : ` as ${JSON.stringify(f.resultNames[i])}`}`).join(", ")}`,
     );
   });
-  return p.toString();
+  return p;
 }
 
 export function printType(t: TensorType): string {
@@ -34,6 +39,7 @@ function printOp(p: Printer, op: Op): void {
   const [first] = op.results;
   p.line(
     `${results} = ${op.def.name}(${op.operands.map((o) => `%${o.name}`).join(", ")})${attrs.length === 0 ? "" : ` {${attrs.join(", ")}}`}${first === undefined || first.origin.length === 0 ? "" : printOrigin(first)}`,
+    op,
   );
   for (const r of op.regions) printRegion(p, r);
 }

@@ -6,7 +6,7 @@ import { Violations } from "../base/verify.ts";
 import { inferTypes } from "./builder.ts";
 import type { GraphFunction, Op, Region, Value } from "./ir.ts";
 import type { AttrKinds, TensorType } from "./op.ts";
-import { printGraph, printType } from "./print.ts";
+import { layOutGraph, printType } from "./print.ts";
 
 /**
  * The invariants of graph IR:
@@ -33,7 +33,7 @@ export interface GraphVerifyOptions {
 export function verifyGraph(f: GraphFunction, options: GraphVerifyOptions = {}): void {
   const v = new Violations();
   new GraphVerifier(v, options).function(f);
-  v.throwIfAny("verify-graph", `in graph @${f.name}${options.after === undefined ? "" : ` ${options.after}`}`, () => printGraph(f));
+  v.throwIfAny("verify-graph", `in graph @${f.name}${options.after === undefined ? "" : ` ${options.after}`}`, () => layOutGraph(f));
 }
 
 class GraphVerifier {
@@ -74,6 +74,7 @@ class GraphVerifier {
       this.op(op, visible);
       op.results.forEach(define);
     }
+    this.found.about = null;
     for (const v of r.results) this.found.check(visible.has(v), `%${v.name}`, () => `G6: %${v.name} is given as a result, but not defined here`);
     // What a region defines ends with it.
     for (const v of own) visible.delete(v);
@@ -103,10 +104,12 @@ class GraphVerifier {
   private op(op: Op, visible: Set<Value>): void {
     const { found } = this;
     const at = op.results[0] === undefined ? op.def.name : `%${op.results[0].name}`;
+    found.about = op;
     const before = found.messages.length;
     for (const o of op.operands) found.check(visible.has(o), at, () => `G1: operand %${o.name} is not defined here`);
     this.attributes(op, at);
     for (const r of op.regions) this.region(r, visible);
+    found.about = op;
     const reason = this.options.forbidden?.(op) ?? null;
     if (reason !== null) found.add(at, `G9: ${reason}`);
     // Inference relies on all of the above.

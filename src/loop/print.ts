@@ -5,6 +5,11 @@ import { type Buffer, type Kernel, type Program, type Stmt, type StmtOf, bodiesO
 
 /** The text form of a whole program; `parseProgram` reads it back. What is called alike gets names of its own. */
 export function printProgram(p: Program): string {
+  return layOutProgram(p).toString();
+}
+
+/** The text, line by line, with the places of kernels and statements. */
+export function layOutProgram(p: Program): Printer {
   const out = new Printer();
   const names = new NameTable();
   p.symbolVariables.forEach((v) => {
@@ -22,7 +27,7 @@ export function printProgram(p: Program): string {
     for (const k of p.kernels) printKernel(out, k, names.child());
     out.block("main", () => host.block(p.main));
   });
-  return out.toString();
+  return out;
 }
 
 /** One kernel alone. */
@@ -49,10 +54,14 @@ function printBuffer(b: Buffer, names: NameTable, written: boolean): string {
 function printKernel(out: Printer, k: Kernel, names: NameTable): void {
   const params = k.params.map((p) => (isBuffer(p) ? printBuffer(p, names, k.writes.has(p)) : `${names.declare(p)}: ${printType(p)}${printFacts(p)}`));
   const [begin, end] = [names.declare(k.begin), names.declare(k.end)];
-  out.block(`kernel @${k.name}(${params.join(", ")}) over [${begin}, ${end})`, () => {
-    for (const b of addressedBuffers(k)) out.line(`uses ${printBuffer(b, names, k.writes.has(b))}`);
-    new StmtPrinter(out, names).block(k.body);
-  });
+  out.block(
+    `kernel @${k.name}(${params.join(", ")}) over [${begin}, ${end})`,
+    () => {
+      for (const b of addressedBuffers(k)) out.line(`uses ${printBuffer(b, names, k.writes.has(b))}`);
+      new StmtPrinter(out, names).block(k.body);
+    },
+    k,
+  );
 }
 
 /** Buffers that are neither parameters nor allocated: their addresses are parameters since address lowering. */
@@ -95,31 +104,31 @@ class StmtPrinter {
     const { out, names } = this;
     switch (s.kind) {
       case "for":
-        out.block(this.loopHead(s), () => this.block(s.body));
+        out.block(this.loopHead(s), () => this.block(s.body), s);
         return;
       case "store":
-        out.line(`%${names.storage(s.buffer)}[${this.expr(s.index)}] = ${this.expr(s.value)}`);
+        out.line(`%${names.storage(s.buffer)}[${this.expr(s.index)}] = ${this.expr(s.value)}`, s);
         return;
       case "storeat":
-        out.line(`%${names.storage(s.buffer)}{${this.expr(s.address)}, ${s.offset}} = ${this.expr(s.value)}`);
+        out.line(`%${names.storage(s.buffer)}{${this.expr(s.address)}, ${s.offset}} = ${this.expr(s.value)}`, s);
         return;
       case "let": {
         const value = this.expr(s.value);
-        out.line(`let ${names.declare(s.variable)}: ${printType(s.variable)}${printFacts(s.variable)} = ${value}`);
+        out.line(`let ${names.declare(s.variable)}: ${printType(s.variable)}${printFacts(s.variable)} = ${value}`, s);
         return;
       }
       case "assign":
-        out.line(`${names.variable(s.variable)} = ${this.expr(s.value)}`);
+        out.line(`${names.variable(s.variable)} = ${this.expr(s.value)}`, s);
         return;
       case "if":
-        out.block(`if ${this.expr(s.condition)}`, () => this.block(s.then));
+        out.block(`if ${this.expr(s.condition)}`, () => this.block(s.then), s);
         if (s.otherwise.length > 0) out.block("else", () => this.block(s.otherwise));
         return;
       case "alloc":
-        out.line(`alloc ${printBuffer(s.buffer, names, false)}`);
+        out.line(`alloc ${printBuffer(s.buffer, names, false)}`, s);
         return;
       case "launch":
-        out.line(this.launch(s));
+        out.line(this.launch(s), s);
         return;
       default:
         throw s satisfies never;

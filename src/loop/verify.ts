@@ -4,7 +4,7 @@ import { rangeOf } from "../scalar/index.ts";
 import { scalarOps } from "../scalar/ops/table.ts";
 import { operationFault } from "../scalar/verify.ts";
 import { Buffer, type Kernel, type Program, type Stmt, type StmtOf, exprsOf, isBuffer } from "./ir.ts";
-import { printProgram } from "./print.ts";
+import { layOutProgram } from "./print.ts";
 
 /**
  * The invariants of loop IR:
@@ -46,7 +46,7 @@ export function verifyProgram(p: Program, options: ProgramVerifyOptions = {}): v
   const v = new Violations();
   const verifier = new ProgramVerifier(v, new Set(options.forbidden ?? []));
   verifier.program(p);
-  v.throwIfAny("verify-loop", `in program @${p.name}${options.after === undefined ? "" : ` ${options.after}`}`, () => printProgram(p));
+  v.throwIfAny("verify-loop", `in program @${p.name}${options.after === undefined ? "" : ` ${options.after}`}`, () => layOutProgram(p));
 }
 
 /** What is in scope in one block. */
@@ -80,11 +80,13 @@ class ProgramVerifier {
     const names = new Set<string>();
     for (const k of p.kernels) {
       this.at = `@${k.name}`;
+      this.found.about = k;
       if (names.has(k.name)) this.add("L11: two kernels have this name");
       names.add(k.name);
       this.kernel(k);
     }
     this.at = "main";
+    this.found.about = null;
     this.writable = null;
     const scope = new Scope();
     for (const v of [...p.symbolVariables, p.weights, p.arena, ...p.allocations.map((a) => a.address)]) scope.variables.add(v);
@@ -123,6 +125,7 @@ class ProgramVerifier {
 
   private stmt(s: Stmt, scope: Scope): void {
     const inMain = this.writable === null;
+    this.found.about = s;
     if (s.kind !== "alloc") for (const e of exprsOf(s)) this.expr(e, scope);
     switch (s.kind) {
       case "for":
@@ -233,7 +236,7 @@ class ProgramVerifier {
         const v = e.attr as Variable;
         this.check(scope.variables.has(v), () => `L1: '${v.name}' is not bound here`);
       }
-      if (e.op === "load" && e.attr instanceof Buffer) this.access(e.attr, e.args[0] as Expr, scope);
+      if (e.op === "load" && e.attr instanceof Buffer && e.args[0] !== undefined) this.access(e.attr, e.args[0], scope);
       if (e.op === "load" || e.op === "loadat") {
         this.check(this.writable !== null, () => "L8: main loads nothing");
         this.check(e.attr instanceof Buffer && e.args.length === (e.op === "load" ? 1 : 2), () => "L2: a load names a buffer and one index");

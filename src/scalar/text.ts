@@ -20,10 +20,12 @@ export class NameTable implements ExprNames {
   private readonly variables: Names;
   private readonly storages: Names;
   private readonly given: Map<Variable | Storage, string>;
+  private readonly reserved: Set<string>;
   constructor(parent: NameTable | null = null) {
     this.variables = parent?.variables.child() ?? new Names(identifier);
     this.storages = parent?.storages.child() ?? new Names();
     this.given = new Map(parent?.given);
+    this.reserved = new Set(parent?.reserved);
   }
   child(): NameTable {
     return new NameTable(this);
@@ -40,14 +42,15 @@ export class NameTable implements ExprNames {
     this.given.set(right, `${name}'`);
     this.variables.fresh(`${name}'`);
   }
-  /** Keeps a name from being given to anything. */
+  /** Keeps the name of a symbol from being given to anything else: variables of that name stand for it. */
   reserve(name: string): void {
     this.variables.fresh(name);
+    this.reserved.add(name);
   }
   has(x: Variable | Storage): boolean {
     return this.given.has(x);
   }
-  readonly variable = (v: Variable): string => this.given.get(v) ?? this.declare(v);
+  readonly variable = (v: Variable): string => this.given.get(v) ?? (v.extent === null && this.reserved.has(v.name) ? v.name : this.declare(v));
   readonly storage = (s: Storage): string => this.given.get(s) ?? this.declare(s);
 }
 

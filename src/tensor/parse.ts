@@ -204,7 +204,8 @@ class TensorParser {
       if (kind === "string") continue;
       if (text === "{") depth++;
       else if (text === "}" && depth-- === 0) return;
-      if (text !== "acc" || depth > 0 || r.peek(i + 1).kind !== "name") continue;
+      // `acc acc[`: the second is the name.
+      if (text !== "acc" || depth > 0 || r.peek(i + 1).kind !== "name" || r.peek(i + 2).text !== "[") continue;
       const name = r.peek(i + 1).text;
       let j = i + 2;
       while (r.peek(j).text !== ":" && r.peek(j).kind !== "end") j++;

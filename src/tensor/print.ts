@@ -6,6 +6,11 @@ import type { Axis, Kernel, Layout, Stage, Tensor, TensorFunction } from "./ir.t
 
 /** The text form of a tensor function; `parseTensor` reads it back. */
 export function printTensor(f: TensorFunction): string {
+  return layOutTensor(f).toString();
+}
+
+/** The text, line by line, with the places of kernels, stages, accumulators and writes. */
+export function layOutTensor(f: TensorFunction): Printer {
   const p = new Printer();
   const inputs = new Set(f.inputs);
   p.block(`tensor @${safeName(f.name)}`, () => {
@@ -18,7 +23,7 @@ export function printTensor(f: TensorFunction): string {
     for (const k of f.kernels) printKernel(p, k, f);
     p.line(`output ${f.outputs.map((t) => `%${t.name}`).join(", ")}`);
   });
-  return p.toString();
+  return p;
 }
 
 function printOrigin(origin: readonly string[]): string {
@@ -38,10 +43,14 @@ export function printKernel(p: Printer, k: Kernel, f: Pick<TensorFunction, "symb
   const names = new NameTable();
   for (const s of f.symbols) names.reserve(s.name);
   const axes = k.axes.length > 0 ? ` ${printAxes(k.axes, names)}` : "";
-  p.block(`kernel @${k.name}${axes}`, () => {
-    for (const t of k.locals) p.line(`local ${declaration(t, undefined)}`);
-    for (const s of k.stages) printStage(p, s, names.child());
-  });
+  p.block(
+    `kernel @${k.name}${axes}`,
+    () => {
+      for (const t of k.locals) p.line(`local ${declaration(t, undefined)}`);
+      for (const s of k.stages) printStage(p, s, names.child());
+    },
+    k,
+  );
 }
 
 function printAxes(axes: readonly Axis[], names: NameTable): string {
@@ -53,23 +62,28 @@ function printStage(p: Printer, s: Stage, table: NameTable): void {
   const head = `stage @${s.name} ${printAxes(s.axes, table)}${printOrigin(s.origin)}`;
   const names = { variable: table.variable, storage: (t: { readonly name: string }) => t.name };
   const text = (e: Expr) => printExpr(e, names);
-  p.block(head, () => {
-    const { inner } = s;
-    if (inner !== null) {
-      p.block(`at ${table.variable(inner.axis)}`, () => {
-        for (const t of inner.locals) p.line(`local ${declaration(t, undefined)}`);
-        for (const t of inner.stages) printStage(p, t, table.child());
-      });
-    }
-    for (const a of s.accumulators) table.declarePair(a.left, a.right);
-    for (const a of s.accumulators) {
-      p.line(
-        `acc ${table.variable(a.left)}[${a.axes.map((v) => table.variable(v)).join(", ")}]: ${a.left.dtype} init ${text(a.identity)} lift ${text(a.lift)} combine ${text(a.combine)}`,
-      );
-    }
-    for (const w of s.writes) {
-      const sign = w.combiner === null ? "=" : w.combiner === "add" ? "+=" : `${w.combiner}=`;
-      p.line(`%${w.tensor.name}[${w.index.map(text).join(", ")}] ${sign} ${text(w.value)}`);
-    }
-  });
+  p.block(
+    head,
+    () => {
+      const { inner } = s;
+      if (inner !== null) {
+        p.block(`at ${table.variable(inner.axis)}`, () => {
+          for (const t of inner.locals) p.line(`local ${declaration(t, undefined)}`);
+          for (const t of inner.stages) printStage(p, t, table.child());
+        });
+      }
+      for (const a of s.accumulators) table.declarePair(a.left, a.right);
+      for (const a of s.accumulators) {
+        p.line(
+          `acc ${table.variable(a.left)}[${a.axes.map((v) => table.variable(v)).join(", ")}]: ${a.left.dtype} init ${text(a.identity)} lift ${text(a.lift)} combine ${text(a.combine)}`,
+          a,
+        );
+      }
+      for (const w of s.writes) {
+        const sign = w.combiner === null ? "=" : w.combiner === "add" ? "+=" : `${w.combiner}=`;
+        p.line(`%${w.tensor.name}[${w.index.map(text).join(", ")}] ${sign} ${text(w.value)}`, w);
+      }
+    },
+    s,
+  );
 }

@@ -5,7 +5,7 @@ import { mentionedIn } from "../scalar/index.ts";
 import { printExpr } from "../scalar/text.ts";
 import { operationFault } from "../scalar/verify.ts";
 import { type Accumulator, type Axis, type Kernel, type Stage, Tensor, type TensorFunction, type Write, allStages, layoutOf } from "./ir.ts";
-import { printTensor } from "./print.ts";
+import { layOutTensor } from "./print.ts";
 
 /**
  * The invariants of tensor IR:
@@ -40,7 +40,7 @@ export interface TensorVerifyOptions {
 export function verifyTensor(f: TensorFunction, options: TensorVerifyOptions = {}): void {
   const v = new Violations();
   new TensorVerifier(v, f, options).function();
-  v.throwIfAny("verify-tensor", `in tensor function @${f.name}${options.after === undefined ? "" : ` ${options.after}`}`, () => printTensor(f));
+  v.throwIfAny("verify-tensor", `in tensor function @${f.name}${options.after === undefined ? "" : ` ${options.after}`}`, () => layOutTensor(f));
 }
 
 class TensorVerifier {
@@ -74,6 +74,7 @@ class TensorVerifier {
       kernels.add(k.name);
       this.kernel(k);
     }
+    found.about = null;
     this.results();
   }
 
@@ -132,6 +133,7 @@ class TensorVerifier {
 
   private kernel(k: Kernel): void {
     const at = `@${k.name}`;
+    this.found.about = k;
     const locals = new Set(k.locals);
     const bound = new Set<Variable>();
     for (const a of k.axes) this.axis(a, at, bound, a.kind !== "reduction");
@@ -142,6 +144,7 @@ class TensorVerifier {
     for (const s of allStages(k)) {
       this.found.check(!names.has(s.name), `@${s.name}`, () => "T1: two stages of a kernel have this name");
       names.add(s.name);
+      this.found.about = s;
       const reason = this.options.forbidden?.(s, k) ?? null;
       if (reason !== null) this.found.add(`@${s.name}`, `T13: ${reason}`);
     }
@@ -165,6 +168,7 @@ class TensorVerifier {
   private stage(s: Stage, outer: ReadonlySet<Variable>, locals: ReadonlySet<Tensor>, later: ReadonlySet<Tensor>): void {
     const { found } = this;
     const at = `@${s.name}`;
+    found.about = s;
     const axes = new Set(outer);
     for (const a of s.axes) this.axis(a, at, axes, a.kind !== "scan");
     const reductions = new Set(s.axes.filter((a) => a.kind === "reduction").map((a) => a.variable));
@@ -174,6 +178,7 @@ class TensorVerifier {
       found.check(reductions.has(inner.axis), at, () => `T9: '${inner.axis.name}' is no reduction axis of this stage`);
       visible = new Set([...locals, ...inner.locals]);
       for (const t of inner.stages) this.stage(t, axes, visible, later);
+      found.about = s;
     }
     found.check(reductions.size > 0 === s.accumulators.length > 0, at, () =>
       reductions.size > 0 ? "T5: a stage that reduces has accumulators" : "T5: accumulators without a reduction axis",
@@ -196,6 +201,7 @@ class TensorVerifier {
     const { found } = this;
     const at = `@${s.name}`;
     const name = a.left.name;
+    found.about = a;
     const parallel = new Set(s.axes.filter((x) => x.kind === "parallel").map((x) => x.variable));
     found.check(
       a.axes.every((v) => parallel.has(v)) && new Set(a.axes).size === a.axes.length,
@@ -225,6 +231,7 @@ class TensorVerifier {
     const { found } = this;
     const at = `@${s.name}`;
     const t = w.tensor;
+    found.about = w;
     this.known(t, at, visible);
     found.check(t.data === null && !this.f.inputs.includes(t), at, () => `T6: writes %${t.name}, an input or constant`);
     found.check(w.value.dtype === t.dtype, at, () => `T7: writes ${w.value.dtype} to %${t.name}, which is ${t.dtype}`);
@@ -268,6 +275,7 @@ class TensorVerifier {
           continue;
         }
         this.known(t, at, visible);
+        if (!this.declared.has(t) && !visible.has(t)) continue;
         found.check(e.args.length === t.dims.length, at, () => `T2: reads %${t.name} of rank ${t.dims.length} at ${e.args.length} indices`);
         found.check(this.written.has(t) || later.has(t) || this.viewsWritten(t), at, () => `T4: reads %${t.name} before anything writes it`);
       }

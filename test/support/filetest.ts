@@ -6,6 +6,7 @@ import type { HostTensor } from "../../src/graph/host.ts";
 import { interpretGraph } from "../../src/graph/interpret.ts";
 import type { GraphFunction } from "../../src/graph/ir.ts";
 import type { TensorType } from "../../src/graph/op.ts";
+import { lowerGraph } from "../../src/graph/lower.ts";
 import { parseGraph } from "../../src/graph/parse.ts";
 import { graphPasses } from "../../src/graph/passes/pipeline.ts";
 import { printGraph } from "../../src/graph/print.ts";
@@ -24,6 +25,7 @@ import { printTensor } from "../../src/tensor/print.ts";
 import { verifyTensor } from "../../src/tensor/verify.ts";
 import { type Bounded, boundGraph } from "./bounds.ts";
 import { disagreements } from "./executions.ts";
+import { stepChecker } from "./steps.ts";
 import { randomTensor, runInInterpreter } from "./run.ts";
 
 /**
@@ -32,7 +34,8 @@ import { randomTensor, runInInterpreter } from "./run.ts";
  * begins a graph that computes the same. Modes:
  *
  * - `parse`: reads, verifies and prints the text.
- * - `pass graph/NAME`, `pass tensor/NAME`, `pass loop/NAME`: prints the text after that pass; several names in order, by commas.
+ * - `pass graph/NAME`, `pass tensor/NAME`, `pass loop/NAME`: prints the text after that pass; several names in order, by
+ *   commas, among which `lower` takes a graph to tensor IR.
  * - `error`: the text is refused, or does not verify; the expectation is the message.
  * - `run`: compiles and runs the text in every execution, with random inputs: `// range %x: -1 1`, `// size n: 5`,
  *   `// seed: 3`; `// bound: 4` widens the error bounds of the reference, for an algorithm that changes the arithmetic.
@@ -78,9 +81,11 @@ export async function runFiletest(t: Filetest): Promise<string | null> {
   const [mode, passes = ""] = t.mode.split(" ");
   switch (mode) {
     case "parse":
-      return transform(t, []);
-    case "pass":
-      return transform(t, passes.split(","));
+    case "pass": {
+      const made = transform(t, mode === "parse" ? [] : passes.split(","));
+      if (!made.includes("elided(") && transform({ ...t, text: made }, []) !== made) throw new Error(`what was made does not read back:\n${made}`);
+      return made;
+    }
     case "error":
       try {
         transform(t, []);
@@ -116,21 +121,17 @@ function transform(t: Filetest, passes: readonly string[]): string {
     let f = parseGraph(r);
     r.end();
     verifyGraph(f);
-    for (const name of passes) {
+    for (const [i, name] of passes.entries()) {
+      if (name === "lower") return tensorPassed(sc, lowerGraph(f, sc), passes.slice(i + 1));
       f = find("graph", graphPasses, name).run(f, new Map());
       verifyGraph(f, { after: `after ${name}` });
     }
     return printGraph(f);
   }
   if (r.is("tensor")) {
-    let f = parseTensor(r, sc);
+    const f = parseTensor(r, sc);
     r.end();
-    verifyTensor(f);
-    for (const name of passes) {
-      f = find("tensor", tensorPasses, name).run(sc, f);
-      verifyTensor(f, { after: `after ${name}` });
-    }
-    return printTensor(f);
+    return tensorPassed(sc, f, passes);
   }
   if (!r.is("program")) r.fail(`expected 'graph', 'tensor' or 'program', got '${r.peek().text}'`);
   let p = parseProgram(r, sc);
@@ -145,12 +146,20 @@ function transform(t: Filetest, passes: readonly string[]): string {
   return printProgram(p);
 }
 
+function tensorPassed(sc: Scalars, source: TensorFunction, passes: readonly string[]): string {
+  let f = source;
+  verifyTensor(f);
+  for (const name of passes) {
+    f = find("tensor", tensorPasses, name).run(sc, f);
+    verifyTensor(f, { after: `after ${name}` });
+  }
+  return printTensor(f);
+}
+
 /** Random schedules that a text is run under. */
 const schedules = 5;
 
 async function runText(t: Filetest): Promise<void> {
-  const printed = transform(t, []);
-  if (transform({ ...t, text: printed }, []) !== printed) throw new Error(`the text does not read back: ${printed}`);
   const isGraph = new Reader(t.text, t.path).is("graph");
   const parse = (): TensorFunction | GraphFunction => {
     const r = new Reader(t.text, t.path);
@@ -172,6 +181,9 @@ async function runText(t: Filetest): Promise<void> {
   const inputs = params.map((p) => randomTensor(p, random, rangeFor(t, p.name), symbols));
   const want = isGraph ? boundGraph(f as GraphFunction, inputs) : await referenceOf(t, compile, inputs);
   const factor = Number(t.settings.get("bound") ?? 1);
+  const { options, faults } = stepChecker();
+  compile({ ...options, schedule: "default" });
+  if (faults.length > 0) throw new Error(`steps do not read back or verify:\n${faults.join("\n")}`);
   const wrong = await disagreements(compile, inputs, want, { schedules, seed: 7, factor });
   if (wrong.length > 0) throw new Error(`${wrong.length} executions disagree:\n${wrong.join("\n")}`);
 }
