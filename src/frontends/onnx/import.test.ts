@@ -280,7 +280,7 @@ describe("functions in the model file", () => {
     });
     expect(run(call([f("A", "B", "B", "Neg"), f("B", "Neg")]), counting([2], 1))).toEqual([[-1, -2]]);
     expect(failure(call([f("A", "B"), f("B", "A")]))).toMatchObject({ code: "recursive-function", message: expect.stringContaining("A → B → A") });
-    const doubling = Array.from({ length: 40 }, (_, i) => f(i === 0 ? "A" : `F${i}`, ...(i === 39 ? ["Identity2"] : [`F${i + 1}`, `F${i + 1}`])));
+    const doubling = Array.from({ length: 40 }, (_, i) => f(i === 0 ? "A" : `F${i}`, ...(i === 39 ? ["Neg"] : [`F${i + 1}`, `F${i + 1}`])));
     expect(failure(call(doubling)).code).toBe("too-many-nodes");
   });
 });

@@ -22,7 +22,7 @@ export interface Problem {
 class BranchFailed {}
 
 /** Inlining functions may multiply nodes without end; a model has not got more than this. */
-const maxNodes = 1_000_000;
+const maxNodes = 200_000;
 
 /** The operands of the names of one graph; null for what comes of a node that could not be mapped. */
 class Scope {
@@ -72,6 +72,7 @@ export class Importer {
   private readonly lenient: boolean;
   private readonly functions = new Map<string, FunctionProto>();
   private readonly calls: FunctionProto[] = [];
+  private readonly reads = new Map<FunctionProto, ReadonlySet<string>>();
   private nodes = 0;
 
   constructor(model: ModelProto, resolver: ExternalDataResolver | null, lenient: boolean) {
@@ -141,6 +142,12 @@ export class Importer {
       const mapped = mapping.map(context);
       return Array.isArray(mapped) ? mapped : [mapped as Operand];
     });
+  }
+
+  private readIn(f: FunctionProto): ReadonlySet<string> {
+    const names = this.reads.get(f) ?? namesRead(f.nodes, f.outputs);
+    this.reads.set(f, names);
+    return names;
   }
 
   private mappingOf(node: NodeProto, frame: Frame): OpMapping | null {
@@ -230,7 +237,7 @@ export class Importer {
     const missing = new Set(f.inputs.filter((_, i) => inputs[i] === undefined));
     const body = missing.size === 0 ? f.nodes : f.nodes.map((n) => ({ ...n, inputs: n.inputs.map((name) => (missing.has(name) ? "" : name)) }));
     const opsets = f.opsets.length === 0 ? frame.opsets : opsetMap(f.opsets);
-    const inner: Frame = { opsets, attributes, path: `${this.originOf(node, frame)}/`, read: namesRead(f.nodes, f.outputs) };
+    const inner: Frame = { opsets, attributes, path: `${this.originOf(node, frame)}/`, read: this.readIn(f) };
     this.calls.push(f);
     this.run(body, scope, inner);
     this.calls.pop();

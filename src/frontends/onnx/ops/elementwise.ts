@@ -32,7 +32,7 @@ function sourceIndex(flat: number, dims: readonly Dim[], from: readonly Dim[]): 
 }
 
 /** A scalar op on operands broadcast together; followed on known elements, so that shape arithmetic stays symbolic. */
-export function scalarOp(c: NodeContext, op: OpName, operands: readonly Operand[]): Operand {
+function scalarOp(c: NodeContext, op: OpName, operands: readonly Operand[]): Operand {
   const [first] = operands;
   if (first === undefined) return c.fail("it has no inputs");
   const from = first.dtype;

@@ -41,7 +41,7 @@ function reshape(c: NodeContext): Operand {
   const dims = wanted.map((d, i) =>
     d === 0 && !keepZero ? (x.dims[i] ?? c.fail(`dimension ${i} of the new shape is 0, but the input has only rank ${x.rank}`)) : d,
   );
-  const free = dims.findIndex((d) => d === -1);
+  const free = dims.indexOf(-1);
   if (free >= 0)
     dims[free] = remaining(
       c,
@@ -145,7 +145,7 @@ function concat(c: NodeContext): Operand {
 }
 
 /** A box of x: `start + i·stride` for i below `dims`, in every dimension. */
-export function sliced(c: NodeContext, x: Operand, start: readonly Dim[], stride: readonly number[], dims: readonly Dim[]): Operand {
+function sliced(c: NodeContext, x: Operand, start: readonly Dim[], stride: readonly number[], dims: readonly Dim[]): Operand {
   if (x.known !== null && [...start, ...dims].every((d) => typeof d === "number"))
     return c.knownOf(x.dtype, dims, pick(x, boxPositions(x.dims.map(Number), start.map(Number), stride, dims.map(Number))) ?? []);
   if (start.every((s, i) => s === 0 && stride[i] === 1 && dimEquals(dims[i] as Dim, x.dims[i] as Dim))) return x;
