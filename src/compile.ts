@@ -136,9 +136,13 @@ function constantTensors(f: TensorFunction): Set<Tensor> {
 /** Steps that only read constants run ahead of time. */
 function partitionSteps(steps: readonly Step[], constants: Set<Tensor>): { run: Step[]; ahead: Step[] } {
   const [run, ahead]: [Step[], Step[]] = [[], []];
+  const writers = new Map<Tensor, number>();
+  for (const s of steps) for (const t of s.writes) writers.set(t, (writers.get(t) ?? 0) + 1);
   for (const s of steps) {
     const fixed =
-      s.reads.length > 0 && s.reads.every((t) => constants.has(t)) && s.writes.every((t) => steps.every((o) => o === s || !o.writes.includes(t)));
+      s.reads.length > 0 &&
+      s.reads.every((t) => constants.has(t)) &&
+      s.writes.every((t) => writers.get(t) === 1 && t.dims.every((d) => typeof d === "number"));
     if (fixed) for (const t of s.writes) constants.add(t);
     (fixed ? ahead : run).push(s);
   }

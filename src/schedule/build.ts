@@ -4,6 +4,7 @@ import { InternalError } from "../base/errors.ts";
 import { Names } from "../base/text.ts";
 import type { Allocation, Kernel as LoopKernel, Port, Program, Stmt, WeightSlot } from "../loop/ir.ts";
 import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
+import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Axis, type Kernel, type Stage, type Tensor, type TensorFunction, layoutOf, readsOf, writesOf } from "../tensor/ir.ts";
 import type { Chooser, Scheduled } from "./choose.ts";
@@ -275,7 +276,9 @@ class ProgramBuilder {
         a.kind === "reduction" ||
         loops.loops.filter((l) => l.axis === a.variable.name).every((l) => typeof a.extent === "number" && a.extent % l.size === 0),
     );
-    if (!exact) return [];
+    // A tile that was moved back (its start is a minimum) computes points twice, the second time from what it wrote.
+    const evenly = [...polynomialOf(w.index[0] as Expr).values()].every((m) => m.atoms.every((a) => a.op === "var"));
+    if (!exact || !evenly) return [];
     const reads = new Map<Tensor, Set<Expr>>();
     for (const e of loadsOf(w.value)) reads.set(e.attr as Tensor, (reads.get(e.attr as Tensor) ?? new Set()).add(e.args[0] as Expr));
     const inside = new Set<Tensor>(loadsOf(...stage.accumulators.map((a) => a.lift)).map((e) => e.attr as Tensor));

@@ -1,9 +1,10 @@
+import { productOf } from "../base/dim.ts";
 import type { Capabilities } from "../base/machine.ts";
 import type { Expr } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
 import { type Kernel, type Tensor, allStages, readsOf } from "../tensor/ir.ts";
-import { stageAccesses } from "./access.ts";
+import { stageAccesses, typicalSize } from "./access.ts";
 import { type Effort, chooseSchedule, plainSchedule } from "./candidates.ts";
 import { stageFacts } from "./model.ts";
 import { type Packed, packOperand } from "./primitives/pack.ts";
@@ -28,6 +29,8 @@ export const emptyChooser: Chooser = (_, k) => ({
 
 /** Sizes of packed tiles, in vectors. */
 const packVectors = [1, 2, 3, 4] as const;
+/** A copy made on every run may be this many times as large as what it copies: windows that overlap would multiply it. */
+const largestGrowth = 1.5;
 /** Above this many address streams in the innermost loop, strides are baked into the code instead. */
 const manyStreams = 10;
 
@@ -85,9 +88,11 @@ function cheapest(
     if (effort === "quick" && pack.size !== 2 * machine.lanes.f32) continue;
     const packed = packOperand(sc, k, pack);
     if (packed === null) continue;
+    const fixed = isConstant(sourceOf(packed));
+    if (!fixed && typicalSize(productOf(packed.copy.dims)) > largestGrowth * typicalSize(productOf(sourceOf(packed).dims))) continue;
     const option = withoutPacking(sc, machine, packed.kernel, `${pack.axis}.i`, effort);
     // Copies of constants are made once, when the model is compiled; others on every run.
-    const cost = option.cost + (isConstant(sourceOf(packed)) ? 0 : withoutPacking(sc, machine, packed.packing, null, effort).cost);
+    const cost = option.cost + (fixed ? 0 : withoutPacking(sc, machine, packed.packing, null, effort).cost);
     if (cost < best.cost)
       best = { ...option, cost, schedule: { ...option.schedule, packs: [pack] }, copies: [{ tensor: packed.copy, packing: packed.packing }] };
   }

@@ -33,6 +33,9 @@ export function assignLayouts(sc: Scalars, machine: Capabilities, f: TensorFunct
   return padGuarded(convertInputs(sc, machine, assigned));
 }
 
+/** Estimates are rough: what stages wish is left only for a gain beyond their error. */
+const clearGain = 0.85;
+
 class Assigner {
   private readonly sc: Scalars;
   private readonly machine: Capabilities;
@@ -59,13 +62,13 @@ class Assigner {
     const costOf = (orders: ReadonlyMap<Tensor, readonly number[]>, kernels: Iterable<Kernel>): number =>
       [...kernels].reduce((n, k) => n + this.cost(k, orders), 0);
     const affected = new Set([...wishes.keys()].flatMap((g) => [...(touching.get(g) ?? [])]));
-    if (costOf(wishes, affected) < costOf(chosen, affected)) chosen = new Map(wishes);
+    if (costOf(wishes, affected) * clearGain < costOf(chosen, affected)) chosen = new Map(wishes);
     for (const [group, wish] of wishes) {
       const flipped = new Map(chosen);
       if (chosen.has(group)) flipped.delete(group);
       else flipped.set(group, wish);
       const near = touching.get(group) ?? [];
-      if (costOf(flipped, near) < costOf(chosen, near)) chosen = flipped;
+      if (costOf(flipped, near) < costOf(chosen, near) * clearGain) chosen = flipped;
     }
     return this.apply(chosen);
   }

@@ -24,8 +24,8 @@ export const wasmMachine: Capabilities = {
     vectorOp: 1,
     loopOverhead: 0.5,
     callOverhead: 20,
-    l2Byte: 0.01,
-    memoryByte: 0.05,
+    l2Byte: 0.04,
+    memoryByte: 0.2,
   },
   threads: 1,
 };
