@@ -1,0 +1,88 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { type RunResult, buildSources, referenceMissing, runModel, suiteMissing, writeModel } from "./support/models.ts";
+
+const cnns = [
+  "squeezenet1_1",
+  "mobilenet_v2",
+  "mobilenet_v3_small",
+  "shufflenet_v2",
+  "resnet18",
+  "resnet50",
+  "efficientnet_b0",
+  "densenet121",
+  "inception_v3",
+  "vgg16",
+];
+const transformers = ["minilm", "bert_base", "gpt2_6l", "vit_tiny", "llama_50m", "whisper_tiny_enc"];
+const symbolic = ["minilm_dyn", "gpt_kv"];
+
+for (const reason of [suiteMissing, referenceMissing]) if (reason !== null) console.log(`skipped: ${reason}`);
+
+function checkAgreement(name: string, r: RunResult): void {
+  for (const c of r.cases) {
+    for (const w of [c.sampled, ...(c.every === null ? [] : [c.every])]) {
+      const text = `${name}, ${c.case}: ${c.output}[${w.index}] is ${w.got}, expected ${w.expected} ± ${w.allowed}`;
+      expect(w.ratio, text).toBeLessThanOrEqual(1);
+      // A comparison of nothing would pass too.
+      expect(w.index, text).toBeGreaterThanOrEqual(0);
+    }
+    if (referenceMissing === null) expect(c.every, `${name}: every element of ${c.output}`).not.toBeNull();
+  }
+  expect(r.cases.length).toBeGreaterThan(0);
+}
+
+function checkModule(name: string, r: RunResult, limit: number): void {
+  expect(Object.keys(r.code).sort()).toEqual(["model.relaxed.wasm", "model.wasm"]);
+  for (const [file, bytes] of Object.entries(r.code)) expect(bytes, `${name}: ${file}`).toBeLessThan(limit);
+  expect(r.compiledAfterLoad, `${name}: modules compiled after load`).toBe(0);
+  expect(r.unchanged, `${name}: the modules' hashes`).toBe(true);
+}
+
+describe.skipIf(suiteMissing !== null)("models of the suite", () => {
+  let dist = "";
+  beforeAll(() => {
+    dist = buildSources();
+  });
+
+  test.each(cnns)("%s agrees with the reference; less than 250 kB of code", (name) => {
+    const r = runModel(dist, name);
+    checkAgreement(name, r);
+    checkModule(name, r, 250_000);
+  });
+
+  test.each(transformers)("%s agrees with the reference; less than 120 kB of code", (name) => {
+    const r = runModel(dist, name);
+    checkAgreement(name, r);
+    checkModule(name, r, 120_000);
+  });
+
+  test.each(symbolic)("%s, compiled once without sizes, agrees at several of them", (name) => {
+    const r = runModel(dist, name);
+    checkAgreement(name, r);
+    checkModule(name, r, 120_000);
+    expect(new Set(r.cases.map((c) => c.case)).size).toBeGreaterThanOrEqual(4);
+  });
+
+  test("vgg16 is compiled to files within twice its largest constant and 300 MB", () => {
+    const r = writeModel(dist, "vgg16");
+    // The first fully connected layer: 25,088 × 4,096 numbers.
+    expect(r.largestConstant).toBe(25_088 * 4_096 * 4);
+    expect(r.maxRssKiB * 1024).toBeLessThanOrEqual(2 * r.largestConstant + 300e6);
+  });
+
+  test("no step of resnet50's compilation takes most of it", () => {
+    const r = writeModel(dist, "resnet50");
+    const shares = Object.entries(r.steps)
+      .map(([step, ms]) => ({ step, ms, share: ms / r.compileCpu }))
+      .sort((a, b) => b.ms - a.ms);
+    // Printed, for a reader to judge: a loaded machine's times are no test's business.
+    console.log(
+      `resnet50: ${r.compileCpu.toFixed(0)} ms of CPU time; ${shares
+        .slice(0, 8)
+        .map((s) => `${s.step} ${s.ms.toFixed(0)} ms (${(s.share * 100).toFixed(0)} %)`)
+        .join(", ")}`,
+    );
+    expect(shares.length).toBeGreaterThan(10);
+    expect(shares[0]?.share).toBeLessThan(0.5);
+  });
+});

@@ -1,0 +1,89 @@
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Worst, modelFolder, readModel, suiteFolder } from "../../bench/suite.mjs";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Why the model suite cannot be run here; null where it can. */
+export const suiteMissing: string | null = suiteFolder() === null ? "the model suite is not there (../shared/models)" : null;
+/** Why not every element can be compared; null where it can. */
+export const referenceMissing: string | null = existsSync(join(root, "bench/node_modules/onnxruntime-node"))
+  ? null
+  : "onnxruntime-node is not installed (`npm ci --prefix bench`): only the sampled values are compared";
+
+/** What a model gave for one case and output. */
+export interface CaseResult {
+  readonly case: string;
+  readonly output: string;
+  /** Against the values in `expected.json`. */
+  readonly sampled: Worst;
+  /** Against every element, where the reference is there. */
+  readonly every: Worst | null;
+}
+interface ChildResult {
+  /** CPU milliseconds of the compilation, by step; a step that occurs several times is one entry. */
+  readonly steps: Readonly<Record<string, number>>;
+  readonly compileCpu: number;
+  /** Bytes of each module. */
+  readonly code: Readonly<Record<string, number>>;
+  readonly maxRssKiB: number;
+}
+export interface RunResult extends ChildResult {
+  readonly cases: readonly CaseResult[];
+  /** How often the engine was asked to compile or instantiate something after the model was loaded. */
+  readonly compiledAfterLoad: number;
+  /** The modules' hashes were the same before and after all cases. */
+  readonly unchanged: boolean;
+  readonly kernels: number;
+}
+export interface WriteResult extends ChildResult {
+  /** Bytes of the largest constant of the model. */
+  readonly largestConstant: number;
+}
+
+function run(args: readonly string[]): string {
+  const child = spawnSync(process.execPath, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 26 });
+  if (child.status !== 0) throw new Error(`${args[0]} ended with ${child.status ?? child.signal}:\n${child.stdout}${child.stderr}`);
+  return child.stdout;
+}
+
+/** Compiles the sources, as they are now, for processes of their own; gives the folder. Types are checked elsewhere. */
+export function buildSources(): string {
+  const out = join(root, ".cache/model-tests");
+  run([
+    join(root, "node_modules/typescript/bin/tsc"),
+    "-p",
+    "tsconfig.build.json",
+    "--noCheck",
+    "--declaration",
+    "false",
+    "--outDir",
+    out,
+    "--tsBuildInfoFile",
+    `${out}.tsbuildinfo`,
+  ]);
+  return out;
+}
+
+/** Writes every element of the model's outputs, as the reference has them, into the model's folder. */
+function writeReference(name: string, dir: string): void {
+  const there = readModel(name, dir).outputs.every((o) => existsSync(join(dir, `reference-${o.name}.raw`)));
+  if (!there && referenceMissing === null) run([join(root, "bench/reference.mjs"), name, dir]);
+}
+
+function runChild(dist: string, mode: "run" | "write", name: string): unknown {
+  const dir = modelFolder(name);
+  if (mode === "run") writeReference(name, dir);
+  return JSON.parse(run([join(root, "test/support/model-child.mjs"), JSON.stringify({ dist, mode, name, dir })]));
+}
+
+/** Compiles and runs a model of the suite in a process of its own. */
+export function runModel(dist: string, name: string): RunResult {
+  return runChild(dist, "run", name) as RunResult;
+}
+/** Compiles a model and writes its artifact (to a temporary folder), in a process of its own. */
+export function writeModel(dist: string, name: string): WriteResult {
+  return runChild(dist, "write", name) as WriteResult;
+}
