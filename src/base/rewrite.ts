@@ -25,7 +25,7 @@ export interface RewriteDialect<V, N, B> {
   rebuild(node: N, operands: readonly V[], regions: readonly B[]): N;
   /** The block with other nodes and results. */
   block(block: B, nodes: readonly N[], results: readonly V[]): B;
-  /** Why `by` cannot stand for `old` (another type), or null. */
+  /** What is wrong with `by` in the place of `old` (another type), naming both; or null. */
   mismatch(old: V, by: V): string | null;
 }
 
@@ -263,8 +263,9 @@ export class Rewriter<V, N extends RewriteNode<V, B>, B extends RewriteBlock<V, 
     const { results } = root.node;
     results.forEach((old, i) => {
       const by = values[i];
-      const problem = by === undefined ? "nothing" : this.dialect.mismatch(old, by);
-      if (problem !== null) throw new InternalError("rewrite-type", `rule '${rule}' replaces ${String(old)} by ${problem}`);
+      if (by === undefined) throw new InternalError("rewrite-type", `rule '${rule}' gives ${values.length} values for ${results.length}`);
+      const problem = this.dialect.mismatch(old, by);
+      if (problem !== null) throw new InternalError("rewrite-type", `rule '${rule}' replaces ${problem}`);
     });
     if (nodes.some((n) => n.regions.length > 0))
       throw new InternalError("rewrite-regions", `rule '${rule}' makes a node with nested blocks, which the engine does not take in`);

@@ -20,7 +20,8 @@ export interface PatternRule extends GraphRule {
   readonly pattern: Rule;
 }
 
-type Bindings = Map<string, Value>;
+type Bindings = ReadonlyMap<string, Value>;
+const unbound: Bindings = new Map();
 
 export function patternRules(texts: readonly PatternText[]): PatternRule[] {
   return parseRules(texts).map((parsed, i) => {
@@ -49,7 +50,7 @@ function apply(rule: Rule, op: Op, m: Matcher): readonly Value[] | null {
   const [root] = op.results;
   const subject = op.operands[op.def.name === "select" ? 1 : 0];
   if (root === undefined || subject === undefined || !fits(rule.where, subject.dtype)) return null;
-  const b = matchOp(rule.from, op, m, new Map());
+  const b = matchOp(rule.from, op, m, unbound);
   if (b === null || (rule.condition !== null && conditionValue(rule.condition, root.dtype, (n) => numberOf(m, b, n)) === 0)) return null;
   return [build(rule.to, m, b, root, root.dtype)];
 }
@@ -79,9 +80,19 @@ function matchOp(p: Pattern, op: Op | undefined, m: Matcher, b: Bindings): Bindi
   if (straight !== null || p.args.length !== 2 || findScalarOp(p.name)?.commutative !== true) return straight;
   return matchAll(p.args, [op.operands[1] as Value, op.operands[0] as Value], m, b);
 }
+/** What ends a match soonest comes first: numbers, then ops, then what matches anything. */
+const checkOrder: readonly (readonly Pattern["kind"][])[] = [["literal", "constant"], ["op"], ["any"]];
+
 function matchAll(patterns: readonly Pattern[], values: readonly Value[], m: Matcher, b: Bindings): Bindings | null {
   let bound: Bindings | null = b;
-  for (let i = 0; i < patterns.length && bound !== null; i++) bound = matchValue(patterns[i] as Pattern, values[i] as Value, m, bound);
+  for (const kinds of checkOrder) {
+    for (let i = 0; i < patterns.length; i++) {
+      const p = patterns[i] as Pattern;
+      if (!kinds.includes(p.kind)) continue;
+      bound = matchValue(p, values[i] as Value, m, bound);
+      if (bound === null) return null;
+    }
+  }
   return bound;
 }
 function matchValue(p: Pattern, v: Value, m: Matcher, b: Bindings): Bindings | null {

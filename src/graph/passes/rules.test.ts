@@ -50,9 +50,10 @@ function expectClose(got: readonly HostTensor[], wanted: readonly HostTensor[], 
   expect(got.map((t) => [t.dtype.name, ...t.dims])).toEqual(wanted.map((t) => [t.dtype.name, ...t.dims]));
   wanted.forEach((w, k) => {
     const g = got[k] as HostTensor;
-    const largest = Math.max(...Array.from(w.data, (v) => Math.abs(Number(v))).filter(Number.isFinite), 0);
-    w.data.forEach((v, i) => {
-      const [a, b] = [Number(g.data[i]), Number(v)];
+    const [made, expected] = [Array.from(g.data, Number), Array.from(w.data, Number)];
+    const largest = Math.max(...expected.map(Math.abs).filter(Number.isFinite), 0);
+    expected.forEach((b, i) => {
+      const a = made[i] as number;
       if (a === b || (Number.isNaN(a) && Number.isNaN(b))) return;
       if (exactness === "exact" || !(Math.abs(a - b) <= exactness.ulp * 2 ** -24 * largest)) expect.fail(`element ${i}: ${a}, expected ${b}`);
     });

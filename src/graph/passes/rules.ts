@@ -30,7 +30,7 @@ const dialect: RewriteDialect<Value, Op, Region> = {
   rebuild: (op, operands, regions) => new Op(op.def, operands, op.results, op.attrs, regions),
   block: (r, ops, results) => ({ ...r, ops, results }),
   mismatch: (old, by) =>
-    old.dtype === by.dtype && dimsEqual(old.dims, by.dims) ? null : `%${by.name}: ${printType(by)}, which is not ${printType(old)}`,
+    old.dtype === by.dtype && dimsEqual(old.dims, by.dims) ? null : `%${old.name} by %${by.name}: ${printType(by)}, which is not ${printType(old)}`,
 };
 
 /** What rules see of the graph, and how they make new ops: everything made through `g` goes in front of the op that is rewritten. */

@@ -68,8 +68,11 @@ function scaled(v: Value, f: Spread, m: Matcher, depth = 0): Plan | null {
     if (plans.some((p) => p === null)) return null;
     return () => {
       const operands = plans.map((p) => (p as Plan)());
+      const { origin } = m.g;
       m.absorb(op);
-      return m.g.one(op.def.name, operands, op.attrs);
+      const made = m.g.one(op.def.name, operands, op.attrs);
+      m.g.origin = origin;
+      return made;
     };
   };
   const keep =
