@@ -168,11 +168,12 @@ function bindInputs(model: ModelProto, options: ImportOptions, symbols: Symbols,
       return { name: info.name, info, operand: null };
     }
     const rank = info.dims?.length ?? options.shapes?.[info.name]?.length;
-    if (rank === undefined)
-      throw new UserError(
-        "shape",
-        `the model does not say how many dimensions input '${info.name}' has; give its shape, as in --shape ${info.name}=1x3x224x224`,
-      );
+    if (rank === undefined) {
+      const reason = `the model does not say how many dimensions input '${info.name}' has; give its shape, as in --shape ${info.name}=1x3x224x224`;
+      if (!importer.lenient) throw new UserError("shape", reason);
+      importer.problems.push({ opType: "input", domain: "", version: 0, node: info.name, reason });
+      return { name: info.name, info, operand: null };
+    }
     const dims = Array.from({ length: rank }, (_, i): Dim => symbols.dimension(info, i));
     return { name: info.name, info, operand: dataOperand(importer.g.param(info.name, { dtype, dims })) };
   });
@@ -237,7 +238,11 @@ function infoOf(model: ModelProto): ModelInfo {
   return { format: "onnx", irVersion: model.irVersion, opsets, producer: model.producer, nodes, ops, parameters: countParameters(model) };
 }
 
-/** Elements of the weights: initializers, but not the 64-bit integers that shapes and indices are made of. */
+/** Elements of the weights: initializers, but not the wide integers and bools that shapes, indices and masks are made of. */
 function countParameters(model: ModelProto): number {
-  return model.graph.initializers.reduce((n, t) => (dtypeOf(t.dataType)?.name === "i64" ? n : n + t.dims.reduce((a, b) => a * b, 1)), 0);
+  return model.graph.initializers.reduce((n, t) => {
+    const d = dtypeOf(t.dataType);
+    const weight = d === null || d.isFloat || (d.isInteger && d.bits <= 8);
+    return weight ? n + t.dims.reduce((a, b) => a * b, 1) : n;
+  }, 0);
 }

@@ -69,7 +69,7 @@ export class Importer {
   readonly problems: Problem[] = [];
   private readonly resolver: ExternalDataResolver | null;
   /** Collect errors of single nodes as problems, too, instead of throwing the first. */
-  private readonly lenient: boolean;
+  readonly lenient: boolean;
   private readonly functions = new Map<string, FunctionProto>();
   private readonly calls: FunctionProto[] = [];
   private readonly reads = new Map<FunctionProto, ReadonlySet<string>>();

@@ -135,6 +135,7 @@ function readModel(r: WireReader, seen: { graph: boolean }): DecodedModel {
     else if (field === 7) {
       // Only the outermost structure is right so far; a file that is cut off inside of the graph is still a model's.
       seen.graph ||= irVersion > 0;
+      if (graph !== null) throw new WireError("the model holds two graphs", false);
       graph = r.message(() => readGraph(r));
     } else if (field === 8) opsets.push(r.message(() => readOpset(r)));
     else if (field === 25) functions.push(r.message(() => readFunction(r)));

@@ -5,7 +5,7 @@ import { f32 } from "../../base/dtype.ts";
 import { TilewrightError } from "../../base/errors.ts";
 import { type HostTensor, hostFrom } from "../../graph/host.ts";
 import { interpretGraph } from "../../graph/interpret.ts";
-import { type ImportOptions, importOnnx } from "./import.ts";
+import { type ImportOptions, importOnnx, inspectOnnx } from "./import.ts";
 
 function failure(m: ModelSpec, options: ImportOptions = {}): TilewrightError {
   try {
@@ -73,6 +73,7 @@ describe("symbolic sizes", () => {
     const m = one({ op: "Relu", in: ["x"], out: ["y"] }, { inputs: { x: ["f32", null] } });
     expect(failure(m)).toMatchObject({ code: "shape", message: expect.stringContaining("--shape x=") });
     expect(dims(m, { shapes: { x: ["n", 4] } })).toEqual(["n x 4"]);
+    expect(inspectOnnx(model(m)).problems).toMatchObject([{ opType: "input", node: "x" }]);
   });
 });
 
