@@ -8,7 +8,12 @@ import { simplify } from "./simplify.ts";
 
 export type { GraphPass } from "./pass.ts";
 
-const decomposition: GraphPass = { name: "decompose-composites", doc: "Composites become core ops.", run: decomposeComposites };
+const decomposition: GraphPass = {
+  name: "decompose-composites",
+  doc: "Composites become core ops.",
+  run: decomposeComposites,
+  removes: (op) => (op.def.decompose === undefined ? null : "composites are decomposed by now"),
+};
 
 /** The passes on graph IR, in order. */
 export const graphPasses: readonly GraphPass[] = [

@@ -36,7 +36,7 @@ const doubled: readonly GraphRule[] = [
   twice(
     "transpose",
     "Two transposes are one.",
-    ["input %x: f32[2, n, 4] %y: f32[4, 2, n] = transpose(%x) {perm = [2, 0, 1]} %z: f32[n, 4, 2] = transpose(%y) {perm = [2, 0, 1]} output %z"],
+    ["input %x: f32[2, n, 4] %y: f32[4, 2, n] = transpose(%x) {perm = [2, 0, 1]} %z: f32[2, 4, n] = transpose(%y) {perm = [1, 0, 2]} output %z"],
     (outer, inner, x, m) =>
       m.g.transpose(
         x,

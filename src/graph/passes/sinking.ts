@@ -114,6 +114,7 @@ const transposePastConcat: GraphRule = {
   exactness: "exact",
   examples: [
     "input %x: f32[2, n] input %y: f32[3, n] %a: f32[n, 2] = transpose(%x) {perm = [1, 0]} %b: f32[n, 3] = transpose(%y) {perm = [1, 0]} %z: f32[n, 5] = concat(%a, %b) {axis = 1} output %z",
+    "input %x: f32[2, n, 3] input %y: f32[2, n, 1] %a: f32[n, 3, 2] = transpose(%x) {perm = [1, 2, 0]} %b: f32[n, 1, 2] = transpose(%y) {perm = [1, 2, 0]} %z: f32[n, 4, 2] = concat(%a, %b) {axis = 1} output %z",
   ],
   rewrite(op, m) {
     const perm = leadingPerm(op, m);
@@ -139,8 +140,8 @@ const transposePastCut: GraphRule = {
   roots: ["slice", "pad", "reverse"],
   exactness: "exact",
   examples: [
-    "input %x: f32[5, n] %y: f32[n, 5] = transpose(%x) {perm = [1, 0]} %z: f32[n, 2] = slice(%y) {start = [0, 4], stride = [1, -2], dims = [n, 2]} output %z",
-    "input %x: f32[5, n] input %v: f32[] %y: f32[n, 5] = transpose(%x) {perm = [1, 0]} %z: f32[n + 1, 5] = pad(%y, %v) {low = [1, 0], high = [0, 0]} output %z",
+    "input %x: f32[5, n, 3] %y: f32[n, 3, 5] = transpose(%x) {perm = [1, 2, 0]} %z: f32[n, 1, 2] = slice(%y) {start = [0, 1, 4], stride = [1, 1, -2], dims = [n, 1, 2]} output %z",
+    "input %x: f32[5, n, 3] input %v: f32[] %y: f32[3, 5, n] = transpose(%x) {perm = [2, 0, 1]} %z: f32[4, 5, n + 2] = pad(%y, %v) {low = [1, 0, 0], high = [0, 0, 2]} output %z",
     "input %x: f32[2, 3, 4] %y: f32[4, 2, 3] = transpose(%x) {perm = [2, 0, 1]} %z: f32[4, 2, 3] = reverse(%y) {axes = [0]} output %z",
   ],
   rewrite(op, m) {
@@ -166,6 +167,7 @@ const transposeIntoDot: GraphRule = {
   examples: [
     "input %x: f32[2, n, 3] input %k: f32[2, n, 3] %t: f32[2, 3, n] = transpose(%k) {perm = [0, 2, 1]} %y: f32[2, n, n] = dot(%x, %t) {batchA = [0], batchB = [0], contractA = [2], contractB = [1]} output %y",
     "input %x: f32[3, 5, 2, 4] input %y: f32[3, 2, 4, 6] %t: f32[3, 2, 5, 4] = transpose(%x) {perm = [0, 2, 1, 3]} %z: f32[3, 2, 5, 6] = dot(%t, %y) {batchA = [0, 1], batchB = [0, 1], contractA = [3], contractB = [2]} output %z",
+    "input %x: f32[n, 3, 2] input %y: f32[2, 4, 3] %t: f32[2, n, 3] = transpose(%x) {perm = [2, 0, 1]} %u: f32[4, 3, 2] = transpose(%y) {perm = [1, 2, 0]} %z: f32[2, n, 4] = dot(%t, %u) {batchA = [0], batchB = [2], contractA = [2], contractB = [1]} output %z",
   ],
   rewrite(op, m) {
     const operands = [...op.operands];
@@ -193,6 +195,7 @@ const transposeOfDot: GraphRule = {
   exactness: { ulp: 4 },
   examples: [
     "input %x: f32[2, n, 3] input %y: f32[2, 3, 4] %z: f32[2, n, 4] = dot(%x, %y) {batchA = [0], batchB = [0], contractA = [2], contractB = [1]} %t: f32[2, 4, n] = transpose(%z) {perm = [0, 2, 1]} output %t",
+    "input %x: f32[2, 5, n, 3] input %y: f32[5, 2, 3, 4] %z: f32[2, 5, n, 4] = dot(%x, %y) {batchA = [0, 1], batchB = [1, 0], contractA = [3], contractB = [2]} %t: f32[5, 2, n, 4] = transpose(%z) {perm = [1, 0, 2, 3]} output %t",
   ],
   rewrite(op, m) {
     const dot = m.sole(op.operands[0], "dot");
