@@ -1,14 +1,16 @@
 import { InternalError } from "./base/errors.ts";
 import { Names } from "./base/text.ts";
 import { Trace, type TraceListener } from "./base/trace.ts";
-import type { GraphFunction } from "./graph/ir.ts";
+import type { GraphFunction, Op } from "./graph/ir.ts";
 import { lowerGraph } from "./graph/lower.ts";
 import { type GraphPass, graphPasses } from "./graph/passes/pipeline.ts";
 import { printGraph } from "./graph/print.ts";
+import { verifyGraph } from "./graph/verify.ts";
 import type { Kernel as LoopKernel, Program } from "./loop/ir.ts";
 import { type KernelPass, kernelPasses } from "./loop/passes/pipeline.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
+import { type LoopForm, verifyProgram } from "./loop/verify.ts";
 import { Scalars } from "./scalar/scalars.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
 import { type BuiltProgram, type KernelCache, type Step, buildProgram, scheduleFunction } from "./schedule/build.ts";
@@ -18,6 +20,7 @@ import { wasmMachine } from "./targets/wasm/machine.ts";
 import type { Tensor, TensorFunction } from "./tensor/ir.ts";
 import { type TensorPass, tensorPasses } from "./tensor/passes/pipeline.ts";
 import { printTensor } from "./tensor/print.ts";
+import { verifyTensor } from "./tensor/verify.ts";
 
 /** What the pipeline is asked for. */
 export interface PipelineOptions {
@@ -60,8 +63,15 @@ export interface Prepare {
 /** THE pipeline, for a graph: read it from top to bottom. */
 export function compileGraph(source: GraphFunction, options: PipelineOptions = {}): Compiled {
   const trace = new Trace(options.listeners ?? []);
+  const verify = options.verify ?? verifyByDefault();
+  const gone: ((op: Op) => string | null)[] = [];
   let graph = source;
-  for (const p of (options.passes ?? defaultPasses).graph) graph = trace.step("graph", p.name, (rules) => p.run(graph, rules), printGraph, graph);
+  if (verify) verifyGraph(graph, { after: "as it was given" });
+  for (const p of (options.passes ?? defaultPasses).graph) {
+    graph = trace.step("graph", p.name, (rules) => p.run(graph, rules), printGraph, graph);
+    if (p.removes !== undefined) gone.push(p.removes);
+    if (verify) verifyGraph(graph, { after: `after ${p.name}`, forbidden: (op) => gone.map((g) => g(op)).find((why) => why !== null) ?? null });
+  }
   const sc = new Scalars(simplifyBook);
   const tensor = trace.step("tensor", "lower-graph", () => lowerGraph(graph, sc), printTensor);
   return compileTensor(sc, tensor, options, trace);
@@ -74,16 +84,10 @@ export function compileTensor(
   options: PipelineOptions = {},
   trace: Trace = new Trace(options.listeners ?? []),
 ): Compiled {
-  const plain = options.schedule === "empty";
-  let f = source;
-  if (!plain) {
-    for (const p of (options.passes ?? defaultPasses).tensor) f = trace.step("tensor", p.name, () => p.run(sc, f), printTensor, f);
-    f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f), printTensor, f);
-  }
-  const constants = constantTensors(f);
-  const choose =
-    typeof options.schedule === "function" ? options.schedule : plain ? emptyChooser : defaultChooser(wasmMachine, (t) => constants.has(t));
-  const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, choose), printSteps);
+  const verify = options.verify ?? verifyByDefault();
+  const f = optimizeTensor(sc, source, options, trace, verify);
+  const constants = new Set(f.tensors.filter((t) => t.data !== null));
+  const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, chooserOf(options, constants)), printSteps);
   const { run, ahead } = partitionSteps(steps, constants);
   const cache: KernelCache = new Map();
   const names = new Names();
@@ -101,11 +105,62 @@ export function compileTensor(
         ...g,
         built: buildProgram(sc, { ...f, inputs: g.inputs, outputs: g.outputs, symbols: [] }, g.steps, [], cache, names),
       })),
-    () => "",
+    (groups) => groups.map((g) => printProgram(g.built.program)).join(""),
   );
+  const programs = [built, ...prepared.map((p) => p.built)];
+  const lowered = lowerKernels(sc, programs, built, options, trace, verify);
+  const planned = trace.step(
+    "loop",
+    "plan-memory",
+    () => programs.map((b) => withKernels(planMemory(sc, b.program), lowered)),
+    (all) => printProgram(all[0] as Program),
+  );
+  if (verify) for (const p of planned) verifyProgram(p, { after: "after plan-memory", forbidden: ["allocation"] });
+  const prepare = prepared.map((p, i) => ({ program: planned[i + 1] as Program, inputs: p.inputs, outputs: p.outputs }));
+  const schedules = new Map([...built.schedules].map(([k, s]) => [lowered.get(k) ?? k, s]));
+  return { sc, trace, program: planned[0] as Program, weights: built.weights, prepare, schedules };
+}
+
+/** `TILEWRIGHT_VERIFY=1` turns the verifiers on; in a browser there is no environment, and they are off. */
+function verifyByDefault(): boolean {
+  return (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.["TILEWRIGHT_VERIFY"] === "1";
+}
+
+function chooserOf(options: PipelineOptions, constants: ReadonlySet<Tensor>): Chooser {
+  if (typeof options.schedule === "function") return options.schedule;
+  return options.schedule === "empty" ? emptyChooser : defaultChooser(wasmMachine, (t) => constants.has(t));
+}
+
+/** Tensor IR's passes and the choice of layouts; the empty schedule takes the function as it is. */
+function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
+  let f = source;
+  const check = (after: string) => {
+    if (verify) verifyTensor(f, { after });
+  };
+  check("before the passes on tensor IR");
+  if (options.schedule === "empty") return f;
+  for (const p of (options.passes ?? defaultPasses).tensor) {
+    f = trace.step("tensor", p.name, () => p.run(sc, f), printTensor, f);
+    check(`after ${p.name}`);
+  }
+  f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f), printTensor, f);
+  check("after assign-layouts");
+  return f;
+}
+
+/** Runs every kernel of the programs, each once, through the passes on loop IR. */
+function lowerKernels(
+  sc: Scalars,
+  programs: readonly BuiltProgram[],
+  main: BuiltProgram,
+  options: PipelineOptions,
+  trace: Trace,
+  verify: boolean,
+): Map<LoopKernel, LoopKernel> {
   const lowered = new Map<LoopKernel, LoopKernel>();
-  const finish = (b: BuiltProgram): Program => withKernels(planMemory(sc, b.program), lowered);
-  for (const k of new Set([built, ...prepared.map((p) => p.built)].flatMap((b) => b.program.kernels))) lowered.set(k, k);
+  for (const b of programs) for (const k of b.program.kernels) lowered.set(k, k);
+  const forbidden: LoopForm[] = [];
+  if (verify) for (const b of programs) verifyProgram(b.program, { after: "after build-loops" });
   for (const p of (options.passes ?? defaultPasses).kernel) {
     trace.step(
       "loop",
@@ -114,23 +169,16 @@ export function compileTensor(
         for (const [original, k] of lowered) lowered.set(original, p.run(sc, k));
         return lowered;
       },
-      () => printProgram(withKernels(built.program, lowered)),
+      () => printProgram(withKernels(main.program, lowered)),
     );
+    forbidden.push(...(p.removes ?? []));
+    if (verify) for (const b of programs) verifyProgram(withKernels(b.program, lowered), { after: `after ${p.name}`, forbidden });
   }
-  const program = trace.step("loop", "plan-memory", () => finish(built), printProgram);
-  const prepare = prepared.map((p) => ({ program: finish(p.built), inputs: p.inputs, outputs: p.outputs }));
-  const schedules = new Map([...built.schedules].map(([k, s]) => [lowered.get(k) ?? k, s]));
-  return { sc, trace, program, weights: built.weights, prepare, schedules };
+  return lowered;
 }
 
 function printSteps(steps: readonly Step[]): string {
   return steps.map((s) => `${s.kernel.name}: ${JSON.stringify(s.schedule)}\n`).join("");
-}
-
-/** Tensors known when the model is compiled: constants, and what is computed from nothing else. */
-function constantTensors(f: TensorFunction): Set<Tensor> {
-  const known = new Set(f.tensors.filter((t) => t.data !== null));
-  return known;
 }
 
 /** Steps that only read constants run ahead of time. */

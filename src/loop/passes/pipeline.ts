@@ -1,5 +1,6 @@
 import type { Scalars } from "../../scalar/scalars.ts";
 import type { Kernel } from "../ir.ts";
+import type { LoopForm } from "../verify.ts";
 import { lowerAddresses } from "./addresses.ts";
 import { decomposeOps } from "./decompose.ts";
 import { fuseMultiplyAdd } from "./fuse-multiply-add.ts";
@@ -14,17 +15,24 @@ export interface KernelPass {
   readonly name: string;
   readonly doc: string;
   readonly run: (sc: Scalars, k: Kernel) => Kernel;
+  /** Forms that are gone after it, for good; the verifier holds it to that. */
+  readonly removes?: readonly LoopForm[];
 }
 
 /** The passes that every kernel goes through, in order. */
 export const kernelPasses: readonly KernelPass[] = [
-  { name: "unpack-nibbles", doc: "Elements of four bits become halves of bytes.", run: unpackNibbles },
-  { name: "decompose-ops", doc: "Derived scalar ops become core ones; division rounded down becomes truncating division.", run: decomposeOps },
-  { name: "vectorize-loops", doc: "Vector loops become vector expressions.", run: vectorizeLoops },
-  { name: "unroll-loops", doc: "Unrolled loops are written out.", run: unrollLoops },
-  { name: "promote-registers", doc: "Register buffers become variables.", run: promoteRegisters },
+  { name: "unpack-nibbles", doc: "Elements of four bits become halves of bytes.", run: unpackNibbles, removes: ["4-bit buffer"] },
+  {
+    name: "decompose-ops",
+    doc: "Derived scalar ops become core ones; division rounded down becomes truncating division.",
+    run: decomposeOps,
+    removes: ["derived op", "floor division"],
+  },
+  { name: "vectorize-loops", doc: "Vector loops become vector expressions.", run: vectorizeLoops, removes: ["vector loop"] },
+  { name: "unroll-loops", doc: "Unrolled loops are written out.", run: unrollLoops, removes: ["unrolled loop"] },
+  { name: "promote-registers", doc: "Register buffers become variables.", run: promoteRegisters, removes: ["register buffer"] },
   { name: "fuse-multiply-add", doc: "Products that are added become multiply-adds.", run: fuseMultiplyAdd },
-  { name: "lower-addresses", doc: "Indices become byte addresses with stepped pointers.", run: lowerAddresses },
+  { name: "lower-addresses", doc: "Indices become byte addresses with stepped pointers.", run: lowerAddresses, removes: ["indexed access"] },
   { name: "hoist-invariants", doc: "What a loop does not change moves in front of it.", run: hoistInvariants },
   { name: "share-subexpressions", doc: "What is used twice is computed once.", run: shareSubexpressions },
 ];
