@@ -15,7 +15,6 @@ export interface Sizes {
   readonly shapes: Readonly<Record<string, readonly number[]>>;
   readonly symbols: Readonly<Record<string, SymbolOption>>;
 }
-export const noSizes: Sizes = { shapes: {}, symbols: {} };
 
 /** Options of all commands that compile. */
 export interface ModelFlags {
@@ -95,7 +94,7 @@ export function isFolder(file: string): boolean {
 }
 
 /** Prints what a program is about to tell its user beside the result. */
-export function note(text: string): void {
+function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 

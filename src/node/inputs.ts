@@ -22,7 +22,7 @@ export interface KnownSizes {
 }
 
 /** The shape of an input, or null where a symbol in it has no known size. */
-export function knownDims(p: PortInfo, sizes: KnownSizes): readonly number[] | null {
+function knownDims(p: PortInfo, sizes: KnownSizes): readonly number[] | null {
   const given = sizes.shapes[p.name];
   if (given !== undefined) return given;
   const dims = p.dims.map((d) => (typeof d === "number" ? d : sizeOfText(d, sizes.symbols)));
@@ -35,7 +35,7 @@ function sizeOfText(text: string, symbols: ReadonlyMap<string, number>): number 
 }
 
 /** Reads an input's file by its extension. @throws UserError for what cannot be read or does not fit */
-export function readInputFile(p: PortInfo, file: string, sizes: KnownSizes, norm: Normalization): InputValue {
+function readInputFile(p: PortInfo, file: string, sizes: KnownSizes, norm: Normalization): InputValue {
   const extension = path.extname(file).toLowerCase();
   const bytes = readFile(file);
   const dtype = parseDType(p.dtype);
@@ -123,7 +123,7 @@ function fill(dtype: DType, count: number, at: (i: number) => Num): TypedArray {
 }
 
 /** A seeded source of numbers in [0, 1) (mulberry32). */
-export function randomSource(seed: number): () => number {
+function randomSource(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -134,7 +134,7 @@ export function randomSource(seed: number): () => number {
 }
 
 /** Random values: floats in [-1, 1); integers and bools 0 or 1, so that they are valid as indices and masks. */
-export function randomInput(p: PortInfo, sizes: KnownSizes, random: () => number): InputValue {
+function randomInput(p: PortInfo, sizes: KnownSizes, random: () => number): InputValue {
   const dims = knownDims(p, sizes);
   if (dims === null)
     throw new UserError(

@@ -55,7 +55,8 @@ export function readNpy(bytes: Uint8Array, file: string): NpyArray {
 
 /** The elements in bytes, copied so that they are aligned. */
 export function typedArray(dtype: DType, bytes: Uint8Array): TypedArray {
-  const copy = bytes.slice();
+  // Not `slice`, which copies nothing where the bytes are a Buffer.
+  const copy = new Uint8Array(bytes);
   return new (arrayOf(dtype))(copy.buffer, 0, copy.length / (dtype.bits < 8 ? 1 : dtype.byteWidth));
 }
 
