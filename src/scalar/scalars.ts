@@ -11,7 +11,8 @@ const word = new DataView(new ArrayBuffer(8));
 
 function hashNumber(v: Num): number {
   if (typeof v === "bigint") return Number(BigInt.asIntN(32, v)) ^ Number(BigInt.asIntN(32, v >> 32n));
-  word.setFloat64(0, v);
+  // All NaNs are one constant, whatever sign and payload the engine gave them.
+  word.setFloat64(0, Number.isNaN(v) ? Number.NaN : v);
   return word.getInt32(0) ^ word.getInt32(4);
 }
 
@@ -257,12 +258,15 @@ export class Scalars {
   }
 
   /** Replaces ops that have a decomposition by it, all the way down. */
-  decompose(e: Expr): Expr {
-    return this.rebuild([e], (n, args) => {
+  decompose(e: Expr, memo: Map<Expr, Expr> = new Map()): Expr {
+    const replace = (n: Expr, args: readonly Expr[]): Expr | null => {
       const entry = scalarOps[n.op as OpName] as (typeof scalarOps)[OpName] | undefined;
       if (entry?.decompose === undefined) return null;
-      return this.decompose(entry.decompose(this, args));
-    })[0] as Expr;
+      // The operands are done already; without saying so each level would walk all those below it again.
+      for (const a of args) memo.set(a, a);
+      return this.decompose(entry.decompose(this, args), memo);
+    };
+    return this.rebuild([e], replace, memo)[0] as Expr;
   }
 }
 
