@@ -88,7 +88,7 @@ export function compileTensor(
   const f = optimizeTensor(sc, source, options, trace, verify);
   const constants = new Set(f.tensors.filter((t) => t.data !== null));
   const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, chooserOf(options, constants)), printSteps);
-  const { run, ahead } = partitionSteps(steps, constants);
+  const { run, ahead } = partitionSteps(steps, constants, new Set(f.outputs));
   const cache: KernelCache = new Map();
   const names = new Names();
   const built = trace.step(
@@ -101,7 +101,7 @@ export function compileTensor(
     "loop",
     "build-prepare",
     () =>
-      prepareGroups(ahead, run, constants, f).map((g) => ({
+      prepareGroups(ahead, run, constants).map((g) => ({
         ...g,
         built: buildProgram(sc, { ...f, inputs: g.inputs, outputs: g.outputs, symbols: [] }, g.steps, [], cache, names),
       })),
@@ -181,8 +181,8 @@ function printSteps(steps: readonly Step[]): string {
   return steps.map((s) => `${s.kernel.name}: ${JSON.stringify(s.schedule)}\n`).join("");
 }
 
-/** Steps that only read constants run ahead of time. */
-function partitionSteps(steps: readonly Step[], constants: Set<Tensor>): { run: Step[]; ahead: Step[] } {
+/** Steps that only read constants run ahead of time; outputs are made anew on every run, for they lie in the arena. */
+function partitionSteps(steps: readonly Step[], constants: Set<Tensor>, outputs: ReadonlySet<Tensor>): { run: Step[]; ahead: Step[] } {
   const [run, ahead]: [Step[], Step[]] = [[], []];
   const writers = new Map<Tensor, number>();
   for (const s of steps) for (const t of s.writes) writers.set(t, (writers.get(t) ?? 0) + 1);
@@ -190,7 +190,7 @@ function partitionSteps(steps: readonly Step[], constants: Set<Tensor>): { run: 
     const fixed =
       s.reads.length > 0 &&
       s.reads.every((t) => constants.has(t)) &&
-      s.writes.every((t) => writers.get(t) === 1 && t.dims.every((d) => typeof d === "number"));
+      s.writes.every((t) => writers.get(t) === 1 && !outputs.has(t) && t.dims.every((d) => typeof d === "number"));
     if (fixed) for (const t of s.writes) constants.add(t);
     (fixed ? ahead : run).push(s);
   }
@@ -208,10 +208,8 @@ function prepareGroups(
   ahead: readonly Step[],
   run: readonly Step[],
   constants: ReadonlySet<Tensor>,
-  f: TensorFunction,
 ): { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] {
   const needed = new Set(run.flatMap((s) => s.reads).filter((t) => constants.has(t)));
-  for (const o of f.outputs) needed.add(o);
   const maker = new Map(ahead.flatMap((s) => s.writes.map((t) => [t, s] as const)));
   const groups: { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] = [];
   for (const t of needed) {

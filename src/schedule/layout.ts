@@ -58,17 +58,29 @@ class Assigner {
     if (wishes.size === 0) return this.f;
     let chosen = new Map<Tensor, readonly number[]>();
     const touching = this.kernelsTouching();
-    // Everything as wished, or everything row-major, whichever costs less; then each group on its own.
-    const costOf = (orders: ReadonlyMap<Tensor, readonly number[]>, kernels: Iterable<Kernel>): number =>
-      [...kernels].reduce((n, k) => n + this.cost(k, orders), 0);
+    const none = new Map<Tensor, readonly number[]>();
+    const sum = (kernels: Iterable<Kernel>, cost: (k: Kernel) => number): number => [...kernels].reduce((n, k) => n + cost(k), 0);
+    const remembered = (orders: ReadonlyMap<Tensor, readonly number[]>) => {
+      const known = new Map<Kernel, number>();
+      return (k: Kernel): number => {
+        const c = known.get(k) ?? this.cost(k, orders);
+        known.set(k, c);
+        return c;
+      };
+    };
+    // Everything as wished, or everything row-major, whichever costs less; then each group that fares worse so, on its own.
+    const [wished, plain] = [remembered(wishes), remembered(none)];
     const affected = new Set([...wishes.keys()].flatMap((g) => [...(touching.get(g) ?? [])]));
-    if (costOf(wishes, affected) * clearGain < costOf(chosen, affected)) chosen = new Map(wishes);
+    const take = sum(affected, wished) * clearGain < sum(affected, plain);
+    chosen = new Map(take ? wishes : none);
+    const [mine, other] = take ? [wished, plain] : [plain, wished];
     for (const [group, wish] of wishes) {
+      const near = touching.get(group) ?? [];
+      if (sum(near, mine) * clearGain < sum(near, other)) continue;
       const flipped = new Map(chosen);
       if (chosen.has(group)) flipped.delete(group);
       else flipped.set(group, wish);
-      const near = touching.get(group) ?? [];
-      if (costOf(flipped, near) < costOf(chosen, near) * clearGain) chosen = flipped;
+      if (sum(near, (k) => this.cost(k, flipped)) < sum(near, (k) => this.cost(k, chosen)) * clearGain) chosen = flipped;
     }
     return this.apply(chosen);
   }
