@@ -35,7 +35,10 @@ const softmax = defineOp({
     const { reduced: sum } = alongAxes(g, "add", e, [attrs.axis]);
     return [g.one("div", [e, g.broadcast(sum, v.dims, kept)])];
   },
-  examples: [{ operands: [{ type: "f32[3, 10]" }], attrs: { axis: 1 } }, { operands: [{ type: "f32[2, 5, 4]" }], attrs: { axis: 1 } }],
+  examples: [
+    { operands: [{ type: "f32[3, 10]" }], attrs: { axis: 1 } },
+    { operands: [{ type: "f32[2, 5, 4]" }], attrs: { axis: 1 } },
+  ],
 });
 
 const layerNorm = defineOp({
@@ -65,6 +68,31 @@ const layerNorm = defineOp({
   examples: [{ operands: [{ type: "f32[4, 12]" }, { type: "f32[12]" }, { type: "f32[12]" }], attrs: { axis: 1, epsilon: 1e-5 } }],
 });
 
+const rmsNorm = defineOp({
+  name: "rms_norm",
+  doc: "x / sqrt(mean(x²) + epsilon) · scale over the dimensions from `axis` on (Zhang & Sennrich, Root Mean Square Layer Normalization, 2019).",
+  operands: ["x", "scale"],
+  attrs: { axis: "int", epsilon: "float" },
+  constraints: ["C1: x is of a float dtype.", "C2: scale has x's dims from axis on."],
+  infer({ operands: [x, s], attrs, fail }) {
+    const t = x as TensorType;
+    if (!t.dtype.isFloat) fail("C1", `got ${t.dtype}`);
+    const inner = t.dims.slice(attrs.axis);
+    if (!dimsEqual((s as TensorType).dims, inner)) fail("C2", `expected [${inner.join(", ")}]`);
+    return [t];
+  },
+  decompose(g, [x, scale], attrs) {
+    const v = x as Value;
+    const axes = v.dims.map((_, d) => d).filter((d) => d >= attrs.axis);
+    const kept = v.dims.map((_, d) => d).filter((d) => d < attrs.axis);
+    const square = mean(g, g.one("mul", [v, v]), axes);
+    const inverse = g.one("rsqrt", [g.one("add", [square, g.splat(v.dtype, square.dims, attrs.epsilon)])]);
+    const normal = g.one("mul", [v, g.broadcast(inverse, v.dims, kept)]);
+    return [g.one("mul", [normal, g.broadcast(scale as Value, v.dims, axes)])];
+  },
+  examples: [{ operands: [{ type: "f32[4, 12]" }, { type: "f32[12]" }], attrs: { axis: 1, epsilon: 1e-5 } }],
+});
+
 const batchNorm = defineOp({
   name: "batch_norm",
   doc: "(x - mean) / sqrt(variance + epsilon) · scale + bias with given statistics for each feature (dimension 1).",
@@ -85,7 +113,12 @@ const batchNorm = defineOp({
     const scaled = g.one("mul", [v, g.broadcast(factor, v.dims, [1])]);
     return [g.one("add", [scaled, g.broadcast(shift, v.dims, [1])])];
   },
-  examples: [{ operands: [{ type: "f32[2, 3, 4]" }, { type: "f32[3]" }, { type: "f32[3]" }, { type: "f32[3]" }, { type: "f32[3]", range: [0.1, 2] }], attrs: { epsilon: 1e-5 } }],
+  examples: [
+    {
+      operands: [{ type: "f32[2, 3, 4]" }, { type: "f32[3]" }, { type: "f32[3]" }, { type: "f32[3]" }, { type: "f32[3]", range: [0.1, 2] }],
+      attrs: { epsilon: 1e-5 },
+    },
+  ],
 });
 
 const gelu = defineOp({
@@ -103,11 +136,16 @@ const gelu = defineOp({
     const v = x as Value;
     const c = (n: number) => g.splat(v.dtype, v.dims, n);
     const inner = attrs.approximate
-      ? g.one("tanh", [g.one("mul", [g.one("add", [v, g.one("mul", [g.one("mul", [g.one("mul", [v, v]), v]), c(0.044715)])]), c(Math.sqrt(2 / Math.PI))])])
+      ? g.one("tanh", [
+          g.one("mul", [g.one("add", [v, g.one("mul", [g.one("mul", [g.one("mul", [v, v]), v]), c(0.044715)])]), c(Math.sqrt(2 / Math.PI))]),
+        ])
       : g.one("erf", [g.one("mul", [v, c(Math.SQRT1_2)])]);
     return [g.one("mul", [g.one("mul", [v, c(0.5)]), g.one("add", [inner, c(1)])])];
   },
-  examples: [{ operands: [{ type: "f32[3, 7]" }], attrs: { approximate: false } }, { operands: [{ type: "f32[3, 7]" }], attrs: { approximate: true } }],
+  examples: [
+    { operands: [{ type: "f32[3, 7]" }], attrs: { approximate: false } },
+    { operands: [{ type: "f32[3, 7]" }], attrs: { approximate: true } },
+  ],
 });
 
-export const compositeOps = [softmax, layerNorm, batchNorm, gelu] as const;
+export const compositeOps = [softmax, layerNorm, rmsNorm, batchNorm, gelu] as const;

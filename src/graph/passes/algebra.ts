@@ -13,7 +13,7 @@ const shared: readonly PatternText[] = simplifyTexts.filter((t) => t.where !== "
  * Algebraic simplification of elementwise ops. What changes roundings says how much. Rules of floats treat the zeros of
  * both signs alike (`x + 0 => x`), as all compilers of this kind do.
  */
-export const algebraTexts: readonly PatternText[] = [
+const algebraTexts: readonly PatternText[] = [
   ...shared,
   { name: "add-zero-float", rule: "x + 0 => x", where: "float", exactness: "exact" },
   { name: "zero-minus", rule: "0 - x => neg(x)", where: "float", exactness: "exact" },

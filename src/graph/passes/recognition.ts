@@ -116,38 +116,56 @@ function spread(v: Value | undefined, axis: number, m: Matcher, inner: boolean):
     : null;
 }
 
-/** Takes `normal = x · 1/√(mean(x²) + ε)` apart, the mean along the last dimensions from `axis` on. */
-function rootMeanSquare(normal: Op | undefined, m: Matcher): { x: Value; axis: number; epsilon: number } | null {
-  const [x, scale] = normal?.operands ?? [];
-  if (normal?.def.name !== "mul" || x === undefined || scale === undefined) return null;
-  const b = m.sole(scale, "broadcast");
-  const root = m.sole(b?.operands[0], "rsqrt");
-  const sum = m.sole(root?.operands[0], "add");
-  const [mean, eps] = sum?.operands ?? [];
-  const epsilon = eps === undefined ? null : m.splat(eps);
-  const square = meanOf(mean, m);
-  const op = m.sole(square?.x, "mul");
-  if (square === null || epsilon === null || op === undefined || op.operands[0] !== x || op.operands[1] !== x) return null;
-  const axis = x.dims.length - square.axes.length;
-  const last = [...square.axes].sort((p, q) => p - q).every((a, i) => a === axis + i);
-  return last && spread(scale, axis, m, false) !== null ? { x, axis, epsilon: Number(epsilon) } : null;
+/** A value divided by the root of its mean square along the last dimensions, from `axis` on. */
+interface Normal {
+  readonly x: Value;
+  readonly axis: number;
+  readonly epsilon: number;
 }
 
-/** `y = v · scale + bias` over the dimensions from axis on, as far as it is there. */
-function affine(op: Op, m: Matcher): { scale: (axis: number) => Value | null; bias: (axis: number) => Value | null; core: Op } | null {
-  const [l, r] = op.operands as [Value, Value];
-  if (op.def.name === "mul") {
-    const core = m.sole(l, "mul");
-    return core === undefined ? null : { scale: (axis) => spread(r, axis, m, true), bias: () => null, core };
-  }
-  const scaled = m.sole(l, "mul");
-  const inner = affineScale(scaled, m);
-  return inner === null ? null : { scale: (axis) => spread(inner.scale, axis, m, true), bias: (axis) => spread(r, axis, m, true), core: inner.core };
+/** Both orders of the operands of a commutative op. */
+function orders(op: Op | undefined): readonly (readonly [Value, Value])[] {
+  const [a, b] = op?.operands ?? [];
+  return a === undefined || b === undefined
+    ? []
+    : [
+        [a, b],
+        [b, a],
+      ];
 }
-function affineScale(op: Op | undefined, m: Matcher): { scale: Value; core: Op } | null {
-  const [l, r] = op?.operands ?? [];
-  const core = m.sole(l, "mul");
-  return core === undefined || r === undefined ? null : { scale: r, core };
+
+/** Takes `x · 1/√(mean(x²) + ε)` apart. */
+function normalOf(op: Op | undefined, m: Matcher): Normal | null {
+  for (const [x, scale] of op?.def.name === "mul" ? orders(op) : []) {
+    const root = m.sole(m.sole(scale, "broadcast")?.operands[0], "rsqrt");
+    const [mean, eps] = m.sole(root?.operands[0], "add")?.operands ?? [];
+    const epsilon = eps === undefined ? null : m.splat(eps);
+    const square = meanOf(mean, m);
+    const product = m.sole(square?.x, "mul");
+    if (square === null || epsilon === null || product === undefined || product.operands.some((o) => o !== x)) continue;
+    const axis = x.dims.length - square.axes.length;
+    const last = [...square.axes].sort((p, q) => p - q).every((a, i) => a === axis + i);
+    if (last && spread(scale, axis, m, false) !== null) return { x, axis, epsilon: Number(epsilon) };
+  }
+  return null;
+}
+
+/** Takes a normal value times a scale over the last dimensions apart. */
+function scaledNormal(op: Op | undefined, m: Matcher): (Normal & { readonly scale: Value }) | null {
+  for (const [core, by] of op?.def.name === "mul" ? orders(op) : []) {
+    const normal = normalOf(m.sole(core, "mul"), m);
+    const scale = normal === null ? null : spread(by, normal.axis, m, true);
+    if (normal !== null && scale !== null) return { ...normal, scale };
+  }
+  return null;
+}
+
+/** What was centred, when the value is something less its mean along the last dimensions. */
+function centredFrom(n: Normal, m: Matcher): Value | null {
+  const [x, mean] = m.is(n.x, "sub")?.operands ?? [];
+  const of = x === undefined ? null : meanOf(spread(mean, n.axis, m, false) ?? undefined, m);
+  const same = x !== undefined && of?.x === x && of.axes.length === x.dims.length - n.axis && of.axes.every((a) => a >= n.axis);
+  return same ? x : null;
 }
 
 const layerNorm: GraphRule = {
@@ -166,24 +184,40 @@ const layerNorm: GraphRule = {
      %o: f32[n, 4] = mul(%l, %scale) %p: f32[n, 4] = add(%o, %bias) output %p`,
   ],
   rewrite(op, m) {
-    const parts = affine(op, m);
-    const norm = parts === null ? null : rootMeanSquare(parts.core, m);
-    if (parts === null || norm === null) return null;
-    const { axis, epsilon } = norm;
-    const centred = m.is(norm.x, "sub");
-    const [x, mean] = centred?.operands ?? [];
-    const inner = mean === undefined ? null : spread(mean, axis, m, false);
-    const of = inner === null ? null : meanOf(inner, m);
-    const [scale, bias] = [parts.scale(axis), parts.bias(axis)];
-    // The difference is used by the square and by the quotient, and by nothing else.
-    if (centred === undefined || x === undefined || scale === null || bias === null || of?.x !== x || m.useCount(norm.x) !== 2) return null;
-    if (of.axes.length !== x.dims.length - axis || of.axes.some((a) => a < axis)) return null;
-    return [m.g.one("layer_norm", [x, scale, bias], { axis, epsilon })];
+    for (const [scaled, shift] of orders(op)) {
+      const normal = scaledNormal(m.sole(scaled, "mul"), m);
+      const x = normal === null ? null : centredFrom(normal, m);
+      const bias = normal === null ? null : spread(shift, normal.axis, m, true);
+      // The difference is used by the square and by the quotient, and by nothing else.
+      if (normal === null || x === null || bias === null || m.useCount(normal.x) !== 2) continue;
+      return [m.g.one("layer_norm", [x, normal.scale, bias], { axis: normal.axis, epsilon: normal.epsilon })];
+    }
+    return null;
   },
 };
 
-const table = ruleTable([gelu, layerNorm]);
-export const recognitionRules: readonly GraphRule[] = [gelu, layerNorm];
+const rmsNorm: GraphRule = {
+  name: "recognise-rms-norm",
+  doc: "RMS normalisation written out: mean of squares, reciprocal root and scale over the last dimensions. (What is centred is left to layer normalisation.)",
+  roots: ["mul"],
+  exactness: { ulp: 64 },
+  examples: [
+    `input %x: f32[n, 4] input %s: f32[4]
+     %q: f32[] = constant() {dtype = f32, dims = [], data = values(0.25)} %e: f32[] = constant() {dtype = f32, dims = [], data = values(0.001)}
+     %quarter: f32[n] = broadcast(%q) {dims = [n], map = []} %eps: f32[n] = broadcast(%e) {dims = [n], map = []}
+     %f: f32[n, 4] = mul(%x, %x) %g: f32[n] = reduce(%f) {monoid = add, axes = [1]} %h: f32[n] = mul(%g, %quarter) %i: f32[n] = add(%h, %eps)
+     %j: f32[n] = rsqrt(%i) %k: f32[n, 4] = broadcast(%j) {dims = [n, 4], map = [0]} %l: f32[n, 4] = mul(%x, %k)
+     %scale: f32[n, 4] = broadcast(%s) {dims = [n, 4], map = [1]} %o: f32[n, 4] = mul(%scale, %l) output %o`,
+  ],
+  rewrite(op, m) {
+    const normal = scaledNormal(op, m);
+    if (normal === null || centredFrom(normal, m) !== null) return null;
+    return [m.g.one("rms_norm", [normal.x, normal.scale], { axis: normal.axis, epsilon: normal.epsilon })];
+  },
+};
+
+export const recognitionRules: readonly GraphRule[] = [gelu, layerNorm, rmsNorm];
+const table = ruleTable(recognitionRules);
 
 /** Recognition of composites. */
 export const recognition: GraphPass = {

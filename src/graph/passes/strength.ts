@@ -204,7 +204,7 @@ const broadcastLater: GraphRule = {
 };
 
 /** Does the op work on each element by itself? */
-export function isElementwise(op: Op): boolean {
+function isElementwise(op: Op): boolean {
   return op.def.name === "convert" || elementwiseNames.has(op.def.name);
 }
 const elementwiseNames: ReadonlySet<string> = new Set(opNames.filter((n) => n !== "cast" && n !== "bitcast"));
