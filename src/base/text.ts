@@ -48,7 +48,7 @@ export class Reader {
   private readonly tokens: readonly Token[];
   private position = 0;
   private depth = 0;
-  /** Symbols declared in this text, by name. */
+  /** Symbols declared in the function that is being read, by name. */
   readonly symbols: Map<string, DimSymbol> = new Map();
 
   constructor(text: string, file = "<text>") {

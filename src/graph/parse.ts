@@ -33,6 +33,7 @@ class GraphParser {
 
   function(): GraphFunction {
     const { r } = this;
+    r.symbols.clear();
     r.expect("graph");
     const name = r.symbol();
     const b = new GraphBuilder(this.names);

@@ -46,6 +46,7 @@ class ProgramParser {
 
   program(): Program {
     const { r, sc } = this;
+    r.symbols.clear();
     r.expect("program");
     const name = r.symbol();
     const symbols: DimSymbol[] = [];

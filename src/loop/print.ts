@@ -30,7 +30,7 @@ export function layOutProgram(p: Program): Printer {
   return out;
 }
 
-/** One kernel alone. */
+/** One kernel alone: what the golden-kernel tool (scripts/kernels) compares. */
 export function kernelText(k: Kernel): string {
   const out = new Printer();
   printKernel(out, k, new NameTable());

@@ -46,6 +46,7 @@ class TensorParser {
 
   function(): TensorFunction {
     const r = this.r;
+    r.symbols.clear();
     r.expect("tensor");
     const name = r.symbol();
     const inputs: Tensor[] = [];

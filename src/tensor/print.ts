@@ -38,8 +38,8 @@ function declaration(t: Tensor, layout: Layout | undefined, hideOrigin = false):
   return `${base} order(${layout.order.join(", ")})${pad}${view}`;
 }
 
-/** One kernel alone, as it stands in the function's text; `f` tells the symbols whose names axes must not take. */
-export function printKernel(p: Printer, k: Kernel, f: Pick<TensorFunction, "symbols"> = { symbols: [] }): void {
+/** `f` tells the symbols, whose names axes must not take. */
+function printKernel(p: Printer, k: Kernel, f: TensorFunction): void {
   const names = new NameTable();
   for (const s of f.symbols) names.reserve(s.name);
   const axes = k.axes.length > 0 ? ` ${printAxes(k.axes, names)}` : "";

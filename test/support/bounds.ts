@@ -22,7 +22,7 @@ export interface Bounded {
 
 const mantissa: Readonly<Record<string, number>> = { f32: 23, f64: 52, f16: 10, bf16: 7 };
 /** Distance between neighbouring values of the dtype at a magnitude; 0 for integers, which do not round. */
-export function ulpAt(d: DType, v: number): number {
+function ulpAt(d: DType, v: number): number {
   const bits = mantissa[d.name];
   if (bits === undefined || !Number.isFinite(v)) return 0;
   const least = { f32: -126, f64: -1022, f16: -14, bf16: -126 }[d.name] ?? -126;

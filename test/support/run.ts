@@ -81,7 +81,7 @@ export async function runInWasm(c: Compiled, inputs: readonly HostTensor[], rela
 }
 
 /** A tensor's storage, as the runtime takes it. */
-export function typedArray(t: HostTensor): NumberArray {
+function typedArray(t: HostTensor): NumberArray {
   const bytes = hostToBytes(t);
   return new (arrayOf(t.dtype))(bytes.buffer as ArrayBuffer, 0, bytes.byteLength / t.dtype.byteWidth);
 }

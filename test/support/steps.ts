@@ -23,24 +23,27 @@ const gone: Readonly<Record<string, readonly LoopForm[]>> = {
   "plan-memory": ["allocation"],
 };
 
-/** Reads an IR text of any level with its first keyword, verifies it, and prints it again. */
+/** Reads the functions of a text, of any level by their first keyword, verifies them, and prints them again. */
 export function printAgain(text: string, forbidden: readonly LoopForm[] = []): string {
   const r = new Reader(text, "step.tw");
+  let out = "";
+  while (r.peek().kind !== "end") out += printNext(r, forbidden);
+  return out;
+}
+
+function printNext(r: Reader, forbidden: readonly LoopForm[]): string {
   const sc = new Scalars(simplifyBook);
   if (r.is("graph")) {
     const f = parseGraph(r);
-    r.end();
     verifyGraph(f);
     return printGraph(f);
   }
   if (r.is("tensor")) {
     const f = parseTensor(r, sc);
-    r.end();
     verifyTensor(f);
     return printTensor(f);
   }
   const p = parseProgram(r, sc);
-  r.end();
   verifyProgram(p, { forbidden });
   return printProgram(p);
 }
