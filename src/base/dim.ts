@@ -93,7 +93,7 @@ export function subDim(a: Dim, b: Dim): Dim {
   return addDim(a, mulDim(b, -1));
 }
 export function mulDim(a: Dim, b: Dim): Dim {
-  // No -0: it would print as what it is not equal to by Object.is.
+  // Adding 0 makes -0 the 0 that a size is.
   if (typeof a === "number" && typeof b === "number") return a * b + 0;
   return fromTerms(termsOf(a).flatMap((x) => termsOf(b).map((y) => makeTerm(x.coef * y.coef, [...x.atoms, ...y.atoms]))));
 }

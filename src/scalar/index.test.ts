@@ -112,7 +112,7 @@ function small(t: Tree): boolean {
   return bound(t) < 1e7;
 }
 const cases = fc.tuple(tree.filter(small), fc.array(environment, { minLength: 8, maxLength: 8 }));
-const runs = { numRuns: 1500 };
+const runs = { numRuns: 800 };
 
 describe("index expressions keep their value", () => {
   test("when they are built, under the local rules", () => {

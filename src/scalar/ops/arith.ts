@@ -267,23 +267,24 @@ export const logic = {
   },
   shl: {
     name: "shl",
-    doc: "Shift left.",
+    doc: "Shift left. Amounts count modulo 64 for 64-bit dtypes, modulo 32 for all others, as machines take them.",
     arity: 2,
     infix: { symbol: "<<", precedence: 6 },
     type: sameInteger,
     evaluate: both(
       (a, b) => a << b,
-      (a, b) => a << b,
+      (a, b) => a << BigInt.asUintN(6, b),
     ),
     cost: 1,
   },
   shr: {
     name: "shr",
-    doc: "Shift right, arithmetic for signed dtypes.",
+    doc: "Shift right, arithmetic for signed dtypes. Amounts count as those of shl do.",
     arity: 2,
     infix: { symbol: ">>", precedence: 6 },
     type: sameInteger,
-    evaluate: ([a, b], out) => (typeof a === "bigint" ? a >> (b as bigint) : out.kind === "uint" ? Number(a) >>> Number(b) : Number(a) >> Number(b)),
+    evaluate: ([a, b], out) =>
+      typeof a === "bigint" ? a >> BigInt.asUintN(6, b as bigint) : out.kind === "uint" ? Number(a) >>> Number(b) : Number(a) >> Number(b),
     cost: 1,
   },
   select: {
