@@ -106,6 +106,8 @@ describe("run", () => {
   });
 });
 
+type BadModel = [name: string, content: Uint8Array | string, message: RegExp, flags: readonly string[]];
+
 describe("bad models leave no artifact", () => {
   const weights = (entries: Readonly<Record<string, string>>) =>
     model({
@@ -123,24 +125,24 @@ describe("bad models leave no artifact", () => {
     inputs: { x: ["f32", [2]] },
     outputs: ["y"],
   });
-  test.each<readonly [string, Uint8Array | string, RegExp, (readonly string[])?]>([
-    ["empty.onnx", "", /the file is empty/],
-    ["truncated.onnx", new Uint8Array(whole.subarray(0, whole.length >> 1)), /truncated|ends|cut/i],
-    ["text.onnx", "this is not a model", /not an? ONNX|no ONNX|ONNX/],
-    ["missing.onnx", weights({ location: "no.bin" }), /'no.bin': there is no such file beside the model/],
-    ["parent.onnx", weights({ location: "../x.npy" }), /'..\/x.npy': the path leads out of the folder/],
-    ["absolute.onnx", weights({ location: "/etc/passwd" }), /'\/etc\/passwd': the path is absolute/],
-    ["link.onnx", weights({ location: "link.bin" }), /'link.bin': it is a link that leads out of the folder/],
-    ["short.onnx", weights({ location: "short.bin" }), /'short.bin': the model needs bytes 0 to 16, but the file has only 5/],
-    ["unknown.onnx", unknown, /Frob.*'one'[\s\S]*Grok.*'two'/],
-    ["syntax.tw", "graph @g {\n  input %x f32[2]\n}", /syntax.tw:2:12: expected ':', got 'f32'/],
+  test.each<BadModel>([
+    ["empty.onnx", "", /the file is empty/, []],
+    ["truncated.onnx", new Uint8Array(whole.subarray(0, whole.length >> 1)), /truncated|ends|cut/i, []],
+    ["text.onnx", "this is not a model", /not an? ONNX|no ONNX|ONNX/, []],
+    ["missing.onnx", weights({ location: "no.bin" }), /'no.bin': there is no such file beside the model/, []],
+    ["parent.onnx", weights({ location: "../x.npy" }), /'..\/x.npy': the path leads out of the folder/, []],
+    ["absolute.onnx", weights({ location: "/etc/passwd" }), /'\/etc\/passwd': the path is absolute/, []],
+    ["link.onnx", weights({ location: "link.bin" }), /'link.bin': it is a link that leads out of the folder/, []],
+    ["short.onnx", weights({ location: "short.bin" }), /'short.bin': the model needs bytes 0 to 16, but the file has only 5/, []],
+    ["unknown.onnx", unknown, /Frob.*'one'[\s\S]*Grok.*'two'/, []],
+    ["syntax.tw", "graph @g {\n  input %x f32[2]\n}", /syntax.tw:2:12: expected ':', got 'f32'/, []],
     ["mlp.tw", mlpText, /the planned peak is .* more than the limit of 0.0 MiB/, ["--max-memory", "100"]],
     ["mlp.tw", mlpText, /IR text states its shapes itself/, ["--shape", "x=1x4"]],
     ["sym.onnx", symbolic, /bound them, for example --shape n=1..16/, ["--max-memory", "100MiB"]],
     ["sym.onnx", symbolic, /a shape was given for 'q', but the model has no such input/, ["--shape", "q=1x4"]],
     ["mlp.tw", mlpText, /'soon' is no size/, ["--shard", "soon"]],
     ["mlp.tw", mlpText, /unknown feature 'fast'/, ["--features", "fast"]],
-  ])("%s", async (name, content, message, flags = []) => {
+  ])("%s", async (name, content, message, flags) => {
     const path = here.file(`bad/${name}`, content);
     here.file("bad/short.bin", new Uint8Array(5));
     if (name === "link.onnx") symlinkSync(join(here.path, "x.npy"), join(here.path, "bad/link.bin"));

@@ -131,6 +131,13 @@ export interface Allocation {
   readonly bytes: Expr;
 }
 
+/** Where planning put an allocation: bytes from the start of the arena. */
+export interface Placement {
+  readonly name: string;
+  readonly offset: Expr;
+  readonly bytes: Expr;
+}
+
 /**
  * `main` runs the launches in order. Before planning it works with the `allocations`' address variables; planning replaces
  * them by `arena` plus an offset. `weights` and `arena` are the byte addresses where the two regions of memory start.
@@ -148,6 +155,8 @@ export interface Program {
   readonly weightSlots: readonly WeightSlot[];
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** What planning decided, for the artifact's manifest; no part of the text form. */
+  readonly placements?: readonly Placement[];
 }
 
 /** The blocks inside a statement. */

@@ -30,6 +30,7 @@ export async function writeArtifact(a: WasmArtifact, folder: string, options: Wr
     });
     put("model.js", loaderText(manifest));
     put("model.d.ts", declarationsOf(manifest));
+    if (ownsPackage(folder)) put("package.json", packageText(manifest));
     put("model.json", `${JSON.stringify(manifest, null, 1)}\n`);
     place.commit();
     return manifest;
@@ -89,6 +90,17 @@ function replaceFiles(work: string, target: string): void {
   for (const old of fs.readdirSync(target)) if (ours.test(old) && !fresh.includes(old)) fs.rmSync(path.join(target, old));
   for (const f of fresh.filter((x) => x !== "model.json")) fs.renameSync(path.join(work, f), path.join(target, f));
   fs.renameSync(path.join(work, "model.json"), path.join(target, "model.json"));
+}
+
+/** Node takes a `.js` file for a module only if the package around it says so; a package file of the user's own stays. */
+function ownsPackage(folder: string): boolean {
+  const file = path.join(folder, "package.json");
+  return !fs.existsSync(file) || fs.readFileSync(file, "utf8").includes(packageMark);
+}
+const packageMark = "A model compiled by tilewright";
+
+function packageText(m: Manifest): string {
+  return `${JSON.stringify({ description: packageMark, private: true, type: "module", exports: "./model.js", types: "./model.d.ts", version: m.version }, null, 1)}\n`;
 }
 
 /** Streams the weights to their files: each constant is written when it is ready, wherever it belongs. */

@@ -43,6 +43,7 @@ export function planMemory(sc: Scalars, p: Program): Program {
     ...p,
     main: block(p.main),
     allocations: [],
+    placements: [...lives].map(([v, l]) => ({ name: l.allocation.name, offset: places.get(merged.get(v) ?? v) as Expr, bytes: l.allocation.bytes })),
     arenaBytes: fromPolynomial(sc, polynomialOf(top)),
     inputs: p.inputs.map(port),
     outputs: p.outputs.map(port),

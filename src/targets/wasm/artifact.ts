@@ -1,7 +1,9 @@
 import type { Dim } from "../../base/dim.ts";
 import type { Kernel, Program } from "../../loop/ir.ts";
 import type { Manifest, PortInfo } from "../../runtime/model.ts";
+import type { Expr } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
+import { printExpr } from "../../scalar/text.ts";
 import { emitModule, weightsBase } from "./module.ts";
 import { sealModules } from "./seal.ts";
 import { type PrepareProgram, type WeightSink, type WeightSource, weightBytes, writeWeights } from "./weights.ts";
@@ -65,7 +67,7 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     weights: [],
     kernels: kernelTable(program),
     flops: a.flops ?? null,
-    buffers: [],
+    buffers: memoryPlan(program),
     source_hash: a.sourceHash,
   };
   return { manifest, modules, writeWeights: (sink, signal) => writeWeights(sc, program, a.weights, a.prepare, sink, signal) };
@@ -73,6 +75,12 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
 
 function dimText(d: Dim): number | string {
   return typeof d === "number" ? d : d.toString();
+}
+
+/** The arena's buffers; sizes that depend on symbols as expressions of them. */
+function memoryPlan(p: Program): Manifest["buffers"] {
+  const size = (e: Expr): number | string => (e.constant === null ? printExpr(e) : Number(e.constant));
+  return (p.placements ?? []).map((b) => ({ name: b.name, offset: size(b.offset), bytes: size(b.bytes) }));
 }
 
 /** Which nodes of the model each kernel serves. */
