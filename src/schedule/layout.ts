@@ -143,15 +143,10 @@ class Assigner {
       const axis = s.axes.find((x) => x.variable === e.variable && x.kind === "parallel");
       if (axis === undefined) continue;
       const moving = loads.filter((l) => mentions(l, axis.variable));
-      if (moving.length === 1 && (moving[0]?.attr as Tensor).data !== null) return d;
-      // An axis that all operands share (a depthwise window) is as good.
-      if (
-        moving.length === loads.length &&
-        loads.some((l) => (l.attr as Tensor).data !== null) &&
-        moving.every((l) => l.args.filter((i) => mentions(i, axis.variable)).length === 1) &&
-        d === 1
-      )
-        return d;
+      if (moving.length === 1 && isConstant(moving[0])) return d;
+      // An axis that all operands share, plainly (a depthwise window), is as good.
+      const plainly = moving.length === loads.length && moving.every((l) => l.args.some((x) => x.variable === axis.variable));
+      if (plainly && loads.some(isConstant)) return d;
     }
     return null;
   }
@@ -186,6 +181,10 @@ class Assigner {
   private apply(orders: ReadonlyMap<Tensor, readonly number[]>): TensorFunction {
     return { ...this.f, layouts: this.layoutsWith(orders, this.f.tensors) };
   }
+}
+
+function isConstant(load: Expr | undefined): boolean {
+  return load !== undefined && (load.attr as Tensor).data !== null;
 }
 
 /** Inputs that kernels would rather read in another order, or with zeros around them, are copied first where that pays. */
