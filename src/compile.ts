@@ -105,7 +105,7 @@ export function compileTensor(
         ...g,
         built: buildProgram(sc, { ...f, inputs: g.inputs, outputs: g.outputs, symbols: [] }, g.steps, [], cache, names),
       })),
-    (groups) => groups.map((g) => printProgram(g.built.program)).join(""),
+    () => "",
   );
   const programs = [built, ...prepared.map((p) => p.built)];
   const lowered = lowerKernels(sc, programs, built, options, trace, verify);
