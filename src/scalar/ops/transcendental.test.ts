@@ -156,7 +156,7 @@ describe("pow", () => {
     });
     const bound = scalarOps.pow.ulp ?? Number.NaN;
     expect(most).toBeLessThanOrEqual(bound);
-    expect(most).toBeGreaterThan(bound / 2);
+    if (!form.relaxed) expect(most).toBeGreaterThan(bound / 2);
   });
 
   test("special values", () => {
