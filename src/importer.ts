@@ -1,4 +1,4 @@
-import { UserError } from "./base/errors.ts";
+import { UserError, VerifyError } from "./base/errors.ts";
 import { Reader } from "./base/text.ts";
 import { importOnnx } from "./frontends/onnx/import.ts";
 import { decodeModel } from "./frontends/onnx/proto.ts";
@@ -6,12 +6,15 @@ import type { SymbolOption } from "./frontends/onnx/symbols.ts";
 import type { ExternalDataResolver } from "./frontends/onnx/tensor.ts";
 import type { GraphFunction } from "./graph/ir.ts";
 import { parseGraph } from "./graph/parse.ts";
+import { verifyGraph } from "./graph/verify.ts";
 import type { Program } from "./loop/ir.ts";
 import { parseProgram } from "./loop/parse.ts";
+import { verifyProgram } from "./loop/verify.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
 import { Scalars } from "./scalar/scalars.ts";
 import type { TensorFunction } from "./tensor/ir.ts";
 import { parseTensor } from "./tensor/parse.ts";
+import { verifyTensor } from "./tensor/verify.ts";
 
 interface Named {
   readonly name: string;
@@ -67,20 +70,32 @@ function parseText(r: Reader, format: Exclude<Format, "onnx">): Source {
   switch (format) {
     case "graph": {
       const graph = parseGraph(r);
+      checkText(() => verifyGraph(graph));
       return { kind: "graph", graph, name: graph.name, inputNames: names(graph.params), outputNames: graph.resultNames };
     }
     case "tensor": {
       const sc = new Scalars(simplifyBook);
       const f = parseTensor(r, sc);
+      checkText(() => verifyTensor(f));
       return { kind: "tensor", function: f, sc, name: f.name, inputNames: names(f.inputs), outputNames: names(f.outputs) };
     }
     case "program": {
       const sc = new Scalars(simplifyBook);
       const program = parseProgram(r, sc);
+      checkText(() => verifyProgram(program));
       return { kind: "program", program, sc, name: program.name, inputNames: names(program.inputs), outputNames: names(program.outputs) };
     }
     default:
       throw format satisfies never;
+  }
+}
+
+/** A text that breaks an IR's invariants is its writer's mistake, not ours. */
+function checkText(verify: () => void): void {
+  try {
+    verify();
+  } catch (e) {
+    throw e instanceof VerifyError ? new UserError("invalid-ir", e.message) : e;
   }
 }
 
