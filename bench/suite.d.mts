@@ -30,6 +30,7 @@ export interface Worst {
   readonly allowed: number;
 }
 export function suiteFolder(): string | null;
+export function suiteNames(): readonly string[];
 export function modelFolder(name: string): string;
 export function readRaw(file: string, dtype: string): SuiteData;
 export function readModel(name: string, dir?: string): SuiteModel;

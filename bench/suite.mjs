@@ -14,6 +14,11 @@ export function suiteFolder() {
   return existsSync(join(folder, "materialize.mjs")) && existsSync(join(folder, "suite.json")) ? folder : null;
 }
 
+/** The names of all models. */
+export function suiteNames() {
+  return Object.keys(JSON.parse(readFileSync(join(folder, "suite.json"), "utf8")));
+}
+
 /** Where the models are written: one folder in the system's temporary one for each version of the suite. */
 function cacheFolder() {
   const version = createHash("sha256")
