@@ -57,36 +57,37 @@ if (suiteFolder() === null) {
   console.log("skipped: the model suite is not there (../shared/models)");
   process.exit(0);
 }
-const names = values.models?.split(",").filter((m) => m !== "") ?? suiteNames().filter((m) => !/_qdq$|_int8$/.test(m));
+const other = values.write !== undefined ? null : values.against === undefined ? otherCommit(positionals[0] ?? "HEAD") : otherFile(values.against);
+const names = values.models?.split(",").filter((m) => m !== "") ?? other?.names ?? suiteNames().filter((m) => !/_qdq$|_int8$/.test(m));
 const unknown = names.filter((m) => !suiteNames().includes(m));
 if (unknown.length > 0) fail(`there is no model ${unknown.join(", ")}; there are: ${suiteNames().join(", ")}`);
 install();
 
-const note = (text) => console.error(text);
 const current = join(root, ".cache/kernel-diff");
-note("building this tree …");
+console.error("building this tree …");
 buildTree(root, current);
 
-process.exit(await (values.write !== undefined ? writeFile(values.write) : compare()));
+process.exit(await (other === null ? writeFile(values.write) : compare(other)));
 
 async function writeFile(file) {
   const models = {};
   for (const name of names) models[name] = withoutTexts(await snapshot(current, name));
   writeFileSync(file, `${JSON.stringify({ format: fileFormat, models }, null, 1)}\n`);
-  console.log(`${file}: the kernels of ${names.length} models`);
+  console.log(`${file}: the kernels of ${countText(names.length)}`);
   return 0;
 }
 
-async function compare() {
-  const other = values.against === undefined ? otherCommit(positionals[0] ?? "HEAD") : otherFile(values.against);
-  let different = 0;
+async function compare(other) {
+  let [different, compared] = [0, 0];
   try {
+    other.build();
     for (const name of names) {
       const [before, after] = await Promise.all([other.snapshot(name), snapshot(current, name)]);
       if (before === null) {
         console.log(`${name}: not in ${values.against}`);
         continue;
       }
+      compared++;
       const pairs = compareSnapshots(before, after);
       if (differs(pairs)) different++;
       console.log(reportOf(name, before, after, pairs).join("\n"));
@@ -96,9 +97,13 @@ async function compare() {
     other.close();
   }
   console.log(
-    `\n${different === 0 ? `no kernel of ${names.length} models differs` : `kernels differ in ${different} of ${names.length} models`} (compared with ${other.label})`,
+    `\n${different === 0 ? `no kernel of ${countText(compared)} differs` : `kernels differ in ${different} of ${countText(compared)}`} (compared with ${other.label})`,
   );
   return values["exit-code"] && different > 0 ? 1 : 0;
+}
+
+function countText(n) {
+  return n === 1 ? "one model" : `${n} models`;
 }
 
 function otherFile(file) {
@@ -109,10 +114,10 @@ function otherFile(file) {
     fail(`${file}: cannot be read (${e.message})`);
   }
   if (content?.format !== fileFormat) fail(`${file}: expected a file that --write made (format ${fileFormat})`);
-  return { label: file, snapshot: async (name) => content.models[name] ?? null, close() {} };
+  return { label: file, names: Object.keys(content.models), build() {}, snapshot: async (name) => content.models[name] ?? null, close() {} };
 }
 
-/** Checks a commit out beside this tree and builds it there. */
+/** A commit of this repository; `build` checks it out in a temporary folder. */
 function otherCommit(commit) {
   const git = (...args) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
   const found = git("rev-parse", "--verify", "--quiet", `${commit}^{commit}`);
@@ -128,12 +133,14 @@ function otherCommit(commit) {
   // Also when a build fails, or the user has seen enough.
   process.once("exit", close);
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130));
-  const added = git("worktree", "add", "--detach", tree, hash);
-  if (added.status !== 0) fail(`commit ${commit} could not be checked out: ${added.stderr}`);
-  symlinkSync(join(root, "node_modules"), join(tree, "node_modules"), "junction");
-  note(`building ${commit} (${hash.slice(0, 10)}) …`);
-  buildTree(tree, join(tree, "dist"));
-  return { label: `${commit}, ${hash.slice(0, 10)}`, snapshot: (name) => snapshot(join(tree, "dist"), name), close };
+  const build = () => {
+    const added = git("worktree", "add", "--detach", tree, hash);
+    if (added.status !== 0) fail(`commit ${commit} could not be checked out: ${added.stderr}`);
+    symlinkSync(join(root, "node_modules"), join(tree, "node_modules"), "junction");
+    console.error(`building ${commit} (${hash.slice(0, 10)}) …`);
+    buildTree(tree, join(tree, "dist"));
+  };
+  return { label: `${commit}, ${hash.slice(0, 10)}`, names: null, build, snapshot: (name) => snapshot(join(tree, "dist"), name), close };
 }
 
 /** Compiles a tree's sources; whether their types are right is not asked. */
