@@ -120,6 +120,17 @@ test("files of two builds, and damaged ones, are noticed", async () => {
   copyFileSync(at("kept.json"), at("mlp", "model.json"));
 });
 
+test("sizes of an artifact's symbols come from --shape", async () => {
+  expect(await here.run(["run", "wide", "--random", "1", "--shape", "rows=3"])).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/^y: f32\[3, 50\]/),
+  });
+  expect(await here.run(["run", "wide", "--random", "1", "--shape", "columns=3"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/'columns', but wide has no such input or symbol; it has x, rows/),
+  });
+});
+
 test("sharded weights give the same results, and replace the files of an earlier artifact", async () => {
   const { weights, weight_bytes } = manifestOf("sharded");
   expect(weights.length).toBe(Math.ceil(weight_bytes / 3000));

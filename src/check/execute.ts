@@ -18,7 +18,7 @@ interface Place {
   readonly env: ReadonlyMap<string, number>;
 }
 
-function placeOf(p: Program, inputs: readonly HostTensor[], chunk: number | null): Place {
+function placeOf(p: Program, inputs: readonly { readonly dims: readonly number[] }[], chunk: number | null): Place {
   const env = bindSymbols(
     p.inputs,
     inputs.map((t) => t.dims),
@@ -72,6 +72,32 @@ function fill(p: Program, place: Place, buffer: ArrayBuffer, inputs: readonly Ho
 export async function weightsOf(c: Compiled): Promise<Uint8Array> {
   const out = new Uint8Array(weightBytes(c.program));
   await writeWeights(c.sc, c.program, c.weights, c.prepare, (offset, bytes) => out.set(bytes, offset));
+  return out;
+}
+
+/** The same, prepared by the loop interpreter: kernels may be at any point of their passes. */
+export function interpretedWeights(c: Compiled): Uint8Array {
+  const out = new Uint8Array(weightBytes(c.program));
+  const slots = new Map(c.weights.map((w, i) => [w, c.program.weightSlots[i]]));
+  for (const [w, slot] of slots) if (w.data !== null && slot !== undefined) out.set(w.data.read(0, w.data.byteLength), slot.offset);
+  for (const { program, inputs, outputs } of c.prepare) {
+    const place = placeOf(
+      program,
+      program.inputs.map((p) => ({ dims: p.dims.map(Number) })),
+      null,
+    );
+    const buffer = new ArrayBuffer(place.bytes);
+    const addressOf = (p: Port): number => evaluateSize(program, p.address, place, place.symbols);
+    program.inputs.forEach((p, i) => {
+      const data = inputs[i]?.data;
+      if (data) new Uint8Array(buffer).set(data.read(0, data.byteLength), addressOf(p));
+    });
+    interpretProgram(program, { bytes: buffer, weights: place.weights, arena: place.arena }, place.symbols);
+    program.outputs.forEach((p, i) => {
+      const slot = slots.get(outputs[i] as (typeof outputs)[number]);
+      if (slot !== undefined) out.set(new Uint8Array(buffer, addressOf(p), slot.bytes), slot.offset);
+    });
+  }
   return out;
 }
 

@@ -2,7 +2,7 @@ import { type Compiled, type PassLists, compileGraph } from "../compile.ts";
 import type { HostTensor } from "../graph/host.ts";
 import type { GraphFunction, Op, Value } from "../graph/ir.ts";
 import { firstDivergence } from "./compare.ts";
-import { type Execution, chunked, runInterpreted, startWasm, weightsOf } from "./execute.ts";
+import { type Execution, chunked, interpretedWeights, runInterpreted, startWasm, weightsOf } from "./execute.ts";
 import type { Finding, Reference, Values } from "./graph-passes.ts";
 
 /** A graph with the results that it should have; its passes have run. */
@@ -115,7 +115,7 @@ async function guiltyKernelPass(k: Case, passes: PassLists): Promise<Finding | n
   for (let n = 0; n <= passes.kernel.length; n++) {
     const c = at(n);
     const program = chunk === null ? c.program : (chunked(c)?.program ?? c.program);
-    const found = compare(k, "", runInterpreted(program, k.inputs, weights, chunk), chunk !== null);
+    const found = compare(k, "", runInterpreted(program, k.inputs, interpretedWeights(c), chunk), chunk !== null);
     if (found === null) continue;
     if (n > 0) return { ...found, pass: passes.kernel[n - 1]?.name ?? "" };
     const plain = compileGraph(k.graph, { schedule: "empty", passes: { graph: [], tensor: [], kernel: [] } });
@@ -123,19 +123,10 @@ async function guiltyKernelPass(k: Case, passes: PassLists): Promise<Finding | n
     const lowered = compare(
       k,
       "",
-      runInterpreted(small?.program ?? plain.program, k.inputs, await weightsOfPlain(plain), small === null ? null : 0),
+      runInterpreted(small?.program ?? plain.program, k.inputs, interpretedWeights(plain), small === null ? null : 0),
       small !== null,
     );
     return { ...found, pass: lowered === null ? "choose-schedules or build-loops" : "lower-graph" };
   }
   return null;
-}
-
-/** The weights of a program of the empty schedule, where nothing is prepared but copied. */
-async function weightsOfPlain(c: Compiled): Promise<Uint8Array> {
-  const out = new Uint8Array(c.program.weightSlots.reduce((n, s) => Math.max(n, s.offset + s.bytes), 0));
-  c.weights.forEach((w, i) => {
-    if (w.data !== null) out.set(w.data.read(0, w.data.byteLength), c.program.weightSlots[i]?.offset ?? 0);
-  });
-  return out;
 }

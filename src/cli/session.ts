@@ -91,6 +91,10 @@ async function openArtifact(folder: string, flags: ModelFlags): Promise<Session>
     flags.shape ?? [],
     manifest.inputs.map((p) => p.name),
   );
+  const names = [...manifest.inputs, ...manifest.symbols].map((x) => x.name);
+  const unknown = [...Object.keys(sizes.shapes), ...Object.keys(sizes.symbols)].find((k) => !names.includes(k));
+  if (unknown !== undefined)
+    throw new UserError("shape", `a size was given for '${unknown}', but ${folder} has no such input or symbol; it has ${names.join(", ")}`);
   const model = await loadArtifact(
     manifest,
     pathToFileURL(`${path.resolve(folder)}/`),
