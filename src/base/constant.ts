@@ -17,6 +17,11 @@ export function inlineConstant(bytes: Uint8Array, key: string | null = null): Co
 
 /** All bytes of the constant, aligned so that any typed array can view them. */
 export function alignedBytes(data: ConstantData): Uint8Array {
-  const bytes = data.read(0, data.byteLength);
-  return bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
+  return aligned(data.read(0, data.byteLength));
+}
+
+/** The bytes at an address that any typed array can view: themselves or a copy. */
+export function aligned(bytes: Uint8Array): Uint8Array {
+  // Not `slice`: subclasses (Node's Buffer) may give a view instead of a copy.
+  return bytes.byteOffset % 8 === 0 ? bytes : new Uint8Array(bytes);
 }

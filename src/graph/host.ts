@@ -1,3 +1,4 @@
+import { aligned } from "../base/constant.ts";
 import { type DType, arrayOf } from "../base/dtype.ts";
 import { type Num, readElement, roundTo, writeElement } from "../base/numeric.ts";
 
@@ -28,8 +29,8 @@ export function hostFrom(dtype: DType, dims: readonly number[], at: (i: number) 
 
 /** From the bytes of the dtype's storage. */
 export function hostFromBytes(dtype: DType, dims: readonly number[], bytes: Uint8Array): HostTensor {
-  const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-  const array = new (arrayOf(dtype))(aligned.buffer, aligned.byteOffset, dtype.bits < 8 ? aligned.byteLength : aligned.byteLength / dtype.byteWidth);
+  const { buffer, byteOffset, byteLength } = aligned(bytes);
+  const array = new (arrayOf(dtype))(buffer, byteOffset, dtype.bits < 8 ? byteLength : byteLength / dtype.byteWidth);
   const t = hostTensor(dtype, dims);
   for (let i = 0; i < t.data.length; i++) t.data[i] = readElement(dtype, array, i) as never;
   return t;

@@ -1,3 +1,4 @@
+import type { DType } from "../base/dtype.ts";
 import { Violations } from "../base/verify.ts";
 import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
 import { rangeOf } from "../scalar/index.ts";
@@ -32,6 +33,7 @@ export type LoopForm =
   | "register buffer"
   | "indexed access"
   | "4-bit buffer"
+  | "16-bit float"
   | "derived op"
   | "floor division"
   | "allocation";
@@ -59,6 +61,10 @@ class Scope {
     this.assignable = new Set(parent?.assignable);
     this.buffers = new Set(parent?.buffers);
   }
+}
+
+function isHalf(d: DType): boolean {
+  return d.isFloat && d.bits === 16;
 }
 
 class ProgramVerifier {
@@ -215,6 +221,7 @@ class ProgramVerifier {
 
   private access(b: Buffer, index: Expr, scope: Scope): void {
     if (this.forbidden.has("4-bit buffer") && b.dtype.bits === 4 && b.space !== "register") this.add(`L10: %${b.name} should be a buffer of bytes`);
+    if (this.forbidden.has("16-bit float") && isHalf(b.dtype)) this.add(`L10: %${b.name} should be a buffer of u16, or of f32 in registers`);
     if (this.forbidden.has("indexed access")) this.add(`L10: the access to %${b.name} by an index should be one at an address`);
     this.check(scope.buffers.has(b), () => `L2: %${b.name} is neither a parameter nor allocated here`);
     this.check(index.dtype.name === "i32", () => `L3: an index of %${b.name} is ${index.dtype}`);
@@ -250,6 +257,8 @@ class ProgramVerifier {
   }
 
   private form(e: Expr): void {
+    if (this.writable !== null && this.forbidden.has("16-bit float") && isHalf(e.dtype))
+      this.add(`L10: '${e.op}' of ${e.dtype} should be one of f32`);
     if (!Object.hasOwn(scalarOps, e.op)) return;
     if (this.forbidden.has("derived op") && scalarOps[e.op as keyof typeof scalarOps].decompose !== undefined)
       this.add(`L10: '${e.op}' should have been decomposed`);

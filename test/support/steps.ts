@@ -15,6 +15,7 @@ import { verifyTensor } from "../../src/tensor/verify.ts";
 /** What each pass on loop IR makes disappear, for good. */
 const gone: Readonly<Record<string, readonly LoopForm[]>> = {
   "unpack-nibbles": ["4-bit buffer"],
+  "unpack-halves": ["16-bit float"],
   "decompose-ops": ["derived op", "floor division"],
   "vectorize-loops": ["vector loop"],
   "unroll-loops": ["unrolled loop"],

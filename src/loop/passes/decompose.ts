@@ -1,3 +1,4 @@
+import { f32, f64, i32, i64 } from "../../base/dtype.ts";
 import type { Expr } from "../../scalar/expr.ts";
 import { rangeOf } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
@@ -14,7 +15,7 @@ export function decomposeOps(sc: Scalars, k: Kernel): Kernel {
       [sc.decompose(e)],
       (x, args) => {
         const [a, b] = args as [Expr, Expr];
-        if (x.op === "rem" && x.dtype.isFloat) return sc.sub(a, sc.mul(sc.op("trunc", [sc.op("div", [a, b])]), b));
+        if (x.op === "rem" && x.dtype.isFloat) return floatRemainder(sc, a, b);
         if ((x.op === "div" || x.op === "rem") && !x.dtype.isFloat) return safeDivision(sc, x.op, a, b);
         if (x.op !== "floordiv" && x.op !== "mod") return null;
         if (x.dtype.kind === "uint" || (rangeOf(a)[0] >= 0 && rangeOf(b)[0] >= 0)) return safeDivision(sc, x.op === "mod" ? "rem" : "div", a, b);
@@ -25,6 +26,37 @@ export function decomposeOps(sc: Scalars, k: Kernel): Kernel {
   const block = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, expr, block));
   const body = block(k.body);
   return body === k.body ? k : { ...k, body };
+}
+
+/**
+ * Remainder with the sign of the dividend (fmod): a itself where b is infinite; NaN where b is 0, a infinite, or either NaN.
+ * f32 goes by way of f64: exact while |a / b| < 2^58, beyond that the result is only one between 0 and b. In f64 the product
+ * of quotient and divisor is rounded: the result is off by up to 2^-52·|a|, counted modulo b, and is always between 0 and b.
+ */
+function floatRemainder(sc: Scalars, a: Expr, b: Expr): Expr {
+  const c = (v: number) => sc.const(v, f64);
+  const zero = c(0);
+  const [x, y] = [sc.op("abs", [sc.cast(f64, a)]), sc.op("abs", [sc.cast(f64, b)])];
+  const reduce = (u: Expr, v: Expr): Expr => sc.sub(u, sc.mul(sc.op("trunc", [sc.op("div", [u, v])]), v));
+  if (a.dtype === f64) {
+    const r = reduce(x, y);
+    // Where rounding carried the quotient up to the next integer, the rest is below 0.
+    const inside = sc.min(sc.max(sc.select(sc.op("lt", [r, zero]), sc.add(r, y), r), zero), y);
+    const whole = sc.and(sc.op("eq", [y, c(Number.POSITIVE_INFINITY)]), sc.op("lt", [x, y]));
+    return withSign(sc, sc.select(whole, x, inside), a);
+  }
+  // A quotient below 2^29 of two f32 times its divisor is exact in f64: two such steps. What divisor stands for infinity is the same.
+  const divisor = sc.min(y, c(2 ** 200));
+  const rest = reduce(reduce(x, sc.mul(divisor, c(2 ** 29))), divisor);
+  return withSign(sc, sc.cast(f32, sc.min(sc.max(rest, zero), divisor)), a);
+}
+
+/** A number that is not negative with another's sign. */
+function withSign(sc: Scalars, magnitude: Expr, from: Expr): Expr {
+  const wide = from.dtype === f64;
+  const integer = wide ? i64 : i32;
+  const sign = sc.and(sc.bitcast(integer, from), sc.const(wide ? -(2n ** 63n) : -(2 ** 31), integer));
+  return sc.bitcast(from.dtype, sc.op("or", [sc.bitcast(integer, magnitude), sign]));
 }
 
 /**

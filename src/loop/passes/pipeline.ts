@@ -7,6 +7,7 @@ import { fuseMultiplyAdd } from "./fuse-multiply-add.ts";
 import { hoistInvariants } from "./hoist.ts";
 import { promoteRegisters } from "./registers.ts";
 import { shareSubexpressions } from "./share.ts";
+import { unpackHalves } from "./unpack-halves.ts";
 import { unpackNibbles } from "./unpack-nibbles.ts";
 import { unrollLoops } from "./unroll.ts";
 import { vectorizeLoops } from "./vectorize.ts";
@@ -22,6 +23,7 @@ export interface KernelPass {
 /** The passes that every kernel goes through, in order. */
 export const kernelPasses: readonly KernelPass[] = [
   { name: "unpack-nibbles", doc: "Elements of four bits become halves of bytes.", run: unpackNibbles, removes: ["4-bit buffer"] },
+  { name: "unpack-halves", doc: "Floats of sixteen bits become f32, rounded after every operation.", run: unpackHalves, removes: ["16-bit float"] },
   {
     name: "decompose-ops",
     doc: "Derived scalar ops become core ones; division rounded down becomes truncating division.",
