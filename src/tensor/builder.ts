@@ -4,7 +4,17 @@ import { type DType, i32 } from "../base/dtype.ts";
 import { Names } from "../base/text.ts";
 import type { Expr } from "../scalar/expr.ts";
 import { type Scalars, identityOf } from "../scalar/scalars.ts";
-import { type Accumulator, type Axis, type AxisKind, type Kernel, type Stage, Tensor, type TensorFunction, type Write, type WriteCombiner } from "./ir.ts";
+import {
+  type Accumulator,
+  type Axis,
+  type AxisKind,
+  type Kernel,
+  type Stage,
+  Tensor,
+  type TensorFunction,
+  type Write,
+  type WriteCombiner,
+} from "./ir.ts";
 
 export type Monoid = "add" | "mul" | "min" | "max" | "and" | "or";
 
@@ -61,11 +71,23 @@ export class TensorBuilder {
   }
 
   /** `result[i…] = finish(monoid over r… of lift(i…, r…))` */
-  reduce(result: Tensor, extents: readonly Dim[], monoid: Monoid, lift: (index: Expr[], reduced: Expr[]) => Expr, finish: (acc: Expr, index: Expr[]) => Expr = (a) => a): void {
+  reduce(
+    result: Tensor,
+    extents: readonly Dim[],
+    monoid: Monoid,
+    lift: (index: Expr[], reduced: Expr[]) => Expr,
+    finish: (acc: Expr, index: Expr[]) => Expr = (a) => a,
+  ): void {
     const axes = [...result.dims.map((d, i) => this.axis(`i${i}`, d)), ...extents.map((d, i) => this.axis(`r${i}`, d, "reduction"))];
     const vars = axes.map((a) => this.sc.var(a.variable));
     const index = vars.slice(0, result.dims.length);
-    const acc = this.accumulator(monoid, axes, lift(index, vars.slice(result.dims.length)));
+    const lifted = lift(index, vars.slice(result.dims.length));
+    if (extents.length === 0) {
+      // One element each: nothing is accumulated.
+      this.stage(result.name, axes, [], [{ tensor: result, index, value: finish(lifted, index), combiner: null }], result.origin);
+      return;
+    }
+    const acc = this.accumulator(monoid, axes, lifted);
     this.stage(result.name, axes, [acc], [{ tensor: result, index, value: finish(this.sc.var(acc.left), index), combiner: null }], result.origin);
   }
 
