@@ -6,21 +6,34 @@ import type { GraphFunction, Op, Region, Value } from "./ir.ts";
 import type { AnyAttrs } from "./op.ts";
 
 /** Values of the symbols, found by matching inputs' sizes against the parameters' dims. @throws UserError `shape` */
-export function bindSymbols(params: readonly { readonly name: string; readonly dims: readonly Dim[] }[], dims: readonly (readonly number[])[]): Map<string, number> {
+export function bindSymbols(
+  params: readonly { readonly name: string; readonly dims: readonly Dim[] }[],
+  dims: readonly (readonly number[])[],
+): Map<string, number> {
   const env = new Map<string, number>();
   params.forEach((p, k) => {
     const got = dims[k] as readonly number[];
-    if (got.length !== p.dims.length) throw new UserError("shape", `input '${p.name}': expected rank ${p.dims.length} [${p.dims.join(", ")}], got [${got.join(", ")}]`);
+    if (got.length !== p.dims.length)
+      throw new UserError("shape", `input '${p.name}': expected rank ${p.dims.length} [${p.dims.join(", ")}], got [${got.join(", ")}]`);
     p.dims.forEach((d, i) => {
       const [term] = typeof d === "number" ? [] : d.terms;
       const [atom] = term?.atoms ?? [];
-      if (typeof d !== "number" && d.terms.length === 1 && term?.coef === 1 && term.atoms.length === 1 && atom?.kind === "symbol" && !env.has(atom.name)) env.set(atom.name, got[i] as number);
+      if (
+        typeof d !== "number" &&
+        d.terms.length === 1 &&
+        term?.coef === 1 &&
+        term.atoms.length === 1 &&
+        atom?.kind === "symbol" &&
+        !env.has(atom.name)
+      )
+        env.set(atom.name, got[i] as number);
     });
   });
   params.forEach((p, k) => {
     p.dims.forEach((d, i) => {
       const expected = evaluateDim(d, env);
-      if (expected !== dims[k]?.[i]) throw new UserError("shape", `input '${p.name}': dimension ${i} (${d}) must be ${expected}, got ${dims[k]?.[i]}`);
+      if (expected !== dims[k]?.[i])
+        throw new UserError("shape", `input '${p.name}': dimension ${i} (${d}) must be ${expected}, got ${dims[k]?.[i]}`);
     });
   });
   return env;
@@ -31,7 +44,10 @@ export function bindSymbols(params: readonly { readonly name: string; readonly d
  * their decomposition. `observe` sees every value.
  */
 export function interpretGraph(f: GraphFunction, inputs: readonly HostTensor[], observe: (v: Value, t: HostTensor) => void = () => {}): HostTensor[] {
-  const symbols = bindSymbols(f.params, inputs.map((t) => t.dims));
+  const symbols = bindSymbols(
+    f.params,
+    inputs.map((t) => t.dims),
+  );
   const env = new Map([...symbols].map(([k, v]) => [k, v as Dim]));
   const values = new Map<Value, HostTensor>();
   f.params.forEach((p, k) => {
@@ -47,7 +63,10 @@ type Env = ReadonlyMap<string, Dim>;
 function concreteAttrs(attrs: AnyAttrs, env: Env): AnyAttrs {
   if (env.size === 0) return attrs;
   return Object.fromEntries(
-    Object.entries(attrs).map(([k, v]) => [k, Array.isArray(v) && v.some((d) => typeof d === "object" && d !== null && "terms" in d) ? (v as Dim[]).map((d) => substituteDim(d, env)) : v]),
+    Object.entries(attrs).map(([k, v]) => [
+      k,
+      Array.isArray(v) && v.some((d) => typeof d === "object" && d !== null && "terms" in d) ? (v as Dim[]).map((d) => substituteDim(d, env)) : v,
+    ]),
   );
 }
 
@@ -66,7 +85,13 @@ function runRegion(region: Region, values: Map<Value, HostTensor>, env: Env, obs
   }
 }
 
-function runOp(op: Op, operands: readonly HostTensor[], values: Map<Value, HostTensor>, env: Env, observe: (v: Value, t: HostTensor) => void): readonly HostTensor[] {
+function runOp(
+  op: Op,
+  operands: readonly HostTensor[],
+  values: Map<Value, HostTensor>,
+  env: Env,
+  observe: (v: Value, t: HostTensor) => void,
+): readonly HostTensor[] {
   const { def } = op;
   const attrs = concreteAttrs(op.attrs, env);
   if (def.evaluate === undefined) {
@@ -75,7 +100,10 @@ function runOp(op: Op, operands: readonly HostTensor[], values: Map<Value, HostT
     const results = def.decompose?.(g, params, attrs as never) ?? [];
     return interpretGraph(g.finish(def.name, [], results), operands);
   }
-  const types = op.regions.length > 0 ? op.results.map((r) => ({ dtype: r.dtype, dims: r.dims.map((d) => evaluateDim(d, new Map([...env].map(([k, v]) => [k, Number(v)])))) })) : inferTypes(def, operands, attrs, op.regions).map((t) => ({ dtype: t.dtype, dims: t.dims.map(Number) }));
+  const types =
+    op.regions.length > 0
+      ? op.results.map((r) => ({ dtype: r.dtype, dims: r.dims.map((d) => evaluateDim(d, new Map([...env].map(([k, v]) => [k, Number(v)])))) }))
+      : inferTypes(def, operands, attrs, op.regions).map((t) => ({ dtype: t.dtype, dims: t.dims.map(Number) }));
   return def.evaluate({
     operands,
     attrs: attrs as never,

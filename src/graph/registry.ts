@@ -9,7 +9,15 @@ import { reductionOps } from "./ops/reduction.ts";
 import { shapeOps } from "./ops/shape.ts";
 
 /** Every graph op, by family. */
-export const graphOps: readonly OpDef[] = [...elementwiseOps, ...shapeOps, ...indexingOps, ...contractionOps, ...reductionOps, ...controlOps, ...compositeOps] as unknown as readonly OpDef[];
+export const graphOps: readonly OpDef[] = [
+  ...elementwiseOps,
+  ...shapeOps,
+  ...indexingOps,
+  ...contractionOps,
+  ...reductionOps,
+  ...controlOps,
+  ...compositeOps,
+] as unknown as readonly OpDef[];
 
 const byName = new Map(graphOps.map((o) => [o.name, o]));
 

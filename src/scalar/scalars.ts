@@ -6,7 +6,9 @@ import { type Attr, Expr, type LeafName, type Storage, type Variable } from "./e
 import { type OpName, opNames, scalarOps } from "./ops/table.ts";
 import { type RuleBook, applyRules } from "./rules/engine.ts";
 
-const opIndex = new Map<string, number>([...opNames, "const", "var", "load", "loadat", "ramp", "broadcast", "extract", "insert"].map((n, i) => [n, i]));
+const opIndex = new Map<string, number>(
+  [...opNames, "const", "var", "load", "loadat", "ramp", "broadcast", "extract", "insert"].map((n, i) => [n, i]),
+);
 const word = new DataView(new ArrayBuffer(8));
 
 function hashNumber(v: Num): number {
@@ -51,7 +53,17 @@ export class Scalars {
     const extent = range.extent ?? null;
     const c = extent === null ? null : extent.constant;
     const max = c !== null ? Number(c) - 1 : (range.max ?? Number.POSITIVE_INFINITY);
-    return { kind: "variable", id: this.freshId(), name, dtype, lanes: range.lanes ?? 1, min: range.min ?? (extent !== null ? 0 : Number.NEGATIVE_INFINITY), max, extent, multiple: range.multiple ?? 1 };
+    return {
+      kind: "variable",
+      id: this.freshId(),
+      name,
+      dtype,
+      lanes: range.lanes ?? 1,
+      min: range.min ?? (extent !== null ? 0 : Number.NEGATIVE_INFINITY),
+      max,
+      extent,
+      multiple: range.multiple ?? 1,
+    };
   }
 
   private intern(op: OpName | LeafName, dtype: DType, lanes: number, args: readonly Expr[], attr: Attr): Expr {
@@ -62,7 +74,15 @@ export class Scalars {
     const bucket = this.table.get(h);
     if (bucket !== undefined) {
       for (const e of bucket) {
-        if (e.op === op && e.dtype === dtype && e.lanes === lanes && Object.is(e.attr, attr) && e.args.length === args.length && e.args.every((a, i) => a === args[i])) return e;
+        if (
+          e.op === op &&
+          e.dtype === dtype &&
+          e.lanes === lanes &&
+          Object.is(e.attr, attr) &&
+          e.args.length === args.length &&
+          e.args.every((a, i) => a === args[i])
+        )
+          return e;
       }
     }
     const e = new Expr(this.nextExpr++, op, dtype, lanes, args, attr);
@@ -117,15 +137,31 @@ export class Scalars {
     const entry = scalarOps[name];
     const lanes = operands.reduce((n, a) => Math.max(n, a.lanes), 1);
     let args = lanes === 1 ? operands : operands.map((a) => (a.lanes === lanes ? a : this.broadcast(a, lanes)));
-    const type = entry.type(args.map((a) => a.dtype), cast);
+    const type = entry.type(
+      args.map((a) => a.dtype),
+      cast,
+    );
     if ("error" in type) throw new InternalError("scalar-type", `scalar op '${name}': ${type.error}`);
-    if (entry.commutative === true && (args[0] as Expr).constant !== null && (args[1] as Expr).constant === null) args = [args[1] as Expr, args[0] as Expr];
+    if (entry.commutative === true && (args[0] as Expr).constant !== null && (args[1] as Expr).constant === null)
+      args = [args[1] as Expr, args[0] as Expr];
     const constants = args.map((a) => a.constant);
     if (constants.every((c) => c !== null)) {
-      const v = entry.evaluate(constants as Num[], type, args.map((a) => a.dtype));
+      const v = entry.evaluate(
+        constants as Num[],
+        type,
+        args.map((a) => a.dtype),
+      );
       return this.broadcast(this.const(v, type), lanes);
     }
-    if (lanes > 1 && args.every((a) => a.op === "broadcast")) return this.broadcast(this.op(name, args.map((a) => a.args[0] as Expr), cast), lanes);
+    if (lanes > 1 && args.every((a) => a.op === "broadcast"))
+      return this.broadcast(
+        this.op(
+          name,
+          args.map((a) => a.args[0] as Expr),
+          cast,
+        ),
+        lanes,
+      );
     const vector = lanes > 1 ? this.vectorIndex(name, args, lanes) : null;
     if (vector !== null) return vector;
     if (name === "cast" && (args[0] as Expr).dtype === type) return args[0] as Expr;
@@ -197,7 +233,14 @@ export class Scalars {
   /** A dimension as an i32 expression. */
   dim(d: Dim): Expr {
     if (typeof d === "number") return this.int(d);
-    return termsOf(d).reduce<Expr>((sum, t) => this.add(sum, t.atoms.reduce<Expr>((p, a) => this.mul(p, this.dimAtom(a)), this.int(t.coef))), this.int(0));
+    return termsOf(d).reduce<Expr>(
+      (sum, t) =>
+        this.add(
+          sum,
+          t.atoms.reduce<Expr>((p, a) => this.mul(p, this.dimAtom(a)), this.int(t.coef)),
+        ),
+      this.int(0),
+    );
   }
   private dimAtom(a: DimAtom): Expr {
     return a.kind === "symbol" ? this.var(this.symbol(a)) : this.op(a.kind, [this.dim(a.a), this.dim(a.b)]);

@@ -1,7 +1,7 @@
 import { type Dim, addDim, mulDim, productOf } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { InternalError } from "../base/errors.ts";
-import { Names } from "../base/text.ts";
+import type { Names } from "../base/text.ts";
 import type { Allocation, Kernel as LoopKernel, Port, Program, Stmt, WeightSlot } from "../loop/ir.ts";
 import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";

@@ -1,4 +1,5 @@
 import { productOf } from "../base/dim.ts";
+import { InternalError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
 import type { Expr } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
@@ -37,12 +38,31 @@ const manyStreams = 10;
 /** Costs that were computed before, by the kernel's text. */
 export type CostCache = Map<string, number>;
 
-/** The cheapest schedule under the machine's cost model, packing of operands included. */
+/** The cheapest schedule under the machine's cost model, packing of operands included; kernels of one structure are decided once. */
 export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) => boolean): Chooser {
+  const decided = new Map<string, { readonly schedule: KernelSchedule; readonly stages: readonly StageSchedule[] }>();
   return (sc, k) => {
+    const key = costKey(k, isConstant);
+    const old = decided.get(key);
+    if (old !== undefined) return replay(sc, k, old.schedule, old.stages);
     const { kernel, schedule, copies } = cheapest(sc, machine, k, isConstant, "full");
+    decided.set(key, { schedule, stages: allStages(kernel).map((s) => schedule.stages[s.name] as StageSchedule) });
     return { kernel, schedule, copies };
   };
+}
+
+/** A schedule decided for a kernel of the same structure, whose stages have other names. */
+function replay(sc: Scalars, k: Kernel, schedule: KernelSchedule, stages: readonly StageSchedule[]): Scheduled {
+  let kernel = k;
+  const copies: Scheduled["copies"][0][] = [];
+  for (const pack of schedule.packs) {
+    const packed = packOperand(sc, kernel, pack);
+    if (packed === null) throw new InternalError("schedule", `kernel @${k.name} cannot be packed like one of its structure`);
+    kernel = packed.kernel;
+    copies.push({ tensor: packed.copy, packing: packed.packing });
+  }
+  const own = Object.fromEntries(allStages(kernel).map((s, i) => [s.name, stages[i] as StageSchedule]));
+  return { kernel, schedule: { ...schedule, stages: own }, copies };
 }
 
 /** Cost of a linearised kernel under about its default schedule. */
@@ -71,7 +91,7 @@ function costKey(k: Kernel, isConstant: (t: Tensor) => boolean): string {
       `${s.axes.map((a) => `${a.variable.name}${a.kind[0]}${a.extent}`).join()};${s.accumulators.map((a) => rename(a.lift)).join()};${s.writes.map((w) => `${rename(w.index[0] as Expr)}=${rename(w.value)}`).join()}`,
   );
   const constants = readsOf(k)
-    .map((t) => (isConstant(t) ? "c" : "t"))
+    .map((t) => `${isConstant(t) ? "c" : "t"}${t.dtype}`)
     .join("");
   return `${k.axes.map((a) => a.extent).join()}|${constants}|${lines.join("|")}`;
 }

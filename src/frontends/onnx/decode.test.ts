@@ -63,7 +63,10 @@ describe("damaged files", () => {
     const codes = new Set<string>();
     for (let n = 0; n < whole.byteLength; n++) codes.add(failure(whole.subarray(0, n)).code);
     expect([...codes].sort()).toEqual(["not-onnx", "truncated"]);
-    expect(failure(whole.subarray(0, whole.byteLength >> 1))).toMatchObject({ code: "truncated", message: expect.stringMatching(/cut off.*bytes, inside a field/) });
+    expect(failure(whole.subarray(0, whole.byteLength >> 1))).toMatchObject({
+      code: "truncated",
+      message: expect.stringMatching(/cut off.*bytes, inside a field/),
+    });
   });
 
   it("changed bytes never crash, hang or throw anything but our errors", () => {

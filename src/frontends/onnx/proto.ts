@@ -89,7 +89,10 @@ export function decodeModel(bytes: Uint8Array): ModelProto {
   } catch (e) {
     if (!(e instanceof WireError)) throw e;
     if (e.atFileEnd && seen.graph)
-      throw new UserError("truncated", `the model file is cut off: it ends after ${bytes.byteLength} bytes, inside a field; download or export it again`);
+      throw new UserError(
+        "truncated",
+        `the model file is cut off: it ends after ${bytes.byteLength} bytes, inside a field; download or export it again`,
+      );
     if (seen.graph) throw new UserError("malformed-protobuf", `the model file is damaged: ${e.message}`);
     throw new UserError("not-onnx", `this is no ONNX model: it is no protobuf message of one (${e.message})`);
   }

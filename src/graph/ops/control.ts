@@ -23,7 +23,11 @@ const scan = defineOp({
   doc: "Runs its region once per step along dimension 0 of the `xs`. Operands: `states` initial state values, then the xs. The region takes the states and one slice of each x (without dimension 0), and gives the next states and one slice of each y. Results: the final states, then the ys stacked along a new dimension 0.",
   operands: ["operands..."],
   attrs: { states: "int", length: "dims" },
-  constraints: ["C1: one region; its parameters have the types of the states and of slices of the xs.", "C2: its first results have the states' types.", "C3: every x has `length` as dimension 0."],
+  constraints: [
+    "C1: one region; its parameters have the types of the states and of slices of the xs.",
+    "C2: its first results have the states' types.",
+    "C3: every x has `length` as dimension 0.",
+  ],
   infer({ operands, attrs, regions, fail }) {
     const [body] = regions;
     const length = attrs.length[0] as Dim;

@@ -23,21 +23,44 @@ function elementwise(name: OpName): OpDef<Record<never, never>> {
     infer({ operands, fail }) {
       const [first] = operands;
       if (first === undefined || operands.some((o) => !dimsEqual(o.dims, first.dims))) fail("C1", "operand dims differ");
-      const t = entry.type(operands.map((o) => o.dtype), null);
+      const t = entry.type(
+        operands.map((o) => o.dtype),
+        null,
+      );
       if ("error" in t) return fail("C2", t.error);
       return [{ dtype: t, dims: (first as (typeof operands)[0]).dims }];
     },
     evaluate({ operands, types: [out] }) {
       const { dtype, dims } = out as { dtype: (typeof operands)[0]["dtype"]; dims: readonly number[] };
       const from = operands.map((o) => o.dtype);
-      return [hostFrom(dtype, dims, (i) => roundTo(dtype, entry.evaluate(operands.map((o) => o.data[i] as number), dtype, from)))];
+      return [
+        hostFrom(dtype, dims, (i) =>
+          roundTo(
+            dtype,
+            entry.evaluate(
+              operands.map((o) => o.data[i] as number),
+              dtype,
+              from,
+            ),
+          ),
+        ),
+      ];
     },
     lower({ b, sc, operands, results: [result], read }) {
-      if (result !== undefined) b.map(result, (i) => sc.op(name, operands.map((_, k) => read(k, i))));
+      if (result !== undefined)
+        b.map(result, (i) =>
+          sc.op(
+            name,
+            operands.map((_, k) => read(k, i)),
+          ),
+        );
     },
     examples: [
       {
-        operands: Array.from({ length: entry.arity }, (_, i) => ({ type: name === "select" && i === 0 ? "bool[3, 5]" : type, range: name === "select" && i === 0 ? ([0, 2] as const) : range })),
+        operands: Array.from({ length: entry.arity }, (_, i) => ({
+          type: name === "select" && i === 0 ? "bool[3, 5]" : type,
+          range: name === "select" && i === 0 ? ([0, 2] as const) : range,
+        })),
         attrs: {},
       },
     ],

@@ -23,12 +23,18 @@ const gather = defineOp({
   doc: "Picks elements by index tensors: axis axes[k] of x is indexed by the k-th index tensor. The result has x's other axes, with the index tensors' dims put in at position `at`. An index outside of x is moved to its edge.",
   operands: ["x", "index..."],
   attrs: { axes: "ints", at: "int" },
-  constraints: ["C1: one index tensor for each of axes, all of the same dims and integer dtype.", "C2: axes are increasing dimensions of x.", "C3: `at` lies within the remaining dims."],
+  constraints: [
+    "C1: one index tensor for each of axes, all of the same dims and integer dtype.",
+    "C2: axes are increasing dimensions of x.",
+    "C3: `at` lies within the remaining dims.",
+  ],
   infer({ operands: [x, ...index], attrs, fail }) {
     const t = x as TensorType;
     const [i0] = index;
-    if (i0 === undefined || index.length !== attrs.axes.length || index.some((i) => !dimsEqual(i.dims, i0.dims) || !i.dtype.isInteger)) return fail("C1", `${index.length} index tensors for axes [${attrs.axes.join(", ")}]`);
-    if (attrs.axes.some((a, k) => a >= t.dims.length || (k > 0 && a <= (attrs.axes[k - 1] as number)))) fail("C2", `axes [${attrs.axes.join(", ")}] of rank ${t.dims.length}`);
+    if (i0 === undefined || index.length !== attrs.axes.length || index.some((i) => !dimsEqual(i.dims, i0.dims) || !i.dtype.isInteger))
+      return fail("C1", `${index.length} index tensors for axes [${attrs.axes.join(", ")}]`);
+    if (attrs.axes.some((a, k) => a >= t.dims.length || (k > 0 && a <= (attrs.axes[k - 1] as number))))
+      fail("C2", `axes [${attrs.axes.join(", ")}] of rank ${t.dims.length}`);
     const rest = t.dims.filter((_, d) => !attrs.axes.includes(d));
     if (attrs.at < 0 || attrs.at > rest.length) fail("C3", `at ${attrs.at}`);
     return [{ dtype: t.dtype, dims: rest.toSpliced(attrs.at, 0, ...i0.dims) }];
@@ -73,11 +79,16 @@ const scatter = defineOp({
   doc: "A copy of x in which the updates are combined at the indexed places: the inverse of gather, with the same axes and `at`. `combiner` is none (the last update stays; places must then be distinct for a defined result), add, mul, min or max.",
   operands: ["x", "updates", "index..."],
   attrs: { axes: "ints", at: "int", combiner: "word" },
-  constraints: ["C1: one index tensor for each of axes, all of the same dims and integer dtype.", "C2: updates has the dims that gather would give, and x's dtype.", "C3: combiner is none, add, mul, min or max."],
+  constraints: [
+    "C1: one index tensor for each of axes, all of the same dims and integer dtype.",
+    "C2: updates has the dims that gather would give, and x's dtype.",
+    "C3: combiner is none, add, mul, min or max.",
+  ],
   infer({ operands: [x, u, ...index], attrs, fail }) {
     const [t, v] = [x as TensorType, u as TensorType];
     const [i0] = index;
-    if (i0 === undefined || index.length !== attrs.axes.length || index.some((i) => !dimsEqual(i.dims, i0.dims) || !i.dtype.isInteger)) return fail("C1", `${index.length} index tensors for axes [${attrs.axes.join(", ")}]`);
+    if (i0 === undefined || index.length !== attrs.axes.length || index.some((i) => !dimsEqual(i.dims, i0.dims) || !i.dtype.isInteger))
+      return fail("C1", `${index.length} index tensors for axes [${attrs.axes.join(", ")}]`);
     const expected = t.dims.filter((_, d) => !attrs.axes.includes(d)).toSpliced(attrs.at, 0, ...i0.dims);
     if (!dimsEqual(v.dims, expected) || v.dtype !== t.dtype) fail("C2", `expected ${t.dtype}[${expected.join(", ")}]`);
     if (!combiners.some((c) => c === attrs.combiner)) fail("C3", `got '${attrs.combiner}'`);
@@ -98,7 +109,11 @@ const scatter = defineOp({
         to += (strides[axis] as number) * (k < 0 ? (rest.shift() as number) : clamp(Number(at(index[k] as (typeof index)[0], where)), d));
       });
       const v = u.data[flat] as number;
-      t.data[to] = (attrs.combiner === "none" ? v : roundTo(x.dtype, scalarOps[attrs.combiner as WriteCombiner].evaluate([t.data[to] as number, v], x.dtype, [x.dtype, x.dtype]))) as never;
+      t.data[to] = (
+        attrs.combiner === "none"
+          ? v
+          : roundTo(x.dtype, scalarOps[attrs.combiner as WriteCombiner].evaluate([t.data[to] as number, v], x.dtype, [x.dtype, x.dtype]))
+      ) as never;
     });
     return [t];
   },
@@ -115,7 +130,9 @@ const scatter = defineOp({
       return { index, value: read(1, i) };
     });
   },
-  examples: [{ operands: [{ type: "f32[5, 3]" }, { type: "f32[4, 3]" }, { type: "i64[4]", range: [0, 5] }], attrs: { axes: [0], at: 0, combiner: "add" } }],
+  examples: [
+    { operands: [{ type: "f32[5, 3]" }, { type: "f32[4, 3]" }, { type: "i64[4]", range: [0, 5] }], attrs: { axes: [0], at: 0, combiner: "add" } },
+  ],
 });
 
 export const indexingOps = [gather, scatter] as const;

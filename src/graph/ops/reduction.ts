@@ -14,7 +14,8 @@ const monoids: readonly string[] = ["add", "mul", "min", "max", "and", "or"] sat
 function fold(monoid: Monoid, x: HostTensor, values: Iterable<Num>): Num {
   let acc = identityOf(monoid, x.dtype);
   // Sums run in double precision, whatever the dtype: the reference is the better value.
-  for (const v of values) acc = monoid === "add" && typeof v === "number" ? (acc as number) + v : scalarOps[monoid].evaluate([acc, v], x.dtype, [x.dtype, x.dtype]);
+  for (const v of values)
+    acc = monoid === "add" && typeof v === "number" ? (acc as number) + v : scalarOps[monoid].evaluate([acc, v], x.dtype, [x.dtype, x.dtype]);
   return roundTo(x.dtype, acc);
 }
 
@@ -29,7 +30,8 @@ const reduce = defineOp({
     if (!monoids.includes(attrs.monoid)) return fail("C1", `unknown monoid '${attrs.monoid}'`);
     const type = scalarOps[attrs.monoid as Monoid].type([t.dtype, t.dtype], null);
     if ("error" in type) fail("C1", type.error);
-    if (new Set(attrs.axes).size !== attrs.axes.length || attrs.axes.some((a) => a < 0 || a >= t.dims.length)) fail("C2", `axes [${attrs.axes.join(", ")}] of rank ${t.dims.length}`);
+    if (new Set(attrs.axes).size !== attrs.axes.length || attrs.axes.some((a) => a < 0 || a >= t.dims.length))
+      fail("C2", `axes [${attrs.axes.join(", ")}] of rank ${t.dims.length}`);
     return [{ dtype: t.dtype, dims: t.dims.filter((_, d) => !attrs.axes.includes(d)) }];
   },
   evaluate({ operands: [x], attrs, types: [out] }) {
@@ -50,10 +52,18 @@ const reduce = defineOp({
   },
   lower({ b, operands: [x], results: [result], read, attrs }) {
     if (result === undefined || x === undefined) return;
-    b.reduce(result, attrs.axes.map((a) => x.dims[a] as Dim), attrs.monoid as Monoid, (o, r) => {
-      const left = [...o];
-      return read(0, x.dims.map((_, d) => (attrs.axes.includes(d) ? (r[attrs.axes.indexOf(d)] as Expr) : (left.shift() as Expr))));
-    });
+    b.reduce(
+      result,
+      attrs.axes.map((a) => x.dims[a] as Dim),
+      attrs.monoid as Monoid,
+      (o, r) => {
+        const left = [...o];
+        return read(
+          0,
+          x.dims.map((_, d) => (attrs.axes.includes(d) ? (r[attrs.axes.indexOf(d)] as Expr) : (left.shift() as Expr))),
+        );
+      },
+    );
   },
   examples: [
     { operands: [{ type: "f32[4, 9, 5]" }], attrs: { monoid: "add", axes: [1] } },
@@ -67,7 +77,11 @@ const reduceWindow = defineOp({
   doc: "Combines the elements in a window that slides over every dimension; outside of the operand lies the monoid's identity.",
   operands: ["x"],
   attrs: { monoid: "word", window: "ints", strides: "ints", dilation: "ints", pads: "pairs" },
-  constraints: ["C1: the monoid is known and fits the dtype.", "C2: one window size, stride, dilation and pad for each dimension.", "C3: the window fits into the padded operand."],
+  constraints: [
+    "C1: the monoid is known and fits the dtype.",
+    "C2: one window size, stride, dilation and pad for each dimension.",
+    "C3: the window fits into the padded operand.",
+  ],
   infer({ operands: [x], attrs, fail }) {
     const t = x as TensorType;
     if (!monoids.includes(attrs.monoid)) return fail("C1", `unknown monoid '${attrs.monoid}'`);
@@ -89,7 +103,8 @@ const reduceWindow = defineOp({
       forEachIndex(attrs.window, (k) => {
         let from = 0;
         for (let d = 0; d < k.length; d++) {
-          const p = (o[d] as number) * (attrs.strides[d] as number) + (k[d] as number) * (attrs.dilation[d] as number) - (attrs.pads[d]?.[0] as number);
+          const p =
+            (o[d] as number) * (attrs.strides[d] as number) + (k[d] as number) * (attrs.dilation[d] as number) - (attrs.pads[d]?.[0] as number);
           if (p < 0 || p >= (x.dims[d] as number)) return;
           from += p * (strides[d] as number);
         }
@@ -102,21 +117,55 @@ const reduceWindow = defineOp({
   lower({ b, sc, operands: [x], results: [result], read, attrs }) {
     if (result === undefined || x === undefined) return;
     const slid = attrs.window.map((_, d) => d).filter((d) => attrs.window[d] !== 1);
-    b.reduce(result, slid.map((d) => attrs.window[d] as number), attrs.monoid as Monoid, (o, r) => {
-      let guard = sc.bool(true);
-      const from = o.map((v, d) => {
-        const k = slid.indexOf(d);
-        const [low, high] = attrs.pads[d] as readonly [number, number];
-        const p = sc.add(sc.add(sc.mul(v, sc.int(attrs.strides[d] as number)), k < 0 ? sc.int(0) : sc.mul(r[k] as Expr, sc.int(attrs.dilation[d] as number))), sc.int(-low));
-        if (low > 0 || high > 0) guard = sc.and(guard, inBounds(sc, [p], [x.dims[d] as Dim]));
-        return p;
-      });
-      return sc.select(guard, read(0, from), sc.const(identityOf(attrs.monoid as Monoid, x.dtype), x.dtype));
-    });
+    b.reduce(
+      result,
+      slid.map((d) => attrs.window[d] as number),
+      attrs.monoid as Monoid,
+      (o, r) => {
+        let guard = sc.bool(true);
+        const from = o.map((v, d) => {
+          const k = slid.indexOf(d);
+          const [low, high] = attrs.pads[d] as readonly [number, number];
+          const p = sc.add(
+            sc.add(sc.mul(v, sc.int(attrs.strides[d] as number)), k < 0 ? sc.int(0) : sc.mul(r[k] as Expr, sc.int(attrs.dilation[d] as number))),
+            sc.int(-low),
+          );
+          if (low > 0 || high > 0) guard = sc.and(guard, inBounds(sc, [p], [x.dims[d] as Dim]));
+          return p;
+        });
+        return sc.select(guard, read(0, from), sc.const(identityOf(attrs.monoid as Monoid, x.dtype), x.dtype));
+      },
+    );
   },
   examples: [
-    { operands: [{ type: "f32[1, 4, 7, 8]" }], attrs: { monoid: "max", window: [1, 1, 3, 3], strides: [1, 1, 2, 2], dilation: [1, 1, 1, 1], pads: [[0, 0], [0, 0], [1, 1], [1, 1]] } },
-    { operands: [{ type: "f32[2, 9]" }], attrs: { monoid: "add", window: [1, 3], strides: [1, 1], dilation: [1, 2], pads: [[0, 0], [2, 2]] } },
+    {
+      operands: [{ type: "f32[1, 4, 7, 8]" }],
+      attrs: {
+        monoid: "max",
+        window: [1, 1, 3, 3],
+        strides: [1, 1, 2, 2],
+        dilation: [1, 1, 1, 1],
+        pads: [
+          [0, 0],
+          [0, 0],
+          [1, 1],
+          [1, 1],
+        ],
+      },
+    },
+    {
+      operands: [{ type: "f32[2, 9]" }],
+      attrs: {
+        monoid: "add",
+        window: [1, 3],
+        strides: [1, 1],
+        dilation: [1, 2],
+        pads: [
+          [0, 0],
+          [2, 2],
+        ],
+      },
+    },
   ],
 });
 

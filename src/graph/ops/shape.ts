@@ -56,7 +56,8 @@ const broadcast = defineOp({
   constraints: ["C1: map has one increasing entry for each operand dimension.", "C2: an operand dimension is 1 or equals the result's."],
   infer({ operands, attrs, fail }) {
     const x = first(operands);
-    if (attrs.map.length !== x.dims.length || attrs.map.some((m, i) => m >= attrs.dims.length || (i > 0 && m <= (attrs.map[i - 1] as number)))) fail("C1", `map [${attrs.map.join(", ")}]`);
+    if (attrs.map.length !== x.dims.length || attrs.map.some((m, i) => m >= attrs.dims.length || (i > 0 && m <= (attrs.map[i - 1] as number))))
+      fail("C1", `map [${attrs.map.join(", ")}]`);
     attrs.map.forEach((m, i) => {
       const d = x.dims[i] as Dim;
       if (d !== 1 && !dimEquals(d, attrs.dims[m] as Dim)) fail("C2", `dimension ${i} is ${d}, the result's ${m} is ${attrs.dims[m]}`);
@@ -67,12 +68,21 @@ const broadcast = defineOp({
     if (x === undefined || out === undefined) return [];
     const t = hostTensor(x.dtype, out.dims);
     forEachIndex(out.dims, (index, flat) => {
-      t.data[flat] = at(x, attrs.map.map((m, i) => (x.dims[i] === 1 ? 0 : (index[m] as number)))) as never;
+      t.data[flat] = at(
+        x,
+        attrs.map.map((m, i) => (x.dims[i] === 1 ? 0 : (index[m] as number))),
+      ) as never;
     });
     return [t];
   },
   lower({ b, sc, operands: [x], results: [result], read, attrs }) {
-    if (result !== undefined && x !== undefined) b.map(result, (i) => read(0, attrs.map.map((m, k) => (x.dims[k] === 1 ? sc.int(0) : (i[m] as Expr)))));
+    if (result !== undefined && x !== undefined)
+      b.map(result, (i) =>
+        read(
+          0,
+          attrs.map.map((m, k) => (x.dims[k] === 1 ? sc.int(0) : (i[m] as Expr))),
+        ),
+      );
   },
   examples: [{ operands: [{ type: "f32[3, 1]" }], attrs: { dims: [2, 3, 4], map: [1, 2] } }],
 });
@@ -124,7 +134,8 @@ const reshape = defineOp({
   constraints: ["C1: the number of elements stays the same."],
   infer({ operands, attrs, fail }) {
     const x = first(operands);
-    if (!dimEquals(productOf(x.dims), productOf(attrs.dims))) fail("C1", `[${x.dims.join(", ")}] has ${productOf(x.dims)} elements, [${attrs.dims.join(", ")}] has ${productOf(attrs.dims)}`);
+    if (!dimEquals(productOf(x.dims), productOf(attrs.dims)))
+      fail("C1", `[${x.dims.join(", ")}] has ${productOf(x.dims)} elements, [${attrs.dims.join(", ")}] has ${productOf(attrs.dims)}`);
     return [{ dtype: x.dtype, dims: attrs.dims }];
   },
   evaluate: ({ operands: [x], types: [out] }) => (x === undefined || out === undefined ? [] : [{ dtype: x.dtype, dims: out.dims, data: x.data }]),
@@ -142,7 +153,8 @@ const transpose = defineOp({
   constraints: ["C1: perm is a permutation of the dimensions."],
   infer({ operands, attrs, fail }) {
     const x = first(operands);
-    if ([...attrs.perm].sort((p, q) => p - q).some((p, i) => p !== i) || attrs.perm.length !== x.dims.length) fail("C1", `perm [${attrs.perm.join(", ")}] for rank ${x.dims.length}`);
+    if ([...attrs.perm].sort((p, q) => p - q).some((p, i) => p !== i) || attrs.perm.length !== x.dims.length)
+      fail("C1", `perm [${attrs.perm.join(", ")}] for rank ${x.dims.length}`);
     return [{ dtype: x.dtype, dims: attrs.perm.map((p) => x.dims[p] as Dim) }];
   },
   evaluate({ operands: [x], attrs, types: [out] }) {
@@ -182,7 +194,13 @@ const slice = defineOp({
     x.dims.forEach((d, i) => {
       const n = attrs.dims[i] as Dim;
       const last = addDim(attrs.start[i] as Dim, mulDim(subDim(n, 1), attrs.stride[i] as number));
-      if (typeof last === "number" && typeof d === "number" && n !== 0 && (last < 0 || last >= d || Number(attrs.start[i]) < 0 || Number(attrs.start[i]) >= d)) fail("C2", `dimension ${i} of size ${d}: reads ${attrs.start[i]} to ${last}`);
+      if (
+        typeof last === "number" &&
+        typeof d === "number" &&
+        n !== 0 &&
+        (last < 0 || last >= d || Number(attrs.start[i]) < 0 || Number(attrs.start[i]) >= d)
+      )
+        fail("C2", `dimension ${i} of size ${d}: reads ${attrs.start[i]} to ${last}`);
     });
     return [{ dtype: x.dtype, dims: attrs.dims }];
   },
@@ -190,12 +208,21 @@ const slice = defineOp({
     if (x === undefined || out === undefined) return [];
     const t = hostTensor(x.dtype, out.dims);
     forEachIndex(out.dims, (index, flat) => {
-      t.data[flat] = at(x, index.map((v, k) => Number(attrs.start[k]) + v * (attrs.stride[k] as number))) as never;
+      t.data[flat] = at(
+        x,
+        index.map((v, k) => Number(attrs.start[k]) + v * (attrs.stride[k] as number)),
+      ) as never;
     });
     return [t];
   },
   lower({ b, sc, results: [result], read, attrs }) {
-    if (result !== undefined) b.map(result, (i) => read(0, i.map((v, k) => sc.add(sc.mul(v, sc.int(attrs.stride[k] as number)), sc.dim(attrs.start[k] as Dim)))));
+    if (result !== undefined)
+      b.map(result, (i) =>
+        read(
+          0,
+          i.map((v, k) => sc.add(sc.mul(v, sc.int(attrs.stride[k] as number)), sc.dim(attrs.start[k] as Dim))),
+        ),
+      );
   },
   examples: [{ operands: [{ type: "f32[5, 7]" }], attrs: { start: [1, 6], stride: [2, -1], dims: [2, 4] } }],
 });
@@ -256,8 +283,18 @@ const concat = defineOp({
   infer({ operands, attrs, fail }) {
     const x = first(operands);
     if (operands.length === 0 || operands.some((o) => o.dtype !== x.dtype)) fail("C1", `got ${operands.map((o) => o.dtype).join(", ")}`);
-    for (const o of operands) if (!dimsEqual(o.dims.toSpliced(attrs.axis, 1), x.dims.toSpliced(attrs.axis, 1))) fail("C2", `[${o.dims.join(", ")}] beside [${x.dims.join(", ")}] along ${attrs.axis}`);
-    return [{ dtype: x.dtype, dims: x.dims.with(attrs.axis, operands.reduce<Dim>((n, o) => addDim(n, o.dims[attrs.axis] as Dim), 0)) }];
+    for (const o of operands)
+      if (!dimsEqual(o.dims.toSpliced(attrs.axis, 1), x.dims.toSpliced(attrs.axis, 1)))
+        fail("C2", `[${o.dims.join(", ")}] beside [${x.dims.join(", ")}] along ${attrs.axis}`);
+    return [
+      {
+        dtype: x.dtype,
+        dims: x.dims.with(
+          attrs.axis,
+          operands.reduce<Dim>((n, o) => addDim(n, o.dims[attrs.axis] as Dim), 0),
+        ),
+      },
+    ];
   },
   evaluate({ operands, attrs, types: [out] }) {
     const dtype = operands[0]?.dtype;
@@ -299,12 +336,21 @@ const reverse = defineOp({
     if (x === undefined) return [];
     const t = hostFrom(x.dtype, x.dims, () => 0);
     forEachIndex(x.dims, (index, flat) => {
-      t.data[flat] = at(x, index.map((v, k) => (attrs.axes.includes(k) ? (x.dims[k] as number) - 1 - v : v))) as never;
+      t.data[flat] = at(
+        x,
+        index.map((v, k) => (attrs.axes.includes(k) ? (x.dims[k] as number) - 1 - v : v)),
+      ) as never;
     });
     return [t];
   },
   lower({ b, sc, operands: [x], results: [result], read, attrs }) {
-    if (result !== undefined && x !== undefined) b.map(result, (i) => read(0, i.map((v, k) => (attrs.axes.includes(k) ? sc.sub(sc.dim(subDim(x.dims[k] as Dim, 1)), v) : v))));
+    if (result !== undefined && x !== undefined)
+      b.map(result, (i) =>
+        read(
+          0,
+          i.map((v, k) => (attrs.axes.includes(k) ? sc.sub(sc.dim(subDim(x.dims[k] as Dim, 1)), v) : v)),
+        ),
+      );
   },
   examples: [{ operands: [{ type: "f32[3, 4]" }], attrs: { axes: [1] } }],
 });

@@ -3,7 +3,7 @@ import { simplifyIndices } from "../../scalar/index.ts";
 import { invertIndexMap } from "../../scalar/invert.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import type { Kernel, Stage, Tensor, TensorFunction } from "../ir.ts";
-import { soleStage, substituteIndices, usersOf } from "./fusion.ts";
+import { isLong, soleStage, substituteIndices, usersOf } from "./fusion.ts";
 import { withKernels } from "./inline-producers.ts";
 
 /**
@@ -71,6 +71,7 @@ function fuse(sc: Scalars, producer: Kernel, t: Tensor, epilogue: Kernel, e: Sta
   );
   if (at === null) return null;
   const value = substituteRead(sc, ew.value, read, rw.value, at);
+  if (isLong(value)) return null;
   const index = simplifyIndices(
     sc,
     ew.index.map((x) => substituteIndices(sc, x, at)),

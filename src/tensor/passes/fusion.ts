@@ -86,6 +86,16 @@ export function valueCost(root: Expr): number {
   return cost;
 }
 
+const mostNodes = 512;
+const mostCost = 256;
+/**
+ * Has a value grown beyond what is worth computing in one place? Fusion stops there: one pass over memory more costs
+ * little beside so much arithmetic, while code and compile time must not grow without bound along a chain.
+ */
+export function isLong(value: Expr): boolean {
+  return postorder([value]).length > mostNodes || valueCost(value) > mostCost;
+}
+
 /** Replaces reads of inlined tensors in an expression by their values. */
 export function inlineReads(sc: Scalars, roots: readonly Expr[], inlined: ReadonlyMap<Tensor, Pointwise>): Expr[] {
   return sc.rebuild(roots, (e, args) => {

@@ -2,7 +2,19 @@ import type { Expr } from "../../scalar/expr.ts";
 import { loadsOf } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import type { Kernel, Stage, Tensor, TensorFunction } from "../ir.ts";
-import { type Pointwise, atMost, elementsOf, inlineIntoKernel, inlineReads, isAffine, pointsOf, pointwise, usersOf, valueCost } from "./fusion.ts";
+import {
+  type Pointwise,
+  atMost,
+  elementsOf,
+  inlineIntoKernel,
+  inlineReads,
+  isAffine,
+  isLong,
+  pointsOf,
+  pointwise,
+  usersOf,
+  valueCost,
+} from "./fusion.ts";
 
 /** Which readers a producer may be inlined into. */
 export type Scope = "pointwise" | "all";
@@ -25,7 +37,7 @@ export function inlineProducers(sc: Scalars, f: TensorFunction, scope: Scope): T
     const mine = no === undefined ? inlined : new Map([...inlined].filter(([t]) => !no.has(t)));
     const k = inlineIntoKernel(sc, original, mine, origins);
     const p = pointwise(k);
-    if (p === null || users.writers.get(p.tensor)?.length !== 1) {
+    if (p === null || users.writers.get(p.tensor)?.length !== 1 || isLong(p.value)) {
       kept.push(k);
       continue;
     }
