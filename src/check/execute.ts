@@ -60,9 +60,19 @@ function collect(p: Program, place: Place, buffer: ArrayBuffer): Execution {
   };
 }
 
+/** `main` in two steps: all but its last launch, which may use the outputs' place for something else, and that one. */
+function steps(p: Program): readonly [Program, Program] {
+  return [
+    { ...p, main: p.main.slice(0, -1) },
+    { ...p, main: p.main.slice(-1) },
+  ];
+}
+function markOutputs(p: Program, place: Place, buffer: ArrayBuffer): void {
+  for (const o of p.outputs) bytesOf(p, place, o, dimsOf(o, place), buffer).fill(sentinel);
+}
+
 function fill(p: Program, place: Place, buffer: ArrayBuffer, inputs: readonly HostTensor[], weights: Uint8Array): void {
   new Uint8Array(buffer).set(weights, place.weights);
-  for (const o of p.outputs) bytesOf(p, place, o, dimsOf(o, place), buffer).fill(sentinel);
   p.inputs.forEach((port, i) => {
     bytesOf(p, place, port, dimsOf(port, place), buffer).set(hostToBytes(inputs[i] as HostTensor));
   });
@@ -109,14 +119,22 @@ export async function startWasm(
   weights: Uint8Array,
 ): Promise<(chunk: number | null) => Execution> {
   const place = placeOf(program, inputs, null);
-  const bytes = emitModule(c.sc, [{ program, prefix: "" }], { relaxed: hasRelaxedSimd(), shared: false, weightBytes: weightBytes(program) });
+  const [first, last] = steps(program);
+  const parts = [
+    { program: first, prefix: "first_" },
+    { program: last, prefix: "last_" },
+  ];
+  const bytes = emitModule(c.sc, parts, { relaxed: hasRelaxedSimd(), shared: false, weightBytes: weightBytes(program) });
   const module = await WebAssembly.compile(bytes as BufferSource);
   const memory = new WebAssembly.Memory({ initial: place.bytes / 65536 });
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
   return (chunk) => {
     const at = placeOf(program, inputs, chunk);
     fill(program, at, memory.buffer, inputs, weights);
-    (instance.exports.main as (...symbols: readonly number[]) => void)(...at.symbols);
+    const call = (name: string): void => (instance.exports[name] as (...symbols: readonly number[]) => void)(...at.symbols);
+    call("first_main");
+    if (chunk !== null) markOutputs(program, at, memory.buffer);
+    call("last_main");
     return collect(program, at, memory.buffer);
   };
 }
@@ -126,7 +144,11 @@ export function runInterpreted(program: Program, inputs: readonly HostTensor[], 
   const place = placeOf(program, inputs, chunk);
   const buffer = new ArrayBuffer(place.bytes);
   fill(program, place, buffer, inputs, weights);
-  interpretProgram(program, { bytes: buffer, weights: place.weights, arena: place.arena }, place.symbols);
+  const memory = { bytes: buffer, weights: place.weights, arena: place.arena };
+  const [first, last] = steps(program);
+  interpretProgram(first, memory, place.symbols);
+  if (chunk !== null) markOutputs(program, place, buffer);
+  interpretProgram(last, memory, place.symbols);
   return collect(program, place, buffer);
 }
 

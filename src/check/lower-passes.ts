@@ -112,21 +112,30 @@ async function guiltyKernelPass(k: Case, passes: PassLists): Promise<Finding | n
     const run = await startWasm(full, part.program, k.inputs, weights);
     for (let i = 0; i < part.chunks && chunk === null; i++) if (compare(k, "", run(i), true) !== null) chunk = i;
   }
-  for (let n = 0; n <= passes.kernel.length; n++) {
+  const after = (n: number): Finding | null => {
     const c = at(n);
     const program = chunk === null ? c.program : (chunked(c)?.program ?? c.program);
-    const found = compare(k, "", runInterpreted(program, k.inputs, interpretedWeights(c), chunk), chunk !== null);
-    if (found === null) continue;
-    if (n > 0) return { ...found, pass: passes.kernel[n - 1]?.name ?? "" };
-    const plain = compileGraph(k.graph, { schedule: "empty", passes: { graph: [], tensor: [], kernel: [] } });
-    const small = chunk === null ? null : chunked(plain);
-    const lowered = compare(
-      k,
-      "",
-      runInterpreted(small?.program ?? plain.program, k.inputs, interpretedWeights(plain), small === null ? null : 0),
-      small !== null,
-    );
-    return { ...found, pass: lowered === null ? "choose-schedules or build-loops" : "lower-graph" };
+    return compare(k, passes.kernel[n - 1]?.name ?? "", runInterpreted(program, k.inputs, interpretedWeights(c), chunk), chunk !== null);
+  };
+  const unpassed = after(0);
+  if (unpassed !== null) return { ...unpassed, pass: lowersRight(k) ? "choose-schedules or build-loops" : "lower-graph" };
+  // Right after `right` passes, wrong after those of `found`: halve what lies between.
+  let [right, wrong] = [0, passes.kernel.length];
+  let found = after(wrong);
+  if (found === null) return null;
+  while (wrong - right > 1) {
+    const middle = (right + wrong) >> 1;
+    const there = after(middle);
+    if (there === null) right = middle;
+    else [wrong, found] = [middle, there];
   }
-  return null;
+  return found;
+}
+
+/** Is the case right by the empty schedule, before any pass? */
+function lowersRight(k: Case): boolean {
+  const plain = compileGraph(k.graph, { schedule: "empty", passes: { graph: [], tensor: [], kernel: [] } });
+  const small = chunked(plain);
+  const weights = interpretedWeights(plain);
+  return compare(k, "", runInterpreted(small?.program ?? plain.program, k.inputs, weights, small === null ? null : 0), small !== null) === null;
 }
