@@ -166,7 +166,7 @@ function compileProgram(sc: Scalars, source: Program, listeners: readonly TraceL
 }
 
 /** Bytes of weights and arena together; null when a symbol has no upper bound. */
-export function plannedBytes(p: Program): number | null {
+function plannedBytes(p: Program): number | null {
   const most = p.symbols.map((s: DimSymbol) => s.max);
   if (p.arenaBytes.constant === null && most.some((m) => !Number.isFinite(m))) return null;
   return weightsBase + weightBytes(p) + evaluateSize(p, p.arenaBytes, { weights: 0, arena: 0 }, most);
