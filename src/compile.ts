@@ -11,13 +11,14 @@ import { type KernelPass, kernelPasses } from "./loop/passes/pipeline.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
 import { type LoopForm, verifyProgram } from "./loop/verify.ts";
+import { type Variable, variablesOf } from "./scalar/expr.ts";
 import { Scalars } from "./scalar/scalars.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
 import { type BuiltProgram, type KernelCache, type Step, buildProgram, scheduleFunction } from "./schedule/build.ts";
 import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts";
 import { assignLayouts } from "./schedule/layout.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
-import type { Tensor, TensorFunction } from "./tensor/ir.ts";
+import { type Tensor, type TensorFunction, allStages, stageExprs } from "./tensor/ir.ts";
 import { type TensorPass, tensorPasses } from "./tensor/passes/pipeline.ts";
 import { printTensor } from "./tensor/print.ts";
 import { verifyTensor } from "./tensor/verify.ts";
@@ -88,7 +89,7 @@ export function compileTensor(
   const f = optimizeTensor(sc, source, options, trace, verify);
   const constants = new Set(f.tensors.filter((t) => t.data !== null));
   const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, chooserOf(options, constants)), printSteps);
-  const { run, ahead } = partitionSteps(steps, constants, new Set(f.outputs));
+  const { run, ahead } = partitionSteps(steps, constants, new Set(f.outputs), new Set(f.symbols.map((s) => sc.symbol(s))));
   const cache: KernelCache = new Map();
   const names = new Names();
   const built = trace.step(
@@ -182,19 +183,32 @@ function printSteps(steps: readonly Step[]): string {
 }
 
 /** Steps that only read constants run ahead of time; outputs are made anew on every run, for they lie in the arena. */
-function partitionSteps(steps: readonly Step[], constants: Set<Tensor>, outputs: ReadonlySet<Tensor>): { run: Step[]; ahead: Step[] } {
+function partitionSteps(
+  steps: readonly Step[],
+  constants: Set<Tensor>,
+  outputs: ReadonlySet<Tensor>,
+  symbols: ReadonlySet<Variable>,
+): { run: Step[]; ahead: Step[] } {
   const [run, ahead]: [Step[], Step[]] = [[], []];
   const writers = new Map<Tensor, number>();
   for (const s of steps) for (const t of s.writes) writers.set(t, (writers.get(t) ?? 0) + 1);
   for (const s of steps) {
     const fixed =
       s.reads.length > 0 &&
+      !dependsOn(s, symbols) &&
       s.reads.every((t) => constants.has(t)) &&
       s.writes.every((t) => writers.get(t) === 1 && !outputs.has(t) && t.dims.every((d) => typeof d === "number"));
     if (fixed) for (const t of s.writes) constants.add(t);
     (fixed ? ahead : run).push(s);
   }
   return { run, ahead };
+}
+
+/** Is a step of a size, or does it make a value, that is known only when the model runs? */
+function dependsOn(s: Step, symbols: ReadonlySet<Variable>): boolean {
+  const stages = allStages(s.kernel);
+  const axes = [...s.kernel.axes, ...stages.flatMap((x) => x.axes)];
+  return axes.some((a) => typeof a.extent !== "number") || [...variablesOf(...stages.flatMap(stageExprs))].some((v) => symbols.has(v));
 }
 
 /** Constants that the program reads, in the order of their first use. */
