@@ -98,6 +98,9 @@ describe.each(halves)("%s as WASM", (d) => {
       const got = to(dtype);
       expect(everyPattern.filter((b, i) => !Object.is(got[i], roundTo(dtype, scalarOps.cast.evaluate([fromBits(d, b)], dtype, [d]))))).toEqual([]);
     }
+    const one = Array.from({ length: 65536 }, (_, i) => scalarOps.bitcast.evaluate([fromBits(d, i)], i16, [d]) as number);
+    expect(everyPattern.filter((b, i) => !same(d, (one[i] as number) & 0xffff, b))).toEqual([]);
+    expect(everyPattern.filter((b) => !Object.is(scalarOps.bitcast.evaluate([b], d, [u16]), fromBits(d, b)))).toEqual([]);
     for (const dtype of [u16, i16]) {
       const bits = run({ lanes: 1, relaxed: false }, [{ dtype: d, values: everyPattern }], u16, (sc, x) =>
         sc.cast(u16, sc.bitcast(dtype, x)),

@@ -358,6 +358,7 @@ export class FunctionEmitter {
       case "bitcast":
         this.expr(a);
         if (e.lanes === 1 && a.dtype.compute !== e.dtype.compute) this.op({ f32: 0xbe, i32: 0xbc, f64: 0xbf, i64: 0xbd }[e.dtype.compute]);
+        if (a.dtype.kind !== e.dtype.kind) this.wrapNarrow(e.dtype, e.lanes);
         return;
       default:
         this.unsupported(e);
@@ -576,6 +577,6 @@ function mustBeLazy(e: Expr): boolean {
 }
 
 /** The WebAssembly type of a local. */
-export function localType(d: DType, lanes: number): ValueType {
+function localType(d: DType, lanes: number): ValueType {
   return lanes > 1 ? "v128" : d.compute;
 }
