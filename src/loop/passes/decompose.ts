@@ -37,9 +37,9 @@ function floatRemainder(sc: Scalars, a: Expr, b: Expr): Expr {
   const c = (v: number) => sc.const(v, f64);
   const zero = c(0);
   const [x, y] = [sc.op("abs", [sc.cast(f64, a)]), sc.op("abs", [sc.cast(f64, b)])];
-  const reduce = (u: Expr, v: Expr): Expr => sc.sub(u, sc.mul(sc.op("trunc", [sc.op("div", [u, v])]), v));
+  const modulo = (u: Expr, v: Expr): Expr => sc.sub(u, sc.mul(sc.op("trunc", [sc.op("div", [u, v])]), v));
   if (a.dtype === f64) {
-    const r = reduce(x, y);
+    const r = modulo(x, y);
     // Where rounding carried the quotient up to the next integer, the rest is below 0.
     const inside = sc.min(sc.max(sc.select(sc.op("lt", [r, zero]), sc.add(r, y), r), zero), y);
     const whole = sc.and(sc.op("eq", [y, c(Number.POSITIVE_INFINITY)]), sc.op("lt", [x, y]));
@@ -47,7 +47,7 @@ function floatRemainder(sc: Scalars, a: Expr, b: Expr): Expr {
   }
   // A quotient below 2^29 of two f32 times its divisor is exact in f64: two such steps. What divisor stands for infinity is the same.
   const divisor = sc.min(y, c(2 ** 200));
-  const rest = reduce(reduce(x, sc.mul(divisor, c(2 ** 29))), divisor);
+  const rest = modulo(modulo(x, sc.mul(divisor, c(2 ** 29))), divisor);
   return withSign(sc, sc.cast(f32, sc.min(sc.max(rest, zero), divisor)), a);
 }
 
