@@ -49,13 +49,6 @@ export interface GraphFunction extends Region {
   readonly resultNames: readonly string[];
 }
 
-/** The op that defines each value; parameters have none. */
-export function definitions(ops: readonly Op[]): Map<Value, Op> {
-  const out = new Map<Value, Op>();
-  for (const op of ops) for (const r of op.results) out.set(r, op);
-  return out;
-}
-
 /** Values used from outside by the ops of a region (captures), in order of first use. */
 export function capturesOf(region: Region): Value[] {
   const inside = new Set<Value>(region.params);
@@ -70,16 +63,4 @@ export function capturesOf(region: Region): Value[] {
   }
   for (const v of region.results) use(v);
   return [...out];
-}
-
-/** How often each value is used, by ops, nested regions and as a result. */
-export function useCounts(region: Region): Map<Value, number> {
-  const out = new Map<Value, number>();
-  const add = (v: Value) => out.set(v, (out.get(v) ?? 0) + 1);
-  for (const op of region.ops) {
-    for (const v of op.operands) add(v);
-    for (const r of op.regions) for (const v of capturesOf(r)) add(v);
-  }
-  for (const v of region.results) add(v);
-  return out;
 }

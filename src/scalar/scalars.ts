@@ -1,6 +1,6 @@
 import { type Dim, type DimAtom, type DimSymbol, termsOf } from "../base/dim.ts";
 import { type DType, bool, f32, i32, i64 } from "../base/dtype.ts";
-import { InternalError, invariant } from "../base/errors.ts";
+import { InternalError } from "../base/errors.ts";
 import { type Num, roundTo } from "../base/numeric.ts";
 import { type Attr, Expr, type LeafName, type Storage, type Variable } from "./expr.ts";
 import { type OpName, opNames, scalarOps } from "./ops/table.ts";
@@ -341,10 +341,4 @@ function highest(d: DType): Num {
   if (d === bool) return 1;
   const bits = d.kind === "int" ? d.bits - 1 : d.bits;
   return d.bits === 64 ? 2n ** BigInt(bits) - 1n : 2 ** bits - 1;
-}
-
-/** Asserts a dtype, for code that builds index expressions. */
-export function expectIndex(e: Expr): Expr {
-  invariant(e.dtype === i32, `an index must be i32, got ${e.dtype}`);
-  return e;
 }

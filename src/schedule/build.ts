@@ -44,7 +44,7 @@ export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser
 }
 
 /** The tensor whose buffer holds `t`. */
-export function rootOf(f: TensorFunction, t: Tensor): Tensor {
+function rootOf(f: TensorFunction, t: Tensor): Tensor {
   let r = t;
   for (let v = layoutOf(f, r).view; v !== null; v = layoutOf(f, r).view) r = v.of;
   return r;
@@ -84,7 +84,7 @@ function borderKernel(sc: Scalars, f: TensorFunction, t: Tensor): Kernel | null 
 }
 
 /** Bytes of a tensor's buffer, padding included. */
-export function bufferDims(f: TensorFunction, t: Tensor): Dim[] {
+function bufferDims(f: TensorFunction, t: Tensor): Dim[] {
   const { pad } = layoutOf(f, t);
   return t.dims.map((d, i) => addDim(d, (pad[i]?.[0] ?? 0) + (pad[i]?.[1] ?? 0)));
 }

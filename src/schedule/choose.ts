@@ -53,16 +53,25 @@ export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) =>
 
 /** A schedule decided for a kernel of the same structure, whose stages have other names. */
 function replay(sc: Scalars, k: Kernel, schedule: KernelSchedule, stages: readonly StageSchedule[]): Scheduled {
+  const { kernel, copies } = applySchedule(sc, k, schedule);
+  return {
+    kernel,
+    schedule: { ...schedule, stages: Object.fromEntries(allStages(kernel).map((s, i) => [s.name, stages[i] as StageSchedule])) },
+    copies,
+  };
+}
+
+/** The kernel with a given schedule, as it was printed: its operands are packed as that says. @throws InternalError when it does not fit */
+export function applySchedule(sc: Scalars, k: Kernel, schedule: KernelSchedule): Scheduled {
   let kernel = k;
   const copies: Scheduled["copies"][0][] = [];
   for (const pack of schedule.packs) {
     const packed = packOperand(sc, kernel, pack);
-    if (packed === null) throw new InternalError("schedule", `kernel @${k.name} cannot be packed like one of its structure`);
+    if (packed === null) throw new InternalError("schedule", `kernel @${k.name} cannot be packed as its schedule says: ${JSON.stringify(pack)}`);
     kernel = packed.kernel;
     copies.push({ tensor: packed.copy, packing: packed.packing });
   }
-  const own = Object.fromEntries(allStages(kernel).map((s, i) => [s.name, stages[i] as StageSchedule]));
-  return { kernel, schedule: { ...schedule, stages: own }, copies };
+  return { kernel, schedule, copies };
 }
 
 /** Cost of a linearised kernel under about its default schedule. */

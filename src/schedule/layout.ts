@@ -248,7 +248,7 @@ function rootTensor(f: TensorFunction, t: Tensor): Tensor {
 }
 
 /** Puts zeros around tensors that reductions read beyond their edges, as far as any of them reaches. */
-export function padGuarded(f: TensorFunction): TensorFunction {
+function padGuarded(f: TensorFunction): TensorFunction {
   const fixed = new Set<Tensor>([...f.inputs, ...f.outputs]);
   const layouts = new Map(f.layouts);
   for (const k of f.kernels) {

@@ -34,7 +34,7 @@ export function linearizeKernel(sc: Scalars, f: TensorFunction, k: Kernel): Kern
 }
 
 /** Strides of a tensor's dims in its buffer, in elements. */
-export function stridesIn(sc: Scalars, dims: readonly Dim[], layout: Layout): Expr[] {
+function stridesIn(sc: Scalars, dims: readonly Dim[], layout: Layout): Expr[] {
   const out: Expr[] = [];
   let stride = sc.int(1);
   for (const d of [...layout.order].reverse()) {
@@ -85,7 +85,7 @@ function dropGuard(sc: Scalars, f: TensorFunction, e: Expr): Expr | null {
 }
 
 /** Zeros around a tensor in memory; a view has those of its buffer where it reaches that buffer's edge. */
-export function paddingOf(f: TensorFunction, t: Tensor): readonly (readonly [number, number])[] {
+function paddingOf(f: TensorFunction, t: Tensor): readonly (readonly [number, number])[] {
   const layout = layoutOf(f, t);
   if (layout.view === null) return layout.pad;
   const { of, offset } = layout.view;

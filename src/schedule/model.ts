@@ -246,7 +246,7 @@ function linesPerUse(machine: Capabilities, a: AccessFacts, t: Tile, innermost: 
 }
 
 /** The tile of a schedule, and the loops outside of it. */
-export function tileOf(f: StageFacts, schedule: StageSchedule): { tile: Tile; outer: OuterLoop[] } {
+function tileOf(f: StageFacts, schedule: StageSchedule): { tile: Tile; outer: OuterLoop[] } {
   const size = f.names.map(() => 1);
   const above = new Map<number, number>();
   let vector = -1;

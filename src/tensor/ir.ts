@@ -131,13 +131,6 @@ export function mapStage(s: Stage, f: (e: Expr) => Expr): Stage {
   };
 }
 
-export function parallelAxes(s: Stage): Axis[] {
-  return s.axes.filter((a) => a.kind === "parallel");
-}
-export function reductionAxes(s: Stage): Axis[] {
-  return s.axes.filter((a) => a.kind === "reduction");
-}
-
 export function rowMajor(rank: number): Layout {
   return { order: Array.from({ length: rank }, (_, i) => i), pad: Array.from({ length: rank }, () => [0, 0] as const), view: null };
 }

@@ -38,7 +38,7 @@ export function conformanceCases(folder: string): Case[] {
   }));
 }
 
-export function readTensor(file: string): HostTensor {
+function readTensor(file: string): HostTensor {
   const t = readTensorProto(decodeTensor(readFileSync(file)), null);
   return hostFromBytes(t.dtype, t.dims, t.data.read(0, t.data.byteLength).slice());
 }

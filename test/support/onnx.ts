@@ -30,7 +30,7 @@ export function rawBytes(dtype: ElemName, values: readonly number[]): Bytes {
   return new Uint8Array(A.from(values).buffer);
 }
 
-export function tensor(name: string, t: TensorSpec): Bytes {
+function tensor(name: string, t: TensorSpec): Bytes {
   return message((w) => {
     for (const d of t.dims) w.writeVarintField(1, d);
     w.writeVarintField(2, elem[t.dtype]);

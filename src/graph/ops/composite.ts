@@ -9,7 +9,7 @@ function alongAxes(g: GraphBuilder, monoid: string, x: Value, axes: readonly num
 }
 
 /** Mean along axes, as a value of x's dims without them. */
-export function mean(g: GraphBuilder, x: Value, axes: readonly number[]): Value {
+function mean(g: GraphBuilder, x: Value, axes: readonly number[]): Value {
   const { reduced } = alongAxes(g, "add", x, axes);
   const n = productOf(axes.map((a) => x.dims[a] as Dim));
   if (typeof n === "number") return g.one("mul", [reduced, g.splat(x.dtype, reduced.dims, 1 / n)]);

@@ -88,10 +88,10 @@ const broadcast = defineOp({
 });
 
 /** Row-major position of an index, and back. */
-export function linearize(sc: Scalars, index: readonly Expr[], dims: readonly Dim[]): Expr {
+function linearize(sc: Scalars, index: readonly Expr[], dims: readonly Dim[]): Expr {
   return index.reduce((sum, e, k) => sc.add(sc.mul(sum, sc.dim(dims[k] as Dim)), e), sc.int(0));
 }
-export function delinearize(sc: Scalars, flat: Expr, dims: readonly Dim[]): Expr[] {
+function delinearize(sc: Scalars, flat: Expr, dims: readonly Dim[]): Expr[] {
   const out: Expr[] = [];
   let below: Dim = 1;
   for (let k = dims.length - 1; k >= 0; k--) {
@@ -104,7 +104,7 @@ export function delinearize(sc: Scalars, flat: Expr, dims: readonly Dim[]): Expr
 }
 
 /** The index in `from` of the element that a reshape to `to` puts at `index`; equal leading and trailing runs stay apart. */
-export function reshapeIndex(sc: Scalars, index: readonly Expr[], to: readonly Dim[], from: readonly Dim[]): Expr[] {
+function reshapeIndex(sc: Scalars, index: readonly Expr[], to: readonly Dim[], from: readonly Dim[]): Expr[] {
   const out: Expr[] = [];
   let [i, j] = [0, 0];
   while (i < to.length || j < from.length) {
@@ -269,11 +269,6 @@ export function inBounds(sc: Scalars, index: readonly Expr[], dims: readonly Dim
   });
   return all;
 }
-/** The index moved inside the dims: what a read through indices from data uses, so that bad indices stay harmless. */
-export function clampIndex(sc: Scalars, index: readonly Expr[], dims: readonly Dim[]): Expr[] {
-  return index.map((e, k) => sc.max(sc.min(e, sc.sub(sc.dim(dims[k] as Dim), sc.int(1))), sc.int(0)));
-}
-
 const concat = defineOp({
   name: "concat",
   doc: "Joins the operands along an axis.",

@@ -1,4 +1,4 @@
-import { type Dim, ceilDivDim, dimMultiple, mulDim } from "../../base/dim.ts";
+import { ceilDivDim, dimMultiple } from "../../base/dim.ts";
 import { i32 } from "../../base/dtype.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
@@ -89,9 +89,4 @@ function reductionOrder(sc: Scalars, s: Stage, packed: Expr): Axis[] {
     return Math.max(0, ...values);
   };
   return s.axes.filter((a) => a.kind === "reduction").sort((a, b) => stride(b) - stride(a));
-}
-
-/** Elements of a packed copy. */
-export function packedSize(copy: Tensor): Dim {
-  return copy.dims.reduce<Dim>((n, d) => mulDim(n, d), 1);
 }

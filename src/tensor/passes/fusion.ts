@@ -1,4 +1,4 @@
-import { type Dim, dimEquals, dimMax, dimMin, productOf, subDim } from "../../base/dim.ts";
+import { type Dim, dimEquals, dimMin, productOf, subDim } from "../../base/dim.ts";
 import { type Expr, type Variable, loadsOf, postorder } from "../../scalar/expr.ts";
 import { mentions, polynomialOf, simplifyIndices } from "../../scalar/index.ts";
 import { type OpName, scalarOps } from "../../scalar/ops/table.ts";
@@ -150,10 +150,6 @@ export const elementsOf = (t: Tensor): Dim => productOf(t.dims);
 export function atMost(a: Dim, b: Dim): boolean {
   return dimEquals(a, b) || dimMin(subDim(b, a)) >= 0;
 }
-export function isSmall(d: Dim, limit: number): boolean {
-  return dimMax(d) <= limit;
-}
-
 /** A reduction over products of two reads that move differently along the parallel axes: worth tiling for reuse. */
 export function isContraction(s: Stage): boolean {
   if (s.accumulators.length !== 1) return false;
