@@ -70,12 +70,13 @@ describe.skipIf(suiteMissing !== null)("models of the suite", () => {
     expect(r.maxRssKiB * 1024).toBeLessThanOrEqual(2 * r.largestConstant + 300e6);
   });
 
-  test("no step of resnet50's compilation takes most of it", () => {
+  test("no step dominates resnet50's compilation", () => {
     const r = writeModel(dist, "resnet50");
     const shares = Object.entries(r.steps)
       .map(([step, ms]) => ({ step, ms, share: ms / r.compileCpu }))
       .sort((a, b) => b.ms - a.ms);
-    // Printed, for a reader to judge: a loaded machine's times are no test's business.
+    // Printed, for a reader to judge: absolute times are no test's business. The aim is a quarter at most for each step;
+    // garbage collection and the engine's own compilation fall on one step or another and move shares by several percent.
     console.log(
       `resnet50: ${r.compileCpu.toFixed(0)} ms of CPU time; ${shares
         .slice(0, 8)
@@ -83,6 +84,6 @@ describe.skipIf(suiteMissing !== null)("models of the suite", () => {
         .join(", ")}`,
     );
     expect(shares.length).toBeGreaterThan(10);
-    expect(shares[0]?.share).toBeLessThan(0.5);
+    expect(shares[0]?.share, shares[0]?.step).toBeLessThanOrEqual(0.4);
   });
 });
