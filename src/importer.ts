@@ -1,5 +1,5 @@
 import { UserError, VerifyError } from "./base/errors.ts";
-import { Reader } from "./base/text.ts";
+import { Reader, type SymbolBounds } from "./base/text.ts";
 import { importOnnx } from "./frontends/onnx/import.ts";
 import { decodeModel } from "./frontends/onnx/proto.ts";
 import type { SymbolOption } from "./frontends/onnx/symbols.ts";
@@ -57,12 +57,25 @@ export function inputNamesOf(bytes: Uint8Array): readonly string[] {
 export function importSource(bytes: Uint8Array, options: ImportOptions): Source {
   const format = formatOf(bytes);
   if (format === "onnx") return importModel(bytes, options);
-  const given = [...Object.keys(options.shapes ?? {}), ...Object.keys(options.symbols ?? {})];
-  if (given.length > 0) throw new UserError("shape", `IR text states its shapes itself: change them there, not with --shape ${given[0]}`);
-  const r = new Reader(new TextDecoder().decode(bytes), `${options.name}.tw`);
+  const [named] = Object.keys(options.shapes ?? {});
+  if (named !== undefined)
+    throw new UserError("shape", `IR text states its shapes itself: change that of '${named}' there; --shape SYMBOL=8 sets a symbol`);
+  const bounds = symbolBounds(options.symbols ?? {});
+  const r = new Reader(new TextDecoder().decode(bytes), `${options.name}.tw`, bounds);
   const source = parseText(r, format);
+  for (const name of bounds.keys())
+    if (!r.symbols.has(name)) throw new UserError("shape", `the text has no symbol '${name}'; it has: ${[...r.symbols.keys()].join(", ") || "none"}`);
   if (r.peek().kind !== "end") r.fail(`expected the end of the text, got '${r.peek().text}'`);
   return source;
+}
+
+function symbolBounds(symbols: Readonly<Record<string, SymbolOption>>): Map<string, SymbolBounds> {
+  return new Map(
+    Object.entries(symbols).map(([n, o]) => [
+      n,
+      typeof o === "number" ? { min: o, max: o } : { min: o.min ?? 1, max: o.max ?? Number.POSITIVE_INFINITY },
+    ]),
+  );
 }
 
 function parseText(r: Reader, format: Exclude<Format, "onnx">): Source {

@@ -42,6 +42,11 @@ const depthLimit = 400;
 /** Dimensions of more terms than this are refused: a short text could multiply out to any number of them. */
 const termLimit = 1000;
 
+export interface SymbolBounds {
+  readonly min: number;
+  readonly max: number;
+}
+
 export class Reader {
   readonly text: string;
   readonly file: string;
@@ -51,7 +56,11 @@ export class Reader {
   /** Symbols declared in the function that is being read, by name. */
   readonly symbols: Map<string, DimSymbol> = new Map();
 
-  constructor(text: string, file = "<text>") {
+  /** Bounds that the reader's user sets on symbols, narrower than the text's own. */
+  private readonly bounds: ReadonlyMap<string, SymbolBounds>;
+
+  constructor(text: string, file = "<text>", bounds: ReadonlyMap<string, SymbolBounds> = new Map()) {
+    this.bounds = bounds;
     this.text = text;
     this.file = file;
     this.tokens = tokenize(text, file);
@@ -185,7 +194,7 @@ export class Reader {
   declare(name: string): DimSymbol {
     let s = this.symbols.get(name);
     if (s === undefined) {
-      s = makeSymbol(name);
+      s = this.bounded(makeSymbol(name));
       this.symbols.set(name, s);
     }
     return s;
@@ -207,9 +216,17 @@ export class Reader {
     const whole = Number.isSafeInteger(min) && (Number.isSafeInteger(max) || max === Number.POSITIVE_INFINITY) && Number.isSafeInteger(multiple);
     if (!whole || min < 0 || max < min || multiple < 1)
       this.fail(`symbol '${name}': expected 0 <= min <= max and a multiple of at least 1, all whole numbers`, at);
-    const s = makeSymbol(name, min, max, multiple);
+    const s = this.bounded(makeSymbol(name, min, max, multiple));
     this.symbols.set(name, s);
     return s;
+  }
+  /** The symbol within the bounds set on it. */
+  private bounded(s: DimSymbol): DimSymbol {
+    const b = this.bounds.get(s.name);
+    if (b === undefined) return s;
+    if (b.min < s.min || b.max > s.max)
+      throw new UserError("shape", `symbol '${s.name}' lies in [${s.min}, ${s.max}]; [${b.min}, ${b.max}] was asked for`);
+    return makeSymbol(s.name, b.min, b.max, s.multiple);
   }
 }
 
