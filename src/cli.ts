@@ -1,4 +1,9 @@
 #!/usr/bin/env node
 import { runCli } from "./cli/main.ts";
 
+// A reader that has seen enough (`… | head`) closes the pipe: that is no error.
+process.stdout.on("error", (e: NodeJS.ErrnoException) => {
+  if (e.code === "EPIPE") process.exit(0);
+  throw e;
+});
 process.exitCode = await runCli(process.argv.slice(2));

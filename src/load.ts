@@ -173,7 +173,7 @@ function plannedBytes(p: Program): number | null {
 }
 
 function checkMemory(p: Program, limit: number | undefined): void {
-  const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+  const mib = (n: number) => (n < 2 ** 20 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 2 ** 20).toFixed(1)} MiB`);
   const planned = plannedBytes(p);
   if (planned !== null && planned > 2 ** 32)
     throw new UserError("memory", `the model needs ${mib(planned)}; WebAssembly's 32-bit memory ends at 4096 MiB`);
