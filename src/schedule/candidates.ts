@@ -47,12 +47,13 @@ export function chooseSchedule(machine: Capabilities, f: StageFacts, only: strin
     return best;
   }
   const ranked: { plan: Plan; work: number; streams: number }[] = [];
+  const kept = effort === "full" ? finalists : 1;
   for (const plan of plans(machine, f, only, effort)) {
     const { work, streams } = tileCost(machine, f, plan.tile);
-    if (ranked.length === finalists && work >= (ranked[finalists - 1]?.work ?? 0)) continue;
+    if (ranked.length === kept && work >= (ranked[kept - 1]?.work ?? 0)) continue;
     const at = ranked.findIndex((r) => r.work > work);
     ranked.splice(at < 0 ? ranked.length : at, 0, { plan, work, streams });
-    if (ranked.length > finalists) ranked.pop();
+    if (ranked.length > kept) ranked.pop();
   }
   for (const { plan, work, streams } of ranked) {
     for (const order of outerOrders(f, plan)) {
