@@ -84,6 +84,6 @@ describe.skipIf(suiteMissing !== null)("models of the suite", () => {
         .join(", ")}`,
     );
     expect(shares.length).toBeGreaterThan(10);
-    expect(shares[0]?.share, shares[0]?.step).toBeLessThanOrEqual(0.4);
+    expect(shares[0]?.share, shares[0]?.step).toBeLessThanOrEqual(0.3);
   });
 });
