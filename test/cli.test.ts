@@ -136,7 +136,7 @@ describe("bad models leave no artifact", () => {
     ["short.onnx", weights({ location: "short.bin" }), /'short.bin': the model needs bytes 0 to 16, but the file has only 5/, []],
     ["unknown.onnx", unknown, /Frob.*'one'[\s\S]*Grok.*'two'/, []],
     ["syntax.tw", "graph @g {\n  input %x f32[2]\n}", /syntax.tw:2:12: expected ':', got 'f32'/, []],
-    ["mlp.tw", mlpText, /the planned peak is .* more than the limit of 0.0 MiB/, ["--max-memory", "100"]],
+    ["mlp.tw", mlpText, /the planned peak is .* more than the limit of 0.1 KiB/, ["--max-memory", "100"]],
     ["mlp.tw", mlpText, /IR text states its shapes itself/, ["--shape", "x=1x4"]],
     ["sym.onnx", symbolic, /bound them, for example --shape n=1..16/, ["--max-memory", "100MiB"]],
     ["sym.onnx", symbolic, /a shape was given for 'q', but the model has no such input/, ["--shape", "q=1x4"]],
