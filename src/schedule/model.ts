@@ -198,6 +198,10 @@ export interface OuterLoop {
   readonly trips: number;
 }
 
+/** Steps that are multiples of this many bytes use at most a few sets of a cache whose ways are 4 kB. */
+const collidingBytes = 1024;
+const cacheWays = 8;
+
 /** Cost of bytes fetched again because the loops in between touch more than the caches hold. */
 export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer: readonly OuterLoop[]): number {
   let innermost = -1;
@@ -223,11 +227,18 @@ export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer
       [machine.l1Bytes, machine.cost.l2Byte, lines] as const,
       [machine.l2Bytes, machine.cost.memoryByte, 1] as const,
     ]) {
-      if (whole <= bytes) continue;
+      // Far steps of a power of two fall into few sets of the first cache: nothing stays there from one tile to the next.
+      const collides =
+        bytes === machine.l1Bytes &&
+        innermost >= 0 &&
+        (f.extents[innermost] as number) > cacheWays &&
+        ((a.strides[innermost] as number) * a.bytes) % collidingBytes === 0 &&
+        a.strides[innermost] !== 0;
+      if (whole <= bytes && !collides) continue;
       let fetched = whole * waste;
       for (let d = 0; d < outer.length; d++) {
         const l = outer[d] as OuterLoop;
-        if (a.strides[l.axis] === 0 && (total[d] as number) > bytes) fetched *= l.trips;
+        if (a.strides[l.axis] === 0 && (collides || (total[d] as number) > bytes)) fetched *= l.trips;
       }
       cycles += fetched * perByte;
     }
