@@ -6,7 +6,7 @@ import type { Allocation, Kernel as LoopKernel, Port, Program, Stmt, WeightSlot 
 import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Axis, type Kernel, type Stage, type Tensor, type TensorFunction, layoutOf, readsOf, writesOf } from "../tensor/ir.ts";
+import { type Axis, type Kernel, type Stage, type Tensor, type TensorFunction, layoutOf, readsOf, rootOf, writesOf } from "../tensor/ir.ts";
 import type { Chooser, Scheduled } from "./choose.ts";
 import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
 import { buildNest } from "./nest.ts";
@@ -41,13 +41,6 @@ export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser
     step(chosen);
   }
   return steps;
-}
-
-/** The tensor whose buffer holds `t`. */
-function rootOf(f: TensorFunction, t: Tensor): Tensor {
-  let r = t;
-  for (let v = layoutOf(f, r).view; v !== null; v = layoutOf(f, r).view) r = v.of;
-  return r;
 }
 
 /** Writes the zeros around a padded tensor; null when it has none. */

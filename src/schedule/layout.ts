@@ -15,6 +15,7 @@ import {
   layoutOf,
   mapStage,
   readsOf,
+  rootOf,
   rowMajor,
   stageExprs,
   writesOf,
@@ -238,13 +239,8 @@ function convertInputs(sc: Scalars, machine: Capabilities, f: TensorFunction): T
 
 /** The order of what the readers write, where it has the input's rank: the whole chain then runs alike. */
 function preferredOrder(f: TensorFunction, readers: readonly Kernel[], input: Tensor): readonly number[] {
-  for (const k of readers) for (const t of writesOf(k)) if (t.dims.length === input.dims.length) return layoutOf(f, rootTensor(f, t)).order;
+  for (const k of readers) for (const t of writesOf(k)) if (t.dims.length === input.dims.length) return layoutOf(f, rootOf(f, t)).order;
   return rowMajor(input.dims.length).order;
-}
-function rootTensor(f: TensorFunction, t: Tensor): Tensor {
-  let r = t;
-  for (let v = layoutOf(f, r).view; v !== null; v = layoutOf(f, r).view) r = v.of;
-  return r;
 }
 
 /** Puts zeros around tensors that reductions read beyond their edges, as far as any of them reaches. */
@@ -254,7 +250,7 @@ function padGuarded(f: TensorFunction): TensorFunction {
   for (const k of f.kernels) {
     if (allStages(k).every((s) => s.accumulators.length === 0)) continue;
     for (const t of readsOf(k)) {
-      const root = rootTensor(f, t);
+      const root = rootOf(f, t);
       if (t.data !== null || fixed.has(root) || t.dims.some((d) => typeof d !== "number")) continue;
       const reach = guardedReach(k, t);
       if (reach.every(([a, b]) => a <= 0 && b <= 0)) continue;

@@ -138,6 +138,13 @@ export function layoutOf(f: TensorFunction, t: Tensor): Layout {
   return f.layouts.get(t) ?? rowMajor(t.dims.length);
 }
 
+/** The tensor whose buffer holds `t`. */
+export function rootOf(f: TensorFunction, t: Tensor): Tensor {
+  let r = t;
+  for (let v = layoutOf(f, r).view; v !== null; v = layoutOf(f, r).view) r = v.of;
+  return r;
+}
+
 /** Tensors that a kernel reads (as operands, not as combining writes), locals excluded, in order of first use. */
 export function readsOf(k: Kernel): Tensor[] {
   const locals = new Set<Tensor>([...k.locals, ...k.stages.flatMap((s) => s.inner?.locals ?? [])]);

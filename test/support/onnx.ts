@@ -1,4 +1,6 @@
 import { PbfWriter } from "pbf";
+import { TilewrightError } from "../../src/base/errors.ts";
+import { type ImportOptions, importOnnx } from "../../src/frontends/onnx/import.ts";
 
 /** A small encoder of ONNX models, so that tests can say what they are about. */
 
@@ -205,4 +207,15 @@ export function model(m: ModelSpec): Bytes {
       );
     }
   });
+}
+
+/** The error that importing the model gives; fails when it goes through. */
+export function failure(m: ModelSpec, options: ImportOptions = {}): TilewrightError {
+  try {
+    importOnnx(model(m), options);
+  } catch (e) {
+    if (e instanceof TilewrightError) return e;
+    throw e;
+  }
+  throw new Error("the import went through");
 }

@@ -1,21 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { type ModelSpec, type NodeSpec, type TensorSpec, graph, model } from "../../../test/support/onnx.ts";
+import { type ModelSpec, type NodeSpec, type TensorSpec, failure, graph, model } from "../../../test/support/onnx.ts";
 import { evaluateDim } from "../../base/dim.ts";
 import { f32 } from "../../base/dtype.ts";
-import { TilewrightError } from "../../base/errors.ts";
 import { type HostTensor, hostFrom } from "../../graph/host.ts";
 import { interpretGraph } from "../../graph/interpret.ts";
 import { type ImportOptions, importOnnx, inspectOnnx } from "./import.ts";
 
-function failure(m: ModelSpec, options: ImportOptions = {}): TilewrightError {
-  try {
-    importOnnx(model(m), options);
-  } catch (e) {
-    if (e instanceof TilewrightError) return e;
-    throw e;
-  }
-  throw new Error("the import went through");
-}
 const dims = (m: ModelSpec, options: ImportOptions = {}): string[] => importOnnx(model(m), options).graph.results.map((r) => r.dims.join(" x "));
 const list = (...values: number[]): TensorSpec => ({ dtype: "i64", dims: [values.length], values });
 const scalar = (v: number): TensorSpec => ({ dtype: "i64", dims: [], values: [v] });

@@ -2,7 +2,7 @@ import { type DType, f64 } from "../../base/dtype.ts";
 import { InternalError } from "../../base/errors.ts";
 import { roundTo } from "../../base/numeric.ts";
 import { findScalarOp } from "../../scalar/ops/table.ts";
-import { type Rule, type RuleText, parseRules } from "../../scalar/rules/engine.ts";
+import { type Rule, type RuleText, fits, parseRules } from "../../scalar/rules/engine.ts";
 import type { Op, Value } from "../ir.ts";
 import type { Exactness, GraphRule, Matcher } from "./rules.ts";
 
@@ -50,28 +50,11 @@ function apply(rule: Rule, op: Op, m: Matcher): readonly Value[] | null {
   const [root] = op.results;
   const subject = op.operands[op.def.name === "select" ? 1 : 0];
   if (root === undefined || subject === undefined || !fits(rule.where, subject.dtype)) return null;
+  // Arithmetic that is assumed not to overflow: true of indices, not of data.
+  if (rule.where === "index") return null;
   const b = matchOp(rule.from, op, m, unbound);
   if (b === null || (rule.condition !== null && conditionValue(rule.condition, root.dtype, (n) => numberOf(m, b, n)) === 0)) return null;
   return [build(rule.to, m, b, root, root.dtype)];
-}
-
-function fits(where: Rule["where"], d: DType): boolean {
-  switch (where) {
-    case null:
-    case undefined:
-      return true;
-    case "int":
-      return d.isInteger;
-    // Arithmetic that is assumed not to overflow: true of indices, not of data.
-    case "index":
-      return false;
-    case "float":
-      return d.isFloat;
-    case "bool":
-      return d.kind === "bool";
-    default:
-      throw where satisfies never;
-  }
 }
 
 function matchOp(p: Pattern, op: Op | undefined, m: Matcher, b: Bindings): Bindings | null {

@@ -265,7 +265,8 @@ export function makeRuleBook(rules: readonly Rule[]): RuleBook {
   return new RuleBook(rules);
 }
 
-function fits(where: Rule["where"], d: DType): boolean {
+/** Does a rule's limit take the dtype? `index`: the dtype of indices, where there are any. */
+export function fits(where: Rule["where"], d: DType): boolean {
   switch (where) {
     case null:
     case undefined:

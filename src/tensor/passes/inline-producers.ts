@@ -1,7 +1,6 @@
-import type { Expr } from "../../scalar/expr.ts";
 import { loadsOf } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import type { Kernel, Stage, Tensor, TensorFunction } from "../ir.ts";
+import { type Kernel, type Stage, type Tensor, type TensorFunction, stageExprs } from "../ir.ts";
 import {
   type Pointwise,
   atMost,
@@ -76,11 +75,7 @@ function accepted(sc: Scalars, p: Pointwise, reader: Kernel, readerCount: number
 }
 
 function readsIn(s: Stage): Set<Tensor> {
-  return new Set(loadsOf(...exprsOf(s)).map((l) => l.attr as Tensor));
-}
-function exprsOf(s: Stage): Expr[] {
-  const inner = s.inner?.stages.flatMap(exprsOf) ?? [];
-  return [...inner, ...s.accumulators.flatMap((a) => [a.identity, a.lift, a.combine]), ...s.writes.flatMap((w) => [...w.index, w.value])];
+  return new Set(loadsOf(...[...(s.inner?.stages ?? []), s].flatMap(stageExprs)).map((l) => l.attr as Tensor));
 }
 
 function acceptedBy(sc: Scalars, p: Pointwise, s: Stage, reader: Kernel, readerCount: number, scope: Scope): boolean {
