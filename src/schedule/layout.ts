@@ -57,7 +57,6 @@ class Assigner {
     for (const [t, l] of this.f.layouts) if (l.view !== null) this.join(t, l.view.of);
     const wishes = this.wishes();
     if (wishes.size === 0) return this.f;
-    let chosen = new Map<Tensor, readonly number[]>();
     const touching = this.kernelsTouching();
     const none = new Map<Tensor, readonly number[]>();
     const sum = (kernels: Iterable<Kernel>, cost: (k: Kernel) => number): number => [...kernels].reduce((n, k) => n + cost(k), 0);
@@ -73,7 +72,7 @@ class Assigner {
     const [wished, plain] = [remembered(wishes), remembered(none)];
     const affected = new Set([...wishes.keys()].flatMap((g) => [...(touching.get(g) ?? [])]));
     const take = sum(affected, wished) * clearGain < sum(affected, plain);
-    chosen = new Map(take ? wishes : none);
+    let chosen = new Map(take ? wishes : none);
     const [mine, other] = take ? [wished, plain] : [plain, wished];
     for (const [group, wish] of wishes) {
       const near = touching.get(group) ?? [];
