@@ -1,10 +1,9 @@
 import path from "node:path";
 import type { Command } from "commander";
-import { flopsByOrigin } from "../graph/flops.ts";
-import type { Stmt } from "../loop/ir.ts";
 import { type InputFlags, gatherInputs } from "../node/inputs.ts";
 import { measurePeak } from "../targets/wasm/peak.ts";
 import { type ModelFlags, enableRelaxedSimd, parseCount, simdText, table } from "./common.ts";
+import { type KernelTime, LaunchClock, kernelTimes } from "./kernel-times.ts";
 import { addCompileOptions, addInputOptions, command } from "./options.ts";
 import { type Session, openSession } from "./session.ts";
 
@@ -91,78 +90,27 @@ async function benchAction(file: string, flags: BenchFlags): Promise<void> {
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
-interface KernelRow {
-  readonly kernel: string;
-  readonly origins: readonly string[];
-  readonly ms: number;
-  readonly gflops: number | null;
-}
 interface Profile {
-  readonly rows: readonly KernelRow[];
+  readonly rows: readonly KernelTime[];
   readonly peak: number;
   readonly overhead: number;
 }
 
 /** Runs the profiling build: the time of each launch is the mean over all runs. */
 async function profile(file: string, flags: BenchFlags, normal: Times): Promise<Profile> {
-  const spent: number[] = [];
-  let last = 0;
-  const s = await openSession(file, flags, (launch) => {
-    const now = performance.now();
-    spent[launch] = (spent[launch] ?? 0) + now - last;
-    last = now;
-  });
+  const clock = new LaunchClock();
+  const s = await openSession(file, flags, clock.tick);
   const inputs = gatherInputs(s.manifest, { random: 1, ...flags }, s.sizes);
   const t = time(s, flags);
-  spent.length = 0;
+  clock.reset();
   for (let i = 0; i < flags.runs; i++) {
-    last = performance.now();
+    clock.begin();
     s.model.runNow(inputs, { views: true });
   }
   const { built, loaded } = s;
-  const launches = launchesOf(built?.compiled.program.main ?? []);
-  const byOrigin = loaded?.source.kind === "graph" ? flopsByOrigin(loaded.source.graph) : new Map<string, number>();
-  const times = launches.map((_, i) => (spent[i] ?? 0) / flags.runs);
-  // Where one node became several launches, its arithmetic is that of the longest.
-  const owner = new Map<string, number>();
-  launches.forEach((l, i) => {
-    for (const o of l.origin) {
-      const old = owner.get(o);
-      if (old === undefined || (times[i] as number) > (times[old] as number)) owner.set(o, i);
-    }
-  });
-  const flops = launches.map((l, i) => l.origin.reduce((n, o) => n + (owner.get(o) === i ? (byOrigin.get(o) ?? 0) : 0), 0));
-  const rows = launches.map(
-    (l, i): KernelRow => ({
-      kernel: l.kernel.name,
-      origins: l.origin,
-      ms: round(times[i] as number, 4),
-      gflops: flops[i] ? round((flops[i] as number) / (times[i] as number) / 1e6, 2) : null,
-    }),
-  );
+  const times = kernelTimes(built?.compiled.program.main ?? [], loaded?.source.kind === "graph" ? loaded.source.graph : null, clock);
+  const rows = times.map((k) => ({ ...k, ms: round(k.ms, 4), gflops: k.gflops === null ? null : round(k.gflops, 2) }));
   return { rows, peak: await measurePeak(s.model.info().relaxed_simd), overhead: t.median / normal.median - 1 };
-}
-
-/** The launches of main in the order of their numbers in a profiling build. */
-function launchesOf(main: readonly Stmt[]): Extract<Stmt, { kind: "launch" }>[] {
-  return main.flatMap((s) => {
-    switch (s.kind) {
-      case "launch":
-        return [s];
-      case "for":
-        return launchesOf(s.body);
-      case "if":
-        return [...launchesOf(s.then), ...launchesOf(s.otherwise)];
-      case "store":
-      case "storeat":
-      case "let":
-      case "assign":
-      case "alloc":
-        return [];
-      default:
-        throw s satisfies never;
-    }
-  });
 }
 
 function kernelTable(p: Profile): string {

@@ -1,0 +1,85 @@
+import { flopsByOrigin } from "../graph/flops.ts";
+import type { GraphFunction } from "../graph/ir.ts";
+import type { Stmt } from "../loop/ir.ts";
+
+/** One launch of `main`: the kernel, the nodes of the source model that it stands for, and what it did. */
+export interface KernelTime {
+  readonly kernel: string;
+  readonly origins: readonly string[];
+  readonly ms: number;
+  /** Null where its nodes count no additions or multiplications. */
+  readonly gflops: number | null;
+}
+
+/** Adds up the time of each launch of a profiling build, over several runs. */
+export class LaunchClock {
+  private readonly spent: number[] = [];
+  private runs = 0;
+  private last = 0;
+  /** Give it to `startArtifact`. */
+  readonly tick = (launch: number): void => {
+    const now = performance.now();
+    this.spent[launch] = (this.spent[launch] ?? 0) + now - this.last;
+    this.last = now;
+  };
+  /** Forgets what was measured: warm-up is over. */
+  reset(): void {
+    this.spent.length = 0;
+    this.runs = 0;
+  }
+  /** Call it before each run. */
+  begin(): void {
+    this.runs++;
+    this.last = performance.now();
+  }
+  /** Mean milliseconds of a launch. */
+  mean(launch: number): number {
+    return (this.spent[launch] ?? 0) / Math.max(1, this.runs);
+  }
+}
+
+/** The launches of `main`, in the order of their numbers in a profiling build, with their times. */
+export function kernelTimes(main: readonly Stmt[], graph: GraphFunction | null, clock: LaunchClock): KernelTime[] {
+  const launches = launchesOf(main);
+  const times = launches.map((_, i) => clock.mean(i));
+  const flops = launchFlops(launches, times, graph === null ? new Map() : flopsByOrigin(graph));
+  return launches.map((l, i) => {
+    const [ms = 0, n = 0] = [times[i], flops[i]];
+    return { kernel: l.kernel.name, origins: l.origin, ms, gflops: n === 0 ? null : n / ms / 1e6 };
+  });
+}
+
+type Launch = Extract<Stmt, { kind: "launch" }>;
+
+/** Where one node became several launches, its arithmetic is that of the longest. */
+function launchFlops(launches: readonly Launch[], times: readonly number[], byOrigin: ReadonlyMap<string, number>): number[] {
+  const owner = new Map<string, number>();
+  for (const [i, l] of launches.entries()) {
+    for (const o of l.origin) {
+      const old = owner.get(o);
+      if (old === undefined || (times[i] ?? 0) > (times[old] ?? 0)) owner.set(o, i);
+    }
+  }
+  return launches.map((l, i) => l.origin.reduce((n, o) => n + (owner.get(o) === i ? (byOrigin.get(o) ?? 0) : 0), 0));
+}
+
+function launchesOf(main: readonly Stmt[]): Launch[] {
+  return main.flatMap((s) => {
+    switch (s.kind) {
+      case "launch":
+        return [s];
+      case "for":
+        return launchesOf(s.body);
+      case "if":
+        return [...launchesOf(s.then), ...launchesOf(s.otherwise)];
+      case "store":
+      case "storeat":
+      case "let":
+      case "assign":
+      case "alloc":
+        return [];
+      default:
+        throw s satisfies never;
+    }
+  });
+}
