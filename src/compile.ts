@@ -28,6 +28,8 @@ export interface PipelineOptions {
   /** `default`: by the cost model; `empty`: one serial loop for each axis and no fusion; or a chooser of one's own. */
   readonly schedule?: "default" | "empty" | Chooser;
   readonly listeners?: readonly TraceListener[];
+  /** No algorithm that changes the arithmetic. */
+  readonly exact?: boolean;
   /** Run the verifiers after every step. */
   readonly verify?: boolean;
   /** Other passes than the usual ones: `check` runs prefixes of the lists, its test adds one that is wrong. */
@@ -129,7 +131,7 @@ function verifyByDefault(): boolean {
 
 function chooserOf(options: PipelineOptions, constants: ReadonlySet<Tensor>): Chooser {
   if (typeof options.schedule === "function") return options.schedule;
-  return options.schedule === "empty" ? emptyChooser : defaultChooser(wasmMachine, (t) => constants.has(t));
+  return options.schedule === "empty" ? emptyChooser : defaultChooser(wasmMachine, (t) => constants.has(t), { exact: options.exact ?? false });
 }
 
 /** Tensor IR's passes and the choice of layouts; the empty schedule takes the function as it is. */

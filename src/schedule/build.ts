@@ -7,7 +7,7 @@ import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Axis, type Kernel, type Stage, type Tensor, type TensorFunction, layoutOf, readsOf, rootOf, writesOf } from "../tensor/ir.ts";
-import type { Chooser, Scheduled } from "./choose.ts";
+import type { Chooser } from "./choose.ts";
 import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
 import { buildNest } from "./nest.ts";
 import { parametrizeKernel } from "./parametrize.ts";
@@ -19,14 +19,21 @@ export interface Step {
   readonly schedule: KernelSchedule;
   readonly reads: readonly Tensor[];
   readonly writes: readonly Tensor[];
+  /** As the model reckons, in units of one vector multiply-add; 0 where nobody asked it. */
+  readonly cost: number;
 }
 
-/** Chooses a schedule for every kernel; copies made by packing and borders of padded tensors become steps of their own. */
+/**
+ * Chooses a schedule for every kernel. What schedules add (copies that are packed, the parts of an algorithm) and the
+ * borders of padded tensors become steps of their own.
+ */
 export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser): Step[] {
   const steps: Step[] = [];
   const bordered = new Set<Tensor>();
-  const step = (s: Pick<Scheduled, "kernel" | "schedule">): void => {
-    steps.push({ kernel: s.kernel, schedule: s.schedule, reads: readsOf(s.kernel), writes: writesOf(s.kernel) });
+  const schedule = (k: Kernel): void => {
+    const { kernel, schedule: chosen, before, cost } = choose(sc, k);
+    for (const b of before) schedule(collapseAxes(sc, b));
+    steps.push({ kernel, schedule: chosen, reads: readsOf(kernel), writes: writesOf(kernel), cost });
   };
   for (const k of f.kernels) {
     for (const t of writesOf(k)) {
@@ -34,11 +41,9 @@ export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser
       if (bordered.has(root)) continue;
       bordered.add(root);
       const border = borderKernel(sc, f, root);
-      if (border !== null) step(choose(sc, border));
+      if (border !== null) schedule(border);
     }
-    const chosen = choose(sc, collapseAxes(sc, linearizeKernel(sc, f, k)));
-    for (const c of chosen.copies) step(choose(sc, collapseAxes(sc, c.packing)));
-    step(chosen);
+    schedule(collapseAxes(sc, linearizeKernel(sc, f, k)));
   }
   return steps;
 }
@@ -65,7 +70,7 @@ function borderKernel(sc: Scalars, f: TensorFunction, t: Tensor): Kernel | null 
       axes: ordered,
       inner: null,
       accumulators: [],
-      writes: [{ tensor: t, index: [linearIndex(sc, f, t, index)], value: sc.const(0, t.dtype), combiner: null }],
+      writes: [{ tensor: t, index: [linearIndex(sc, f, t, index)], value: sc.const(0, t.dtype), combiner: null, guard: null }],
     });
   };
   t.dims.forEach((extent, d) => {
@@ -263,7 +268,7 @@ class ProgramBuilder {
     if (s.kernel.stages.length !== 1 || stage === undefined || stage.writes.length !== 1 || s.kernel.axes.length > 0) return [];
     const [w] = stage.writes;
     const loops = s.schedule.stages[stage.name];
-    if (w === undefined || w.combiner !== null || loops === undefined || this.slots.has(w.tensor)) return [];
+    if (w === undefined || w.combiner !== null || w.guard !== null || loops === undefined || this.slots.has(w.tensor)) return [];
     const exact = stage.axes.every(
       (a) =>
         a.kind === "reduction" ||

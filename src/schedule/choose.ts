@@ -4,18 +4,23 @@ import type { Capabilities } from "../base/machine.ts";
 import type { Expr } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
-import { type Kernel, type Tensor, allStages, readsOf } from "../tensor/ir.ts";
+import { type Kernel, type Tensor, allStages, readsOf, writesOf } from "../tensor/ir.ts";
 import { stageAccesses, typicalSize } from "./access.ts";
 import { type Effort, chooseSchedule, plainSchedule } from "./candidates.ts";
-import { stageFacts } from "./model.ts";
+import { collapseAxes } from "./linearize.ts";
+import { movingCost, stageCost, stageFacts } from "./model.ts";
 import { type Packed, packOperand } from "./primitives/pack.ts";
+import { hasWindow, minimalAlgorithms, minimalFilter } from "./primitives/winograd.ts";
 import type { KernelSchedule, Pack, StageSchedule } from "./schedule.ts";
 
-/** A kernel with the schedule it gets: packing rewrites the kernel and adds copies that run before it. */
+/** A kernel with the schedule it gets: packing and algorithms rewrite the kernel and add others that run before it. */
 export interface Scheduled {
   readonly kernel: Kernel;
   readonly schedule: KernelSchedule;
-  readonly copies: readonly { readonly tensor: Tensor; readonly packing: Kernel }[];
+  /** Kernels that run first; each still needs a schedule of its own. */
+  readonly before: readonly Kernel[];
+  /** Modelled cost of the kernel alone, in units of one vector multiply-add; 0 where nobody asked the model. */
+  readonly cost: number;
 }
 
 /** Decides the schedule of a linearised kernel. */
@@ -24,8 +29,14 @@ export type Chooser = (sc: Scalars, k: Kernel) => Scheduled;
 /** Every axis one serial loop: what correctness is measured against. */
 export const emptyChooser: Chooser = (_, k) => ({
   kernel: k,
-  schedule: { stages: Object.fromEntries(allStages(k).map((s) => [s.name, plainSchedule({ stage: s })])), packs: [], specialize: false },
-  copies: [],
+  schedule: {
+    algorithm: "direct",
+    stages: Object.fromEntries(allStages(k).map((s) => [s.name, plainSchedule({ stage: s })])),
+    packs: [],
+    specialize: false,
+  },
+  before: [],
+  cost: 0,
 });
 
 /** Sizes of packed tiles, in vectors. */
@@ -38,40 +49,78 @@ const manyStreams = 10;
 /** Costs that were computed before, by the kernel's text. */
 export type CostCache = Map<string, number>;
 
-/** The cheapest schedule under the machine's cost model, packing of operands included; kernels of one structure are decided once. */
-export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) => boolean): Chooser {
-  const decided = new Map<string, { readonly schedule: KernelSchedule; readonly stages: readonly StageSchedule[] }>();
+export interface ChooserOptions {
+  /** No algorithm that changes the arithmetic. */
+  readonly exact?: boolean;
+}
+
+/** The cheapest schedule under the machine's cost model, algorithm and packing included; kernels of one structure are decided once. */
+export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) => boolean, options: ChooserOptions = {}): Chooser {
+  const decided = new Map<string, { readonly chosen: Scheduled; readonly stages: readonly StageSchedule[] }>();
+  const constants = constantsFrom(isConstant);
   return (sc, k) => {
-    const key = costKey(k, isConstant);
+    constants.note(k);
+    const key = costKey(k, constants.has);
     const old = decided.get(key);
-    if (old !== undefined) return replay(sc, k, old.schedule, old.stages);
-    const { kernel, schedule, copies } = cheapest(sc, machine, k, isConstant, "full");
-    decided.set(key, { schedule, stages: allStages(kernel).map((s) => schedule.stages[s.name] as StageSchedule) });
-    return { kernel, schedule, copies };
+    if (old !== undefined) return replay(sc, machine, k, old.chosen, old.stages);
+    const chosen = cheapest(sc, { machine, isConstant: constants.has, effort: "full", exact: options.exact ?? false }, k);
+    decided.set(key, { chosen, stages: allStages(chosen.kernel).map((s) => chosen.schedule.stages[s.name] as StageSchedule) });
+    return chosen;
   };
+}
+
+/** Constants, and what kernels that were seen make of nothing but constants. */
+function constantsFrom(isConstant: (t: Tensor) => boolean): { has: (t: Tensor) => boolean; note: (k: Kernel) => void } {
+  const made = new Set<Tensor>();
+  const has = (t: Tensor) => isConstant(t) || made.has(t);
+  const note = (k: Kernel) => {
+    const reads = readsOf(k);
+    if (reads.length > 0 && reads.every(has)) for (const t of writesOf(k)) made.add(t);
+  };
+  return { has, note };
 }
 
 /** A schedule decided for a kernel of the same structure, whose stages have other names. */
-function replay(sc: Scalars, k: Kernel, schedule: KernelSchedule, stages: readonly StageSchedule[]): Scheduled {
-  const { kernel, copies } = applySchedule(sc, k, schedule);
-  return {
-    kernel,
-    schedule: { ...schedule, stages: Object.fromEntries(allStages(kernel).map((s, i) => [s.name, stages[i] as StageSchedule])) },
-    copies,
-  };
+function replay(sc: Scalars, machine: Capabilities, k: Kernel, old: Scheduled, stages: readonly StageSchedule[]): Scheduled {
+  const { kernel, before } = rewriteKernel(sc, machine, k, old.schedule);
+  const named = Object.fromEntries(allStages(kernel).map((s, i) => [s.name, stages[i] as StageSchedule]));
+  return { kernel, schedule: { ...old.schedule, stages: named }, before, cost: old.cost };
 }
 
-/** The kernel with a given schedule, as it was printed: its operands are packed as that says. @throws InternalError when it does not fit */
-export function applySchedule(sc: Scalars, k: Kernel, schedule: KernelSchedule): Scheduled {
+/** The kernel with a given schedule, as it was printed. @throws InternalError when it does not fit */
+export function applySchedule(sc: Scalars, machine: Capabilities, k: Kernel, schedule: KernelSchedule): Scheduled {
+  const { kernel, before } = rewriteKernel(sc, machine, k, schedule);
+  return { kernel, schedule, before, cost: kernelCost(sc, machine, kernel, schedule) };
+}
+
+/** What algorithm and packing make of a kernel. */
+function rewriteKernel(sc: Scalars, machine: Capabilities, k: Kernel, schedule: KernelSchedule): Pick<Scheduled, "kernel" | "before"> {
   let kernel = k;
-  const copies: Scheduled["copies"][0][] = [];
+  const before: Kernel[] = [];
+  const take = (r: { readonly kernel: Kernel; readonly before: readonly Kernel[] } | null, what: unknown): void => {
+    if (r === null) throw new InternalError("schedule", `kernel @${k.name} cannot be rewritten as its schedule says: ${JSON.stringify(what)}`);
+    kernel = r.kernel;
+    before.push(...r.before);
+  };
+  if (schedule.algorithm !== "direct") take(minimalFilter(sc, kernel, schedule.algorithm, blockBytes(machine)), schedule.algorithm);
   for (const pack of schedule.packs) {
     const packed = packOperand(sc, kernel, pack);
-    if (packed === null) throw new InternalError("schedule", `kernel @${k.name} cannot be packed as its schedule says: ${JSON.stringify(pack)}`);
-    kernel = packed.kernel;
-    copies.push({ tensor: packed.copy, packing: packed.packing });
+    take(packed === null ? null : { kernel: packed.kernel, before: [packed.packing] }, pack);
   }
-  return { kernel, schedule, copies };
+  return { kernel, before };
+}
+
+/** What a tile's transform keeps should leave room in the first cache for what it reads and writes. */
+export const blockBytes = (machine: Capabilities) => machine.l1Bytes / 4;
+
+/** Modelled cost of a kernel under a given schedule. */
+export function kernelCost(sc: Scalars, machine: Capabilities, k: Kernel, schedule: KernelSchedule): number {
+  return allStages(k).reduce((n, s) => n + stageCost(machine, stageFacts(sc, s), schedule.stages[s.name] as StageSchedule), 0) * sharedPoints(k);
+}
+
+/** How often the stages of a kernel run. */
+function sharedPoints(k: Kernel): number {
+  return k.axes.reduce((n, a) => n * typicalSize(a.extent), 1);
 }
 
 /** Cost of a linearised kernel under about its default schedule. */
@@ -85,7 +134,7 @@ export function scheduleCost(
   const key = costKey(k, isConstant);
   let cost = cache.get(key);
   if (cost === undefined) {
-    cost = cheapest(sc, machine, k, isConstant, "quick").cost;
+    cost = cheapest(sc, { machine, isConstant, effort: "quick", exact: false }, k).total;
     cache.set(key, cost);
   }
   return cost;
@@ -97,7 +146,7 @@ function costKey(k: Kernel, isConstant: (t: Tensor) => boolean): string {
   const rename = (e: Expr) => printExpr(e).replace(/%[^[]+\[/g, (m) => names.get(m) ?? names.set(m, `%${names.size}[`).get(m) ?? m);
   const lines = allStages(k).map(
     (s) =>
-      `${s.axes.map((a) => `${a.variable.name}${a.kind[0]}${a.extent}`).join()};${s.accumulators.map((a) => rename(a.lift)).join()};${s.writes.map((w) => `${rename(w.index[0] as Expr)}=${rename(w.value)}`).join()}`,
+      `${s.axes.map((a) => `${a.variable.name}${a.kind[0]}${a.extent}`).join()};${s.accumulators.map((a) => rename(a.lift)).join()};${s.writes.map((w) => `${rename(w.index[0] as Expr)}=${rename(w.value)}${w.guard === null ? "" : rename(w.guard)}`).join()}`,
   );
   const constants = readsOf(k)
     .map((t) => `${isConstant(t) ? "c" : "t"}${t.dtype}`)
@@ -105,25 +154,48 @@ function costKey(k: Kernel, isConstant: (t: Tensor) => boolean): string {
   return `${k.axes.map((a) => a.extent).join()}|${constants}|${lines.join("|")}`;
 }
 
-function cheapest(
-  sc: Scalars,
-  machine: Capabilities,
-  k: Kernel,
-  isConstant: (t: Tensor) => boolean,
-  effort: Effort,
-): Scheduled & { readonly cost: number } {
-  let best = withoutPacking(sc, machine, k, null, effort);
-  for (const pack of packings(sc, machine, k)) {
-    if (effort === "quick" && pack.size !== 2 * machine.lanes.f32) continue;
+interface Search {
+  readonly machine: Capabilities;
+  readonly isConstant: (t: Tensor) => boolean;
+  readonly effort: Effort;
+  readonly exact: boolean;
+}
+/** `total` is the cost of the kernel and of all that runs before it on every run of the model. */
+type Option = Scheduled & { readonly total: number };
+
+function cheapest(sc: Scalars, search: Search, k: Kernel): Option {
+  let best = packedAtBest(sc, search, k);
+  if (search.exact || !hasWindow(sc, k)) return best;
+  for (const algorithm of minimalAlgorithms) {
+    const filter = minimalFilter(sc, k, algorithm, blockBytes(search.machine));
+    if (filter === null) continue;
+    const { has, note } = constantsFrom(search.isConstant);
+    let total = 0;
+    for (const b of filter.before) {
+      note(b);
+      const made = writesOf(b).every(has);
+      if (!made && total < best.total) total += packedAtBest(sc, { ...search, isConstant: has }, collapseAxes(sc, b)).total;
+    }
+    if (total >= best.total) continue;
+    const last = withoutPacking(sc, search, filter.kernel);
+    if (total + last.total < best.total)
+      best = { ...last, total: total + last.total, schedule: { ...last.schedule, algorithm }, before: filter.before };
+  }
+  return best;
+}
+
+function packedAtBest(sc: Scalars, search: Search, k: Kernel): Option {
+  let best = withoutPacking(sc, search, k);
+  for (const pack of packings(sc, search.machine, k)) {
+    if (search.effort === "quick" && pack.size !== 2 * search.machine.lanes.f32) continue;
     const packed = packOperand(sc, k, pack);
     if (packed === null) continue;
-    const fixed = isConstant(sourceOf(packed));
+    const fixed = search.isConstant(sourceOf(packed));
     if (!fixed && typicalSize(productOf(packed.copy.dims)) > largestGrowth * typicalSize(productOf(sourceOf(packed).dims))) continue;
-    const option = withoutPacking(sc, machine, packed.kernel, `${pack.axis}.i`, effort);
+    const option = withoutPacking(sc, search, packed.kernel, `${pack.axis}.i`);
     // Copies of constants are made once, when the model is compiled; others on every run.
-    const cost = option.cost + (fixed ? 0 : withoutPacking(sc, machine, packed.packing, null, effort).cost);
-    if (cost < best.cost)
-      best = { ...option, cost, schedule: { ...option.schedule, packs: [pack] }, copies: [{ tensor: packed.copy, packing: packed.packing }] };
+    const total = option.total + (fixed ? 0 : withoutPacking(sc, search, packed.packing).total);
+    if (total < best.total) best = { ...option, total, schedule: { ...option.schedule, packs: [pack] }, before: [packed.packing] };
   }
   return best;
 }
@@ -133,13 +205,8 @@ function sourceOf(p: Packed): Tensor {
   return load?.attr as Tensor;
 }
 
-function withoutPacking(
-  sc: Scalars,
-  machine: Capabilities,
-  k: Kernel,
-  only: string | null = null,
-  effort: Effort = "full",
-): Scheduled & { readonly cost: number } {
+function withoutPacking(sc: Scalars, search: Search, k: Kernel, only: string | null = null): Option {
+  const { machine, effort } = search;
   const stages: Record<string, StageSchedule> = {};
   let [cost, streams] = [0, 0];
   for (const s of allStages(k)) {
@@ -148,7 +215,8 @@ function withoutPacking(
     cost += chosen.cost;
     streams = Math.max(streams, chosen.streams);
   }
-  return { kernel: k, schedule: { stages, packs: [], specialize: streams > manyStreams }, copies: [], cost };
+  cost = cost * sharedPoints(k) + movingCost(machine, k);
+  return { kernel: k, schedule: { algorithm: "direct", stages, packs: [], specialize: streams > manyStreams }, before: [], cost, total: cost };
 }
 
 /** Ways to pack one operand of a reduction along an axis that the other operands do not have. */

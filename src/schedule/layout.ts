@@ -213,7 +213,7 @@ function convertInputs(sc: Scalars, machine: Capabilities, f: TensorFunction): T
           axes,
           inner: null,
           accumulators: [],
-          writes: [{ tensor: copy, index, value: sc.load(input, index), combiner: null }],
+          writes: [{ tensor: copy, index, value: sc.load(input, index), combiner: null, guard: null }],
         },
       ],
     };

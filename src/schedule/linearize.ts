@@ -139,7 +139,10 @@ function indicesOf(s: Stage): Expr[] {
     e.args.forEach(visit);
   };
   for (const a of s.accumulators) for (const e of [a.identity, a.lift, a.combine]) visit(e);
-  for (const w of s.writes) visit(w.value);
+  for (const w of s.writes) {
+    visit(w.value);
+    if (w.guard !== null) visit(w.guard);
+  }
   return out;
 }
 
@@ -261,6 +264,6 @@ function usesOutsideIndices(s: Stage, v: Variable): boolean {
   };
   return (
     s.accumulators.some((a) => outside(a.lift) || outside(a.combine) || a.axes.includes(v) !== (s.accumulators[0]?.axes.includes(v) ?? false)) ||
-    s.writes.some((w) => outside(w.value))
+    s.writes.some((w) => outside(w.value) || (w.guard !== null && outside(w.guard)))
   );
 }

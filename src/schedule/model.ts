@@ -1,8 +1,9 @@
+import { productOf } from "../base/dim.ts";
 import type { Capabilities } from "../base/machine.ts";
 import { type Expr, loadsOf, postorder } from "../scalar/expr.ts";
 import { type OpName, scalarOps } from "../scalar/ops/table.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import type { Stage } from "../tensor/ir.ts";
+import { type Kernel, type Stage, type Tensor, readsOf, writesOf } from "../tensor/ir.ts";
 import { accessesOf, stridesOf, typicalSize } from "./access.ts";
 import type { StageSchedule } from "./schedule.ts";
 
@@ -278,4 +279,16 @@ function tileOf(f: StageFacts, schedule: StageSchedule): { tile: Tile; outer: Ou
 export function stageCost(machine: Capabilities, f: StageFacts, schedule: StageSchedule): number {
   const { tile, outer } = tileOf(f, schedule);
   return tileCost(machine, f, tile).work + trafficCost(machine, f, tile, outer);
+}
+
+/**
+ * Cost of moving what a kernel writes past the caches (a line is fetched before it is written), and, where its stages
+ * share axes, of what it reads: their own estimates see one point of those axes only.
+ */
+export function movingCost(machine: Capabilities, k: Kernel): number {
+  const bytes = (t: Tensor) => typicalSize(productOf(t.dims)) * t.dtype.byteWidth;
+  const perByte = (n: number) => (n > machine.l2Bytes ? machine.cost.memoryByte : n > machine.l1Bytes ? machine.cost.l2Byte : 0);
+  const cost = (t: Tensor) => bytes(t) * perByte(bytes(t));
+  const written = writesOf(k).reduce((n, t) => n + 2 * cost(t), 0);
+  return k.axes.length === 0 ? written : written + readsOf(k).reduce((n, t) => n + cost(t), 0);
 }

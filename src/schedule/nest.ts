@@ -395,7 +395,9 @@ class NestBuilder {
     const buffer = this.bufferOf(w.tensor);
     const index = simplifyIndex(sc, this.bind(sc.substitute(w.index[0] as Expr, results), p));
     const value = this.bind(sc.substitute(w.value, results), p);
-    return [{ kind: "store", buffer, index, value: w.combiner === null ? value : sc.op(w.combiner, [sc.load(buffer, [index]), value]) }];
+    const store: Stmt = { kind: "store", buffer, index, value: w.combiner === null ? value : sc.op(w.combiner, [sc.load(buffer, [index]), value]) };
+    if (w.guard === null) return [store];
+    return [{ kind: "if", condition: this.bind(sc.substitute(w.guard, results), p), then: [store], otherwise: [] }];
   }
 }
 

@@ -5,7 +5,7 @@ import { type Expr, type Variable, loadsOf, variablesOf } from "../scalar/expr.t
 import { type Monomial, fromPolynomial, mentionedIn, polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
-import { type Axis, type Kernel, type Stage, type Tensor, allStages, mapStage } from "../tensor/ir.ts";
+import { type Axis, type Kernel, type Stage, type Tensor, allStages, mapStage, stageExprs } from "../tensor/ir.ts";
 import { type KernelSchedule, printSchedule } from "./schedule.ts";
 
 /**
@@ -115,12 +115,7 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
   const bound = new Set<Variable>([...axes, ...params.filter((p) => p.kind === "variable")]);
   for (const s of allStages(kernel)) for (const a of s.accumulators) for (const v of [a.left, a.right]) bound.add(v);
   const free = new Map<Variable, Expr>();
-  const allExprs = (x: Kernel) =>
-    allStages(x).flatMap((s) => [
-      ...s.accumulators.flatMap((a) => [a.identity, a.lift, a.combine]),
-      ...s.writes.flatMap((w) => [...w.index, w.value]),
-    ]);
-  for (const v of variablesOf(...allExprs(kernel))) if (!bound.has(v)) free.set(v, size("z", sc.var(v), { min: v.min }));
+  for (const v of variablesOf(...allStages(kernel).flatMap(stageExprs))) if (!bound.has(v)) free.set(v, size("z", sc.var(v), { min: v.min }));
   if (free.size > 0) kernel = { ...kernel, stages: kernel.stages.map((s) => mapStage(s, (e) => sc.substitute(e, free))) };
   return { kernel, extents, buffers, params, args, key: keyOf(kernel, schedule, buffers, params, extents) };
 }
@@ -180,7 +175,9 @@ function keyOf(
     for (const a of s.accumulators)
       lines.push(`${a.axes.map((v) => v.name).join()}|${printExpr(a.identity)}|${rename(printExpr(a.lift))}|${printExpr(a.combine)}`);
     for (const w of s.writes)
-      lines.push(`${buffers.get(w.tensor)?.name}[${rename(printExpr(w.index[0] as Expr))}]${w.combiner}${rename(printExpr(w.value))}`);
+      lines.push(
+        `${buffers.get(w.tensor)?.name}[${rename(printExpr(w.index[0] as Expr))}]${w.combiner}${rename(printExpr(w.value))}${w.guard === null ? "" : `?${rename(printExpr(w.guard))}`}`,
+      );
   }
   const stages = Object.entries(schedule.stages).map(([n, v]) => [ordinal.get(n) ?? n, v]);
   lines.push(printSchedule({ ...schedule, stages: Object.fromEntries(stages) }));

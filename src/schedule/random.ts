@@ -1,11 +1,12 @@
 import type { Capabilities } from "../base/machine.ts";
 import { type Kernel, allStages } from "../tensor/ir.ts";
 import { candidates, plainSchedule } from "./candidates.ts";
-import { type Chooser, packings } from "./choose.ts";
+import { type Chooser, blockBytes, kernelCost, packings } from "./choose.ts";
 import { stageFacts } from "./model.ts";
 import { scheduleViolations } from "./nest.ts";
 import { packOperand } from "./primitives/pack.ts";
-import type { LoopSpec, StageSchedule, Tail } from "./schedule.ts";
+import { minimalFilter } from "./primitives/winograd.ts";
+import { type LoopSpec, type StageSchedule, type Tail, algorithms } from "./schedule.ts";
 
 /** A generator of numbers in [0, 1). */
 export type Random = () => number;
@@ -31,17 +32,24 @@ export function randomChooser(machine: Capabilities, random: Random, drawn: Map<
   const note = (what: string) => drawn.set(what, (drawn.get(what) ?? 0) + 1);
   return (sc, k) => {
     let kernel: Kernel = k;
-    const copies = [];
+    const before: Kernel[] = [];
     const packs = [];
-    const options = [...packings(sc, machine, k)];
+    const algorithm = pick(random, algorithms);
+    const filter = algorithm === "direct" ? null : minimalFilter(sc, k, algorithm, blockBytes(machine));
+    if (filter !== null) {
+      note(algorithm);
+      kernel = filter.kernel;
+      before.push(...filter.before);
+    }
+    const options = [...packings(sc, machine, kernel)];
     if (options.length > 0 && random() < 0.5) {
       const pack = pick(random, options);
-      const packed = packOperand(sc, k, pack);
+      const packed = packOperand(sc, kernel, pack);
       if (packed !== null) {
         note("pack");
         kernel = packed.kernel;
         packs.push(pack);
-        copies.push({ tensor: packed.copy, packing: packed.packing });
+        before.push(packed.packing);
       }
     }
     const stages: Record<string, StageSchedule> = {};
@@ -58,7 +66,8 @@ export function randomChooser(machine: Capabilities, random: Random, drawn: Map<
     }
     const specialize = random() < 0.3;
     if (specialize) note("specialize");
-    return { kernel, schedule: { stages, packs, specialize }, copies };
+    const schedule = { algorithm: filter === null ? ("direct" as const) : algorithm, stages, packs, specialize };
+    return { kernel, schedule, before, cost: kernelCost(sc, machine, kernel, schedule) };
   };
 }
 

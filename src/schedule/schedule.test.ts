@@ -41,7 +41,7 @@ it.each(choosers)("%s: a printed schedule, replayed, gives identical bytes", (_,
     return chosen;
   });
   let next = 0;
-  const again = bytesUnder((sc, k) => applySchedule(sc, k, parseSchedule(printed[next++] as string)));
+  const again = bytesUnder((sc, k) => applySchedule(sc, wasmMachine, k, parseSchedule(printed[next++] as string)));
   expect(next).toBe(printed.length);
   expect(again).toEqual(first);
 });

@@ -40,7 +40,15 @@ export interface Pack {
   readonly size: number;
 }
 
+/**
+ * How a kernel's sums are computed. `direct`: as they are written. The others change the arithmetic and split the kernel
+ * into several, of which the schedule's stages are the last one's (`primitives/winograd.ts`).
+ */
+export const algorithms = ["direct", "winograd-2", "winograd-4"] as const;
+export type Algorithm = (typeof algorithms)[number];
+
 export interface KernelSchedule {
+  readonly algorithm: Algorithm;
   readonly stages: Readonly<Record<string, StageSchedule>>;
   readonly packs: readonly Pack[];
   /** Are strides baked into the code (a kernel for each shape) or parameters (one kernel for many)? */
@@ -64,6 +72,7 @@ export function parseSchedule(text: string): KernelSchedule {
   const ok =
     typeof s === "object" &&
     s !== null &&
+    algorithms.some((a) => a === s.algorithm) &&
     typeof s.stages === "object" &&
     Array.isArray(s.packs) &&
     typeof s.specialize === "boolean" &&
@@ -79,6 +88,6 @@ export function parseSchedule(text: string): KernelSchedule {
         ) &&
         typeof x.tails === "object",
     );
-  if (!ok) throw new UserError("schedule", `not a schedule: expected { stages, packs, specialize }, got ${text.slice(0, 200)}`);
+  if (!ok) throw new UserError("schedule", `not a schedule: expected { algorithm, stages, packs, specialize }, got ${text.slice(0, 200)}`);
   return v as KernelSchedule;
 }

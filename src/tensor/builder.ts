@@ -67,7 +67,7 @@ export class TensorBuilder {
   map(result: Tensor, value: (index: Expr[]) => Expr): void {
     const axes = result.dims.map((d, i) => this.axis(`i${i}`, d));
     const index = axes.map((a) => this.sc.var(a.variable));
-    this.stage(result.name, axes, [], [{ tensor: result, index, value: value(index), combiner: null }], result.origin);
+    this.stage(result.name, axes, [], [{ tensor: result, index, value: value(index), combiner: null, guard: null }], result.origin);
   }
 
   /** `result[i…] = finish(monoid over r… of lift(i…, r…))` */
@@ -84,18 +84,18 @@ export class TensorBuilder {
     const lifted = lift(index, vars.slice(result.dims.length));
     if (extents.length === 0) {
       // One element each: nothing is accumulated.
-      this.stage(result.name, axes, [], [{ tensor: result, index, value: finish(lifted, index), combiner: null }], result.origin);
+      this.stage(result.name, axes, [], [{ tensor: result, index, value: finish(lifted, index), combiner: null, guard: null }], result.origin);
       return;
     }
     const acc = this.accumulator(monoid, axes, lifted);
-    this.stage(result.name, axes, [acc], [{ tensor: result, index, value: finish(this.sc.var(acc.left), index), combiner: null }], result.origin);
+    this.stage(result.name, axes, [acc], [{ tensor: result, index, value: finish(this.sc.var(acc.left), index), combiner: null, guard: null }], result.origin);
   }
 
   /** Writes with a combiner: `result[index(i…)] ∘= value(i…)` over the given extents. */
   scatter(result: Tensor, extents: readonly Dim[], combiner: WriteCombiner | null, at: (index: Expr[]) => { index: Expr[]; value: Expr }): void {
     const axes = extents.map((d, i) => this.axis(`i${i}`, d));
     const w = at(axes.map((a) => this.sc.var(a.variable)));
-    this.stage(result.name, axes, [], [{ tensor: result, index: w.index, value: w.value, combiner }], result.origin);
+    this.stage(result.name, axes, [], [{ tensor: result, index: w.index, value: w.value, combiner, guard: null }], result.origin);
   }
 
   /**

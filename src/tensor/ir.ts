@@ -58,12 +58,16 @@ export interface Accumulator {
 
 export type WriteCombiner = "add" | "mul" | "min" | "max";
 
-/** One result. `combiner` says how colliding writes merge (scatter); without it every element is written at most once. */
+/**
+ * One result. `combiner` says how colliding writes merge (scatter); without it every element is written at most once. With
+ * a `guard`, a condition over the axes, only the points where it holds write.
+ */
 export interface Write {
   readonly tensor: Tensor;
   readonly index: readonly Expr[];
   readonly value: Expr;
   readonly combiner: WriteCombiner | null;
+  readonly guard: Expr | null;
 }
 
 /** Stages computed for each step of a reduction axis of the stage that holds them (attention's scores). */
@@ -118,7 +122,10 @@ export function allStages(k: Kernel): Stage[] {
 
 /** Every expression of a stage, inner stages not included. */
 export function stageExprs(s: Stage): Expr[] {
-  return [...s.accumulators.flatMap((a) => [a.identity, a.lift, a.combine]), ...s.writes.flatMap((w) => [...w.index, w.value])];
+  return [
+    ...s.accumulators.flatMap((a) => [a.identity, a.lift, a.combine]),
+    ...s.writes.flatMap((w) => [...w.index, w.value, ...(w.guard === null ? [] : [w.guard])]),
+  ];
 }
 
 /** Rebuilds a stage with every expression mapped. */
@@ -127,7 +134,7 @@ export function mapStage(s: Stage, f: (e: Expr) => Expr): Stage {
     ...s,
     inner: s.inner === null ? null : { ...s.inner, stages: s.inner.stages.map((t) => mapStage(t, f)) },
     accumulators: s.accumulators.map((a) => ({ ...a, identity: f(a.identity), lift: f(a.lift), combine: f(a.combine) })),
-    writes: s.writes.map((w) => ({ ...w, index: w.index.map(f), value: f(w.value) })),
+    writes: s.writes.map((w) => ({ ...w, index: w.index.map(f), value: f(w.value), guard: w.guard === null ? null : f(w.guard) })),
   };
 }
 

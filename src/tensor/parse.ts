@@ -244,6 +244,7 @@ class TensorParser {
       if (r.is("min") || r.is("max") || r.is("mul")) combiner = r.name() as WriteCombiner;
       r.expect("=");
     }
-    return { tensor, index, value: this.expr(scope), combiner };
+    const value = this.expr(scope);
+    return { tensor, index, value, combiner, guard: r.accept("if") ? this.expr(scope) : null };
   }
 }

@@ -81,7 +81,7 @@ function printStage(p: Printer, s: Stage, table: NameTable): void {
       }
       for (const w of s.writes) {
         const sign = w.combiner === null ? "=" : w.combiner === "add" ? "+=" : `${w.combiner}=`;
-        p.line(`%${w.tensor.name}[${w.index.map(text).join(", ")}] ${sign} ${text(w.value)}`, w);
+        p.line(`%${w.tensor.name}[${w.index.map(text).join(", ")}] ${sign} ${text(w.value)}${w.guard === null ? "" : ` if ${text(w.guard)}`}`, w);
       }
     },
     s,

@@ -20,7 +20,7 @@ import { layOutTensor } from "./print.ts";
  *      read no accumulator. A stage with reduction axes has accumulators, one without has none.
  * T6   Every tensor that is no input and no constant is written; inputs and constants never are. Outputs are neither, and
  *      each is given once.
- * T7   Writes have their tensor's dtype and mention no reduction axis. A write without combiner is plain: its index tells
+ * T7   Writes have their tensor's dtype, guards are bools, and neither mentions a reduction axis. A write without combiner is plain: its index tells
  *      all parallel axes apart that its value depends on.
  * T8   Stage axes are parallel or reductions, kernel axes parallel or scans; extents have the values that variables say.
  * T9   Stages inside another are computed at one of its reduction axes.
@@ -236,7 +236,9 @@ class TensorVerifier {
     found.check(t.data === null && !this.f.inputs.includes(t), at, () => `T6: writes %${t.name}, an input or constant`);
     found.check(w.value.dtype === t.dtype, at, () => `T7: writes ${w.value.dtype} to %${t.name}, which is ${t.dtype}`);
     found.check(w.index.length === t.dims.length, at, () => `T2: writes %${t.name} of rank ${t.dims.length} at ${w.index.length} indices`);
-    for (const e of [...w.index, w.value]) {
+    if (w.guard !== null)
+      found.check(w.guard.dtype.kind === "bool" && w.guard.lanes === 1, at, () => `T7: the guard of the write to %${t.name} is ${w.guard?.dtype}, no bool`);
+    for (const e of [...w.index, w.value, ...(w.guard === null ? [] : [w.guard])]) {
       this.expr(e, at, bound, visible, later);
       for (const v of mentionedIn(e))
         found.check(!reductions.has(v), at, () => `T7: the write to %${t.name} mentions the reduction axis '${v.name}'`);

@@ -72,7 +72,7 @@ export function packOperand(sc: Scalars, k: Kernel, pack: Pack): Packed | null {
     axes: axes.map((a) => ({ ...a, kind: "parallel" })),
     inner: null,
     accumulators: [],
-    writes: [{ tensor: copy, index: [position], value: source, combiner: null }],
+    writes: [{ tensor: copy, index: [position], value: source, combiner: null, guard: null }],
   };
   return { kernel: { ...k, stages: [stage] }, copy, packing: { name: packing.name, axes: [], locals: [], stages: [packing] } };
 }

@@ -179,7 +179,7 @@ function turnOperand(sc: Scalars, s: Stage, column: Variable): { stage: Stage; k
     axes: axes.map((a) => ({ ...a, kind: "parallel" })),
     inner: null,
     accumulators: [],
-    writes: [{ tensor: turned, index, value: load, combiner: null }],
+    writes: [{ tensor: turned, index, value: load, combiner: null, guard: null }],
   };
   const stage = mapStage(s, (e) => sc.rebuild([e], (x) => (x === load ? sc.load(turned, index) : null))[0] as Expr);
   return { stage, kernels: [{ name: turned.name, axes: [], locals: [], stages: [copy] }], tensors: [turned] };

@@ -38,7 +38,7 @@ export function usersOf(f: TensorFunction): Users {
   return { writers, readers, visible };
 }
 
-/** The stage of a kernel that is nothing but one stage without combining writes, else null. */
+/** The stage of a kernel that is nothing but one stage with one plain write, else null. */
 export function soleStage(k: Kernel): Stage | null {
   const [s] = k.stages;
   return k.stages.length === 1 &&
@@ -46,7 +46,8 @@ export function soleStage(k: Kernel): Stage | null {
     s !== undefined &&
     s.inner === null &&
     s.writes.length === 1 &&
-    s.writes[0]?.combiner === null
+    s.writes[0]?.combiner === null &&
+    s.writes[0].guard === null
     ? s
     : null;
 }
