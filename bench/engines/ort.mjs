@@ -1,0 +1,28 @@
+// onnxruntime-web as the benchmark uses it.
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as ort from "onnxruntime-web/wasm";
+import { timeRuns } from "../timing.mjs";
+
+ort.env.logLevel = "error";
+export const ortVersion = ort.env.versions.web;
+
+export async function startOrt(model, { threads }) {
+  ort.env.wasm.numThreads = threads;
+  const begun = performance.now();
+  const file = model.dir === null ? null : join(model.dir, `${model.name}.bin`);
+  const session = await ort.InferenceSession.create(model.bytes, {
+    executionProviders: ["wasm"],
+    graphOptimizationLevel: "all",
+    externalData: file === null || !existsSync(file) ? [] : [{ path: `${model.name}.bin`, data: readFileSync(file) }],
+  });
+  const feeds = Object.fromEntries(model.inputs.map(({ name, dtype, data, dims }) => [name, new ort.Tensor(dtype, data, dims)]));
+  const engine = {
+    name: "onnxruntime-web",
+    run: () => session.run(feeds),
+    stretch: (repeats) => timeRuns(engine, repeats),
+    dispose: () => session.release(),
+    startMs: performance.now() - begun,
+  };
+  return engine;
+}

@@ -1,0 +1,43 @@
+// A build of tilewright as the benchmark uses it.
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { timeRuns } from "../timing.mjs";
+
+/** Loads the parts of a build that the benchmark needs. */
+export async function loadTilewright(dist) {
+  const part = (path) => import(pathToFileURL(join(dist, path)).href);
+  const [importer, load, data, peak, kernels, { version }] = await Promise.all(
+    ["importer.js", "load.js", "node/external-data.js", "targets/wasm/peak.js", "cli/kernel-times.js", "version.js"].map(part),
+  );
+  return { ...importer, ...load, ...data, ...peak, ...kernels, version };
+}
+
+/** Modules to choose from: without relaxed SIMD on the same engine, only the plain one. */
+const compileOptions = ({ threads, relaxed }) => ({ threads, ...(relaxed ? {} : { features: ["simd"] }) });
+
+/**
+ * Compiles a workload for this process and starts it. `options` are `{ threads, relaxed }`; `clock` asks for a build that
+ * calls it after every launch.
+ */
+export async function startTilewright(tw, model, options, clock) {
+  const begun = performance.now();
+  const resolver = model.dir === null ? undefined : tw.folderResolver(model.dir);
+  const source = tw.importSource(model.bytes, { name: model.name, ...(resolver === undefined ? {} : { resolver }) });
+  const wanted = compileOptions(options);
+  const { artifact, compiled } = tw.buildArtifact(source, { ...wanted, features: tw.featuresHere(wanted), profile: clock !== undefined });
+  const loaded = await tw.startArtifact(artifact, undefined, clock);
+  resolver?.close();
+  const inputs = Object.fromEntries(model.inputs.map(({ name, data, dims }) => [name, { data, dims }]));
+  const engine = {
+    name: "tilewright",
+    run: () => loaded.run(inputs),
+    stretch: (repeats) => timeRuns(engine, repeats),
+    dispose: () => loaded.dispose(),
+    startMs: performance.now() - begun,
+    flops: artifact.manifest.flops,
+    codeBytes: artifact.manifest.modules[0].bytes,
+    info: loaded.info(),
+    profiled: { main: compiled.program.main, graph: source.kind === "graph" ? source.graph : null },
+  };
+  return engine;
+}

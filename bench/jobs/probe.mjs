@@ -1,0 +1,12 @@
+// Which engine and which module run, told by a product of small matrices.
+import { loadTilewright, startTilewright } from "../engines/tilewright.mjs";
+import { loadWorkload, matmulWorkload } from "../workloads.mjs";
+
+export async function probe({ dist, threads, relaxed }) {
+  const tw = await loadTilewright(dist);
+  const engine = await startTilewright(tw, loadWorkload(matmulWorkload({ m: 16, k: 16, n: 16 }, false)), { threads, relaxed });
+  await engine.run();
+  await engine.dispose();
+  const { threads: used, threads_reason, relaxed_simd } = engine.info;
+  return { tilewright: tw.version, threads: used, threads_reason, relaxed_simd };
+}
