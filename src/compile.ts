@@ -97,7 +97,7 @@ export function compileTensor(
   const built = trace.step(
     "loop",
     "build-loops",
-    () => buildProgram(sc, f, run, weightsOf(run, ahead, constants), cache, names),
+    () => buildProgram(sc, f, run, weightsOf(run, ahead, constants), cache, names, wasmMachine.cost.fork),
     (b) => printProgram(b.program),
   );
   const prepared = trace.step(

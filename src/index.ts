@@ -9,7 +9,8 @@ import type { Model } from "./runtime/model.ts";
 
 export { InternalError, TilewrightError, UnsupportedError, UserError, VerifyError } from "./base/errors.ts";
 export type { CompileOptions, Feature } from "./load.ts";
-export { KeptTensor, Model, hasRelaxedSimd } from "./runtime/model.ts";
+export { KeptTensor } from "./runtime/kept.ts";
+export { Model, hasRelaxedSimd } from "./runtime/model.ts";
 export type {
   Input,
   InputData,

@@ -10,20 +10,22 @@ import type { Kernel, Program, Stmt } from "./loop/ir.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
 import { type Model, hasRelaxedSimd, startModel } from "./runtime/model.ts";
+import { mostThreads, sharedMemoryMissing } from "./runtime/threads.ts";
 import type { Scalars } from "./scalar/scalars.ts";
-import { type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
+import { type Variant, type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
 import { weightsBase } from "./targets/wasm/module.ts";
 import { weightBytes } from "./targets/wasm/weights.ts";
 import { version } from "./version.ts";
 
-/** The variants of a module: without and with relaxed SIMD. */
-export type Feature = "simd" | "relaxed";
+/** The variants of a module: without and with relaxed SIMD; `mt`: also with memory that threads share. */
+export type Feature = "simd" | "relaxed" | "mt";
+const features: readonly Feature[] = ["simd", "relaxed", "mt"];
 
 /** How a model is compiled. */
 export interface CompileOptions {
   /** Only `wasm` in this version. */
   readonly target?: "wasm";
-  /** Only 1 in this version. */
+  /** Threads to run on, 1 by default; `load` of an artifact can ask for others. Results do not depend on their number. */
   readonly threads?: number;
   /** Fixes inputs' shapes, by input name. */
   readonly shapes?: Readonly<Record<string, readonly number[]>>;
@@ -63,22 +65,22 @@ export interface NamedProgram {
   readonly outputNames: readonly string[];
   readonly flops?: number | null;
   readonly profile?: boolean;
+  readonly threads?: number;
 }
 
 /** @throws UnsupportedError, UserError for options that this version does not have or that contradict one another */
 export function checkOptions(o: CompileOptions): void {
   if (o.target !== undefined && o.target !== "wasm")
     throw new UnsupportedError("target", `target '${o.target}' is not supported yet; this version compiles to 'wasm'`);
-  if (o.threads !== undefined && (!Number.isInteger(o.threads) || o.threads < 1))
-    throw new UserError("threads", `threads must be a positive integer, got ${o.threads}`);
-  if (o.threads !== undefined && o.threads > 1)
-    throw new UnsupportedError(
-      "threads",
-      `${o.threads} threads were asked for; this version compiles for one thread: leave the option away, or set it to 1`,
+  if (o.threads !== undefined && (!Number.isInteger(o.threads) || o.threads < 1 || o.threads > mostThreads))
+    throw new UserError("threads", `threads must be a whole number from 1 to ${mostThreads}, got ${o.threads}`);
+  for (const f of o.features ?? [])
+    if (!features.includes(f)) throw new UserError("features", `unknown feature '${f}'; there are: ${features.join(", ")}`);
+  if (o.features?.every((f) => f === "mt"))
+    throw new UserError(
+      "features",
+      `neither 'simd' nor 'relaxed' was chosen ('mt' makes a second module of each); there are: ${features.join(", ")}`,
     );
-  const known: readonly string[] = ["simd", "relaxed"];
-  for (const f of o.features ?? []) if (!known.includes(f)) throw new UserError("features", `unknown feature '${f}'; there are: ${known.join(", ")}`);
-  if (o.features?.length === 0) throw new UserError("features", `no feature was chosen; there are: ${known.join(", ")}`);
   if (o.deterministic && o.features?.includes("relaxed"))
     throw new UserError("features", "relaxed SIMD is not deterministic: leave out either 'relaxed' or deterministic");
   if (o.maxMemory !== undefined && !(o.maxMemory > 0))
@@ -86,17 +88,19 @@ export function checkOptions(o: CompileOptions): void {
 }
 
 /** Which modules are made. */
-function variantsOf(o: CompileOptions): { relaxed: boolean }[] {
-  const features = o.features ?? (o.deterministic ? ["simd"] : ["simd", "relaxed"]);
-  return [...new Set(features)].map((f) => ({ relaxed: f === "relaxed" }));
+function variantsOf(o: CompileOptions): Variant[] {
+  const asked = new Set(o.features ?? features.filter((f) => f !== "relaxed" || !o.deterministic));
+  const single = features.filter((f) => f !== "mt" && asked.has(f)).map((f) => ({ relaxed: f === "relaxed", shared: false }));
+  return asked.has("mt") ? [...single, ...single.map((v) => ({ ...v, shared: true }))] : single;
 }
 
-/** The features that this engine would choose from those asked for, so that only one module is made. */
+/** The features that this engine would choose from those asked for, so that no module is made for another. */
 export function featuresHere(o: CompileOptions): readonly Feature[] {
   const asked = variantsOf(o);
   const relaxed = asked.some((v) => v.relaxed) && hasRelaxedSimd();
   if (!relaxed && asked.every((v) => v.relaxed)) throw new UserError("features", "this engine has no relaxed SIMD; leave 'simd' among the features");
-  return [relaxed ? "relaxed" : "simd"];
+  const shared = (o.threads ?? 1) > 1 && asked.some((v) => v.shared) && sharedMemoryMissing() === null;
+  return [relaxed ? "relaxed" : "simd", ...(shared ? (["mt"] as const) : [])];
 }
 
 /** Compiles an imported model to an artifact: its modules, its manifest, and what computes its weights. */
@@ -112,6 +116,7 @@ export function buildArtifact(source: Source, options: BuildOptions = {}): Built
     outputNames: source.outputNames,
     flops: source.kind === "graph" ? countFlops(source.graph) : null,
     profile: options.profile ?? false,
+    threads: options.threads ?? 1,
   };
   return {
     artifact: compiled.trace.step(
@@ -194,19 +199,24 @@ function checkMemory(p: Program, limit: number | undefined): void {
 }
 
 /** The artifact of a compiled program, with the variants asked for. */
-export function artifactOf(c: Compiled, n: NamedProgram, variants: readonly { readonly relaxed: boolean }[]): WasmArtifact {
+export function artifactOf(c: Compiled, n: NamedProgram, variants: readonly Variant[]): WasmArtifact {
   return makeArtifact({ sc: c.sc, program: c.program, weights: c.weights, prepare: c.prepare, version, variants, ...n });
 }
 
 /** Starts an artifact in this process, without any files. `clock` is for modules made for profiling. */
 export async function startArtifact(a: WasmArtifact, signal?: AbortSignal, clock?: (launch: number) => void): Promise<Model> {
-  const i = a.manifest.modules.findIndex((m) => m.relaxed === hasRelaxedSimd());
-  const chosen = i < 0 ? 0 : i;
+  const { modules, threads } = a.manifest;
+  const missing = sharedMemoryMissing();
+  const here = (m: Variant): number => Number(m.relaxed === hasRelaxedSimd()) + 2 * Number(m.shared === (threads > 1 && missing === null));
+  const chosen = modules.reduce((best, m, i) => (here(m) > here(modules[best] ?? m) ? i : best), 0);
+  const { relaxed = false, shared = false } = modules[chosen] ?? {};
   const module = await WebAssembly.compile(a.modules[chosen] as BufferSource);
   return startModel(a.manifest, {
     module,
-    relaxed: a.manifest.modules[chosen]?.relaxed ?? false,
-    threadsReason: "this version of tilewright compiles for one thread",
+    relaxed,
+    shared,
+    threads,
+    threadsMissing: missing ?? (shared ? null : "the model was compiled without the feature mt"),
     writeWeights: (target) => a.writeWeights((offset, bytes) => target.set(bytes, offset), signal),
     ...(clock === undefined ? {} : { clock }),
   });

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import ts from "typescript";
-import type { LoadOptions, Manifest, Model } from "../src/runtime/model.ts";
+import type { LoadOptions } from "../src/runtime/artifact.ts";
+import type { Manifest, Model } from "../src/runtime/model.ts";
 import { CliFolder, buildForTests, mlpText } from "./support/cli.ts";
 import { model } from "./support/onnx.ts";
 

@@ -33,6 +33,7 @@ export interface Capabilities {
     readonly callOverhead: number;
     readonly l2Byte: number;
     readonly memoryByte: number;
+    /** Setting other threads to work on a kernel, and waiting until they are done. */
+    readonly fork: number;
   };
-  readonly threads: number;
 }

@@ -4,7 +4,8 @@ import { UserError } from "../base/errors.ts";
 import { type Built, type BuildOptions, type CompileOptions, buildArtifact, featuresHere, startArtifact } from "../load.ts";
 import { readFile } from "../node/files.ts";
 import type { KnownSizes } from "../node/inputs.ts";
-import { type Manifest, type Model, loadArtifact } from "../runtime/model.ts";
+import { loadArtifact } from "../runtime/artifact.ts";
+import type { Manifest, Model } from "../runtime/model.ts";
 import { type Loaded, type ModelFlags, Progress, type Sizes, debugListeners, isFolder, loadSource, parseSizes } from "./common.ts";
 
 /** A model that runs in this process, compiled for it or loaded from an artifact. */
@@ -64,11 +65,17 @@ export async function openSession(file: string, flags: ModelFlags, clock?: (laun
       loaded,
       compileMs: compiled - start,
       loadMs: performance.now() - compiled,
-      codeBytes: manifest.modules[0]?.bytes ?? 0,
+      codeBytes: moduleOf(manifest, model)?.bytes ?? 0,
     };
   } finally {
     progress.done();
   }
+}
+
+/** The module that runs. */
+function moduleOf(m: Manifest, model: Model): Manifest["modules"][number] | undefined {
+  const { relaxed_simd, shared_memory } = model.info();
+  return m.modules.find((x) => x.relaxed === relaxed_simd && x.shared === shared_memory);
 }
 
 function knownSizes(s: Sizes): KnownSizes {
@@ -100,7 +107,7 @@ async function openArtifact(folder: string, flags: ModelFlags): Promise<Session>
     pathToFileURL(`${path.resolve(folder)}/`),
     flags.threads === undefined ? {} : { threads: flags.threads },
   );
-  const module = manifest.modules.find((m) => m.relaxed === model.info().relaxed_simd);
+  const module = moduleOf(manifest, model);
   return {
     model,
     manifest,

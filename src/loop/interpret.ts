@@ -253,7 +253,10 @@ class Interpreter {
     return (f) => {
       const [n, g] = [Number(count(f)), Number(grain(f))];
       const values = args.map((a) => a(f));
-      for (let i = 0; i < n; i += g) {
+      // Calls that threads may share can come in any order: here the last is the first.
+      const calls = Math.ceil(n / g);
+      for (let c = 0; c < calls; c++) {
+        const i = g * (s.threadsFrom === null ? c : calls - 1 - c);
         const inner = this.frame();
         kernel.params.forEach((p, k) => inner.values.set(p.id, values[k] as Value));
         inner.values.set(kernel.begin.id, i).set(kernel.end.id, Math.min(i + g, n));

@@ -86,9 +86,18 @@ export interface Launch {
   readonly count: Expr;
   /** Iterations given to one call; the calls are independent. */
   readonly grain: Expr;
+  /** From how many iterations on several threads may share the calls; null where they must stay on one. */
+  readonly threadsFrom: number | null;
+  /** Arguments that are memory for one call at a time, with its size in bytes: each thread gets a place of its own. */
+  readonly scratch: readonly Scratch[];
   readonly origin: readonly string[];
   /** Pairs of address variables (result, operand) that may be one place: each element is read before it is written. */
   readonly inPlace: readonly (readonly [Variable, Variable])[];
+}
+export interface Scratch {
+  /** Which argument, from 0. */
+  readonly arg: number;
+  readonly bytes: Expr;
 }
 export type Stmt = For | Store | StoreAt | Let | Assign | If | Alloc | Launch;
 export type StmtOf<K extends Stmt["kind"]> = Extract<Stmt, { kind: K }>;
@@ -195,7 +204,7 @@ export function exprsOf(s: Stmt): readonly Expr[] {
     case "alloc":
       return s.buffer.size === null ? [] : [s.buffer.size];
     case "launch":
-      return [...s.args, s.count, s.grain];
+      return [...s.args, s.count, s.grain, ...s.scratch.map((x) => x.bytes)];
     default:
       throw s satisfies never;
   }
@@ -228,7 +237,13 @@ export function mapStmt(s: Stmt, expr: (e: Expr) => Expr, block: (b: readonly St
     case "alloc":
       return s;
     case "launch":
-      return { ...s, args: s.args.map(expr), count: expr(s.count), grain: expr(s.grain) };
+      return {
+        ...s,
+        args: s.args.map(expr),
+        count: expr(s.count),
+        grain: expr(s.grain),
+        scratch: s.scratch.map((x) => ({ ...x, bytes: expr(x.bytes) })),
+      };
     default:
       throw s satisfies never;
   }

@@ -13,6 +13,7 @@ import {
   type Param,
   type Port,
   type Program,
+  type Scratch,
   type Stmt,
   type WeightSlot,
 } from "./ir.ts";
@@ -299,6 +300,20 @@ class ProgramParser {
     r.expect(")");
     r.expect("grain");
     const grain = this.index(b);
+    let threadsFrom: number | null = null;
+    if (r.accept("threads")) {
+      r.expect("from");
+      threadsFrom = r.number();
+    }
+    const scratch: Scratch[] = [];
+    if (r.accept("scratch")) {
+      while (r.accept("(")) {
+        const arg = r.number();
+        r.expect(",");
+        scratch.push({ arg, bytes: this.index(b) });
+        r.expect(")");
+      }
+    }
     const inPlace: (readonly [Variable, Variable])[] = [];
     const address = (): Variable => {
       const t = r.peek();
@@ -314,6 +329,6 @@ class ProgramParser {
     }
     const origin: string[] = [];
     if (r.accept("from")) while (r.peek().kind === "string") origin.push(r.string());
-    return { kind: "launch", kernel, args, count, grain, origin, inPlace };
+    return { kind: "launch", kernel, args, count, grain, threadsFrom, scratch, origin, inPlace };
   }
 }

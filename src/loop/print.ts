@@ -152,6 +152,10 @@ class StmtPrinter {
     // Once memory is planned the addresses that may have been shared are gone.
     const pairs = s.inPlace.filter((p) => p.every((v) => names.has(v))).map(([a, b]) => ` (${names.variable(a)}, ${names.variable(b)})`);
     const origin = s.origin.length === 0 ? "" : ` from ${s.origin.map((o) => JSON.stringify(o)).join(" ")}`;
-    return `launch @${s.kernel.name}(${s.args.map((a) => this.expr(a)).join(", ")}) over [0, ${this.expr(s.count)}) grain ${this.expr(s.grain)}${pairs.length === 0 ? "" : ` inplace${pairs.join("")}`}${origin}`;
+    const threads = s.threadsFrom === null ? "" : ` threads from ${s.threadsFrom}`;
+    const scratch = s.scratch.length === 0 ? "" : ` scratch${s.scratch.map((x) => ` (${x.arg}, ${this.expr(x.bytes)})`).join("")}`;
+    const inPlace = pairs.length === 0 ? "" : ` inplace${pairs.join("")}`;
+    const args = s.args.map((a) => this.expr(a)).join(", ");
+    return `launch @${s.kernel.name}(${args}) over [0, ${this.expr(s.count)}) grain ${this.expr(s.grain)}${threads}${scratch}${inPlace}${origin}`;
   }
 }

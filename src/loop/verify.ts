@@ -24,6 +24,8 @@ import { layOutProgram } from "./print.ts";
  * L9   Scalar operations have operands of the dtypes and lanes that they take.
  * L10  Forms that a step was to remove are gone.
  * L11  Names of kernels are unique.
+ * L12  Launches are shared by threads from a whole number of iterations on; what they call scratch is an argument, once, and
+ *      its size an i32.
  */
 
 /** What a pass makes disappear. */
@@ -210,6 +212,16 @@ class ProgramVerifier {
     this.check(inMain, () => "L8: a kernel launches another");
     this.check(this.program_?.kernels.includes(kernel) ?? false, () => `L8: launches @${kernel.name}, which the program does not hold`);
     this.check(s.args.length === kernel.params.length, () => `L8: @${kernel.name} takes ${kernel.params.length} arguments, got ${s.args.length}`);
+    const { threadsFrom, scratch } = s;
+    this.check(
+      threadsFrom === null || (Number.isSafeInteger(threadsFrom) && threadsFrom >= 1),
+      () => `L12: @${kernel.name} is shared from ${threadsFrom} iterations on`,
+    );
+    for (const [i, x] of scratch.entries()) {
+      this.check(s.args[x.arg] !== undefined, () => `L12: @${kernel.name} has no argument ${x.arg} to be scratch`);
+      this.check(scratch.findIndex((o) => o.arg === x.arg) === i, () => `L12: argument ${x.arg} of @${kernel.name} is scratch twice`);
+      this.check(x.bytes.dtype.name === "i32" && x.bytes.lanes === 1, () => `L12: the size of scratch ${x.arg} of @${kernel.name} is no scalar i32`);
+    }
     for (const e of [...s.args, s.count, s.grain])
       this.check(e.dtype.name === "i32" && e.lanes === 1, () => `L8: an argument of @${kernel.name} is ${e.dtype}x${e.lanes}, not i32`);
   }

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { UserError } from "../base/errors.ts";
+import { InternalError, UserError } from "../base/errors.ts";
 import type { Manifest, WeightFile } from "../runtime/model.ts";
 import type { WasmArtifact } from "../targets/wasm/artifact.ts";
 import { declarationsOf } from "./declarations.ts";
@@ -137,7 +137,7 @@ function writeAll(fd: number, bytes: Uint8Array, at: number): void {
 
 /** `model.js`: the runtime's own compiled text, and what is this model's. */
 function loaderText(manifest: Manifest): string {
-  const runtime = fs.readFileSync(runtimeFile(), "utf8").replace(/^\/\/# sourceMappingURL=.*$/m, "");
+  const runtime = runtimeText();
   const { buffers: _, ...needed } = manifest;
   return `// ${manifest.name}, compiled by tilewright ${manifest.version}\n${runtime}
 const manifest = ${JSON.stringify({ ...needed, buffers: [] })};
@@ -149,7 +149,27 @@ export function load(options = {}) {
 `;
 }
 
-/** The compiled runtime, from which every artifact's JavaScript is made. */
-function runtimeFile(): string {
-  return fileURLToPath(new URL("../runtime/model.js", import.meta.url));
+/** The files of the runtime, each after those that it imports. */
+const runtimeFiles = ["errors", "values", "kept", "threads", "model", "artifact"] as const;
+
+/**
+ * The compiled runtime as one module, from which every artifact's JavaScript is made: its files without what they import
+ * from one another. The script of its threads is then that very module.
+ */
+function runtimeText(): string {
+  const parts = runtimeFiles.map((name) => {
+    const file = fileURLToPath(new URL(`../runtime/${name}.js`, import.meta.url));
+    return fs.readFileSync(file, "utf8").replace(/^import \{[^}]*\} from "\.\/(\w+)\.js";\n/gm, (line, from: string) => {
+      if (!(runtimeFiles as readonly string[]).includes(from))
+        throw new InternalError("runtime", `${file} imports what is no part of model.js: ${line}`);
+      return "";
+    });
+  });
+  const text = parts.join("").replace(/^\/\/# sourceMappingURL=.*$/gm, "");
+  const script = `new URL("./threads.js", import.meta.url)`;
+  if (!text.includes(script)) throw new InternalError("runtime", `the compiled runtime does not name its threads' script as ${script}`);
+  const own = text.replaceAll(script, `new URL("./model.js", import.meta.url)`);
+  const foreign = /^(?:import\b|export\b.*\bfrom\b).*$/m.exec(own);
+  if (foreign !== null) throw new InternalError("runtime", `model.js would import: ${foreign[0]}`);
+  return own;
 }

@@ -68,6 +68,7 @@ export interface ModelInfo {
   readonly threads: number;
   readonly threads_reason: string;
   readonly relaxed_simd: boolean;
+  readonly shared_memory: boolean;
   readonly arena_bytes: number;
   readonly weight_bytes: number;
   readonly memory_bytes: number;

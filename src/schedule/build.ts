@@ -1,12 +1,24 @@
-import { type Dim, addDim, mulDim, productOf } from "../base/dim.ts";
+import { type Dim, addDim, mulDim, productOf, symbolDim } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { InternalError } from "../base/errors.ts";
 import type { Names } from "../base/text.ts";
-import type { Allocation, Kernel as LoopKernel, Port, Program, Stmt, WeightSlot } from "../loop/ir.ts";
+import type { Allocation, Kernel as LoopKernel, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
 import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Axis, type Kernel, type Stage, type Tensor, type TensorFunction, layoutOf, readsOf, rootOf, writesOf } from "../tensor/ir.ts";
+import {
+  type Axis,
+  type Kernel,
+  type Stage,
+  type Tensor,
+  type TensorFunction,
+  allStages,
+  layoutOf,
+  readsOf,
+  rootOf,
+  writesOf,
+} from "../tensor/ir.ts";
+import { typicalSize } from "./access.ts";
 import type { Chooser } from "./choose.ts";
 import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
 import { buildNest } from "./nest.ts";
@@ -114,7 +126,10 @@ export type KernelCache = Map<
   }
 >;
 
-/** Makes the host program: one launch for each step, kernels of equal structure shared. */
+/**
+ * Makes the host program: one launch for each step, kernels of equal structure shared. `fork` is what it costs to set
+ * threads to work, in the units of the steps' costs; without it every launch stays on one thread.
+ */
 export function buildProgram(
   sc: Scalars,
   f: TensorFunction,
@@ -122,8 +137,9 @@ export function buildProgram(
   constants: readonly Tensor[],
   cache: KernelCache,
   names: Names,
+  fork: number = Number.POSITIVE_INFINITY,
 ): BuiltProgram {
-  return new ProgramBuilder(sc, f, constants, cache, names).build(steps);
+  return new ProgramBuilder(sc, f, constants, cache, names, fork).build(steps);
 }
 
 class ProgramBuilder {
@@ -131,6 +147,7 @@ class ProgramBuilder {
   private readonly f: TensorFunction;
   private readonly cache: KernelCache;
   private readonly names: Names;
+  private readonly fork: number;
   private readonly arena: Variable;
   private readonly weights: Variable;
   private readonly allocations = new Map<Tensor, Allocation>();
@@ -140,11 +157,12 @@ class ProgramBuilder {
   private readonly slots = new Map<Tensor, WeightSlot>();
   private readonly constants: readonly Tensor[];
 
-  constructor(sc: Scalars, f: TensorFunction, constants: readonly Tensor[], cache: KernelCache, names: Names) {
+  constructor(sc: Scalars, f: TensorFunction, constants: readonly Tensor[], cache: KernelCache, names: Names, fork: number) {
     this.sc = sc;
     this.f = f;
     this.cache = cache;
     this.names = names;
+    this.fork = fork;
     this.constants = constants;
     this.arena = sc.variable("arena", i32, { min: 0 });
     this.weights = sc.variable("weights", i32, { min: 0 });
@@ -226,12 +244,17 @@ class ProgramBuilder {
     this.kernels.add(built.kernel);
     const values = new Map<Variable, Expr>();
     const args: Expr[] = [];
+    const scratch: Scratch[] = [];
+    const addScratch = (bytes: Expr): void => {
+      scratch.push({ arg: args.length, bytes });
+      args.push(this.scratch(bytes));
+    };
     let size = 0;
     p.args.forEach((a, i) => {
       if ("tensor" in a) {
         const buffer = p.buffers.get(a.tensor);
         if (buffer?.space !== "scratch") args.push(this.addressOf(a.tensor, a.offset));
-        else args.push(this.scratch(sc.mul(buffer.size as Expr, sc.int(a.tensor.dtype.byteWidth))));
+        else addScratch(sc.mul(buffer.size as Expr, sc.int(a.tensor.dtype.byteWidth)));
       } else {
         const v = built.params[size++];
         if (v === undefined || p.params[i]?.kind !== "variable")
@@ -240,7 +263,7 @@ class ProgramBuilder {
         args.push(a);
       }
     });
-    for (const b of built.scratch) args.push(this.scratch(sc.mul(b.size as Expr, sc.int(b.bytes))));
+    for (const b of built.scratch) addScratch(sc.mul(b.size as Expr, sc.int(b.bytes)));
     const count = sc.substitute(built.count, values);
     const grain =
       count.constant !== null
@@ -252,6 +275,8 @@ class ProgramBuilder {
       args,
       count,
       grain,
+      threadsFrom: this.threadsFrom(s, count),
+      scratch,
       origin: [...new Set(s.kernel.stages.flatMap((x) => x.origin))],
       inPlace: this.inPlace(s),
     };
@@ -260,6 +285,18 @@ class ProgramBuilder {
     const a = this.allocate("scratch", bytes);
     this.scratches.push(a);
     return this.sc.var(a.address);
+  }
+
+  /** The count from which sharing pays: twice what it costs to set threads to work and to wait for them. */
+  private threadsFrom(s: Step, count: Expr): number | null {
+    const { sc } = this;
+    // Writes that may collide stay in order.
+    const writes = allStages(s.kernel).flatMap((x) => x.writes);
+    if (writes.some((w) => w.combiner !== null || loadsOf(...w.index).length > 0)) return null;
+    const typical = new Map(this.f.symbols.map((x) => [sc.symbol(x), sc.int(typicalSize(symbolDim(x)))]));
+    const iterations = Number(sc.substitute(count, typical).constant ?? 0);
+    const from = Math.ceil((2 * this.fork * iterations) / s.cost);
+    return iterations > 1 && Number.isSafeInteger(from) ? Math.max(2, from) : null;
   }
 
   /** A result may take an operand's place where each element is read once, at the very position that is written, and no tile runs twice. */

@@ -66,7 +66,6 @@ export async function runInWasm(c: Compiled, inputs: readonly HostTensor[], rela
   const model = await startModel(a.manifest, {
     module,
     relaxed,
-    threadsReason: "",
     writeWeights: (target) => a.writeWeights((offset, bytes) => target.set(bytes, offset)),
   });
   const given = Object.fromEntries(inputs.map((t, i) => [`in${i}`, { data: typedArray(t), dims: t.dims }]));

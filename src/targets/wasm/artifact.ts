@@ -4,6 +4,7 @@ import type { Manifest, PortInfo } from "../../runtime/model.ts";
 import type { Expr } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { printExpr } from "../../scalar/text.ts";
+import type { WasmFunction } from "./encoder.ts";
 import { emitModule, weightsBase } from "./module.ts";
 import { sealModules } from "./seal.ts";
 import { type PrepareProgram, type WeightSink, type WeightSource, weightBytes, writeWeights } from "./weights.ts";
@@ -17,6 +18,12 @@ export interface WasmArtifact {
   readonly writeWeights: (sink: WeightSink, signal?: AbortSignal) => Promise<void>;
 }
 
+/** One of an artifact's modules: with relaxed SIMD or without, with memory that threads share or without. */
+export interface Variant {
+  readonly relaxed: boolean;
+  readonly shared?: boolean;
+}
+
 export interface ArtifactInput {
   readonly sc: Scalars;
   readonly program: Program;
@@ -28,7 +35,9 @@ export interface ArtifactInput {
   /** Names of the ports as the model's user knows them. */
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
-  readonly variants: readonly { readonly relaxed: boolean }[];
+  readonly variants: readonly Variant[];
+  /** Threads to run on where the caller does not say; 1 without. */
+  readonly threads?: number;
   /** Additions and multiplications of one run, if they are known. */
   readonly flops?: number | null;
   /** Modules whose main calls `env.clock` after every launch. */
@@ -39,8 +48,16 @@ export interface ArtifactInput {
 export function makeArtifact(a: ArtifactInput): WasmArtifact {
   const { program, sc } = a;
   const bytes = weightBytes(program);
+  // Modules that differ only in their memory have the same kernels.
+  const code = { plain: new Map<Kernel, WasmFunction>(), relaxed: new Map<Kernel, WasmFunction>() };
   const emitted = a.variants.map((v) =>
-    emitModule(sc, [{ program, prefix: "" }], { relaxed: v.relaxed, shared: false, weightBytes: bytes, profile: a.profile ?? false }),
+    emitModule(sc, [{ program, prefix: "" }], {
+      relaxed: v.relaxed,
+      shared: v.shared ?? false,
+      weightBytes: bytes,
+      profile: a.profile ?? false,
+      kernels: v.relaxed ? code.relaxed : code.plain,
+    }),
   );
   const { id, modules } = sealModules(emitted, a.variants);
   const port =
@@ -52,6 +69,7 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     id,
     name: a.name,
     target: "wasm",
+    threads: a.threads ?? 1,
     inputs: program.inputs.map(port(a.inputNames)),
     outputs: program.outputs.map(port(a.outputNames)),
     symbols: program.symbols.map((s) => ({ name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, multiple: s.multiple })),
@@ -59,9 +77,9 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     weight_bytes: bytes,
     arena_bytes: program.arenaBytes.constant === null ? null : Number(program.arenaBytes.constant),
     modules: a.variants.map((v, i) => ({
-      file: `model${v.relaxed ? ".relaxed" : ""}.wasm`,
+      file: `model${v.relaxed ? ".relaxed" : ""}${v.shared ? ".mt" : ""}.wasm`,
       relaxed: v.relaxed,
-      shared: false,
+      shared: v.shared ?? false,
       bytes: modules[i]?.length ?? 0,
     })),
     weights: [],

@@ -1,5 +1,5 @@
 import { InternalError } from "../../base/errors.ts";
-import { plainNames, saturatingNames, simdNames } from "./opcodes.ts";
+import { atomicNames, plainNames, saturatingNames, simdNames } from "./opcodes.ts";
 
 /** A function of a module as text. */
 export interface Listing {
@@ -150,6 +150,7 @@ function instruction(c: Cursor, m: Module): string {
     return saturatingNames.get(sub) ?? unknown(code, sub);
   }
   if (code === 0xfd) return simd(c);
+  if (code === 0xfe) return atomic(c);
   const name = plainNames.get(code) ?? unknown(code);
   if (code >= 0x02 && code <= 0x04) {
     const block = c.byte();
@@ -159,6 +160,10 @@ function instruction(c: Cursor, m: Module): string {
   if (code === 0x10) {
     const f = c.u32();
     return `${name} $${m.names.get(f) ?? f}`;
+  }
+  if (code === 0x11) {
+    const type = c.u32();
+    return `${name} ${type} ${c.u32()}`;
   }
   if (code === 0x0c || code === 0x0d || (code >= 0x20 && code <= 0x24)) return `${name} ${c.u32()}`;
   if (code >= 0x28 && code <= 0x3e) return name + memory(c);
@@ -187,6 +192,16 @@ function simd(c: Cursor): string {
   if (code === 13) return `${name} ${Array.from({ length: 16 }, () => c.byte()).join(" ")}`;
   if (code >= 21 && code <= 34) return `${name} ${c.byte()}`;
   return name;
+}
+
+function atomic(c: Cursor): string {
+  const code = c.u32();
+  const name = atomicNames.get(code) ?? unknown(0xfe, code);
+  if (code === 3) {
+    c.byte();
+    return name;
+  }
+  return name + memory(c);
 }
 
 function unknown(...codes: readonly number[]): never {

@@ -97,20 +97,39 @@ export interface MemoryImport {
   readonly shared: boolean;
 }
 
-/** A whole module that imports its memory as `env.memory`. */
-export function encodeModule(functions: readonly WasmFunction[], imports: readonly WasmImport[], memory: MemoryImport): Uint8Array {
-  const out = new Bytes().byte(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
-  const types: FunctionType[] = [];
-  const typeKeys = new Map<string, number>();
-  const typeIndex = (t: FunctionType): number => {
+/** A module's function types: equal ones are one. */
+export class TypeTable {
+  readonly types: FunctionType[] = [];
+  private readonly keys = new Map<string, number>();
+  index(t: FunctionType): number {
     const key = `${t.params}>${t.results}`;
-    let i = typeKeys.get(key);
+    let i = this.keys.get(key);
     if (i === undefined) {
-      i = types.push(t) - 1;
-      typeKeys.set(key, i);
+      i = this.types.push(t) - 1;
+      this.keys.set(key, i);
     }
     return i;
-  };
+  }
+}
+
+/** What a module may have besides functions. */
+export interface ModuleExtras {
+  /** The functions, imports counted, that table 0 holds, for `call_indirect`; without it there is no table. */
+  readonly table?: readonly number[];
+  /** Types that code written before names by their index. */
+  readonly types?: TypeTable;
+}
+
+/** A whole module that imports its memory as `env.memory`. */
+export function encodeModule(
+  functions: readonly WasmFunction[],
+  imports: readonly WasmImport[],
+  memory: MemoryImport,
+  { table, types: typeTable = new TypeTable() }: ModuleExtras = {},
+): Uint8Array {
+  const out = new Bytes().byte(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
+  const { types } = typeTable;
+  const typeIndex = (t: FunctionType): number => typeTable.index(t);
   const importTypes = imports.map((i) => typeIndex(i.type));
   const functionTypes = functions.map((f) => typeIndex(f.type));
   const section = (id: number, fill: (b: Bytes) => void): void => {
@@ -140,6 +159,7 @@ export function encodeModule(functions: readonly WasmFunction[], imports: readon
     if (memory.maximum !== null) b.u32(memory.maximum);
   });
   section(3, (b) => b.vector(functionTypes, (t) => b.u32(t)));
+  if (table !== undefined) section(4, (b) => b.byte(1, 0x70, 0x01).u32(table.length).u32(table.length));
   const exported = functions.map((f, i) => ({ f, i })).filter(({ f }) => f.exported);
   section(7, (b) =>
     b.vector(exported, ({ f, i }) =>
@@ -149,6 +169,8 @@ export function encodeModule(functions: readonly WasmFunction[], imports: readon
         .u32(imports.length + i),
     ),
   );
+  // One segment, put at the table's start when the module is instantiated.
+  if (table !== undefined && table.length > 0) section(9, (b) => b.byte(1, 0x00, 0x41, 0x00, 0x0b).vector(table, (f) => b.u32(f)));
   section(10, (b) =>
     b.vector(functions, (f) => {
       const body = new Bytes();

@@ -26,6 +26,6 @@ export const wasmMachine: Capabilities = {
     callOverhead: 20,
     l2Byte: 0.04,
     memoryByte: 0.2,
+    fork: 40_000,
   },
-  threads: 1,
 };

@@ -1,12 +1,14 @@
 import { InternalError } from "../../base/errors.ts";
-import { type Kernel, type Param, type Program, type Stmt, isBuffer } from "../../loop/ir.ts";
+import { type Kernel, type Launch, type Param, type Program, isBuffer } from "../../loop/ir.ts";
+import { controlBlock } from "../../runtime/threads.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type ValueType, type WasmFunction, type WasmImport, encodeModule } from "./encoder.ts";
 import { FunctionEmitter } from "./emit.ts";
+import { Sharing, mayShare, scratchLayout } from "./threads.ts";
 
-/** Weights start here; what lies below is never used, so that address 0 stays invalid. */
-export const weightsBase = 1024;
+/** Weights start here. What lies below is the threads' control block; address 0 stays invalid. */
+export const weightsBase = controlBlock.end;
 const pageBytes = 65536;
 
 export interface ModuleOptions {
@@ -18,12 +20,16 @@ export interface ModuleOptions {
   readonly growable?: boolean;
   /** `main` calls the imported `env.clock` with the launch's number after each launch. */
   readonly profile?: boolean;
+  /** Code of kernels that was emitted for another module with the same `relaxed`. */
+  readonly kernels?: Map<Kernel, WasmFunction>;
 }
 
 /** Names of exported functions; sizes of a symbolic program are functions of its symbols. */
 export const exportNames = {
   main: "main",
   arenaBytes: "arena_bytes",
+  /** In modules with shared memory: scratch memory of each worker. */
+  threadBytes: "thread_bytes",
   input: (i: number) => `input_${i}`,
   output: (i: number) => `output_${i}`,
   inputDim: (i: number, d: number) => `input_${i}_dim_${d}`,
@@ -51,11 +57,19 @@ export function emitModule(sc: Scalars, parts: readonly ModulePart[], options: M
   // Imported functions come first.
   const imports = options.profile ? [clock] : [];
   for (const { program } of parts)
-    for (const k of program.kernels) if (!index.has(k)) index.set(k, imports.length + functions.push(emitKernel(k, options.relaxed)) - 1);
-  for (const part of parts) emitProgram(sc, part, options, index, functions);
+    for (const k of program.kernels) if (!index.has(k)) index.set(k, imports.length + functions.push(kernelCode(k, options)) - 1);
+  const sharing = options.shared ? new Sharing(functions, imports.length, index) : null;
+  for (const part of parts) emitProgram(sc, part, options, index, functions, sharing);
   const pages = parts.map((p) => initialPages(p.program, options.weightBytes));
   const initial = options.growable ? Math.min(...pages) : Math.max(...pages);
-  return encodeModule(functions, imports, { initial, maximum: options.shared ? 65536 : null, shared: options.shared });
+  const memory = { initial, maximum: options.shared ? 65536 : null, shared: options.shared };
+  return encodeModule(functions, imports, memory, sharing ?? {});
+}
+
+function kernelCode(k: Kernel, { relaxed, kernels }: ModuleOptions): WasmFunction {
+  const f = kernels?.get(k) ?? emitKernel(k, relaxed);
+  kernels?.set(k, f);
+  return f;
 }
 
 function emitProgram(
@@ -64,6 +78,7 @@ function emitProgram(
   options: ModuleOptions,
   index: ReadonlyMap<Kernel, number>,
   functions: WasmFunction[],
+  sharing: Sharing | null,
 ): void {
   const bases = new Map<Variable, Expr>([
     [p.weights, sc.int(weightsBase)],
@@ -77,7 +92,7 @@ function emitProgram(
   const main = new FunctionEmitter(params, { relaxed: options.relaxed });
   let launches = 0;
   main.launch = (s, e) => {
-    emitLaunch(s, e, bind, index);
+    emitLaunch(sc, s, e, bind, index, sharing);
     if (options.profile) e.code.byte(0x41).s32(launches++).byte(0x10).u32(0);
   };
   main.block(p.main);
@@ -95,6 +110,7 @@ function emitProgram(
     functions.push({ name: prefix + name, type, locals: f.locals, code: f.code, exported: true });
   };
   size(exportNames.arenaBytes, p.arenaBytes);
+  if (sharing !== null) size(exportNames.threadBytes, threadBytes(sc, p));
   const ports = (list: typeof p.inputs, place: (i: number) => string, dim: (i: number, d: number) => string): void => {
     list.forEach((x, i) => {
       size(place(i), x.address);
@@ -123,8 +139,46 @@ function variableOf(p: Param): Variable {
   return p;
 }
 
+const known = (e: Expr): number | null => (e.constant === null ? null : Number(e.constant));
+
+/** The most scratch memory that a launch which may be shared needs. */
+function threadBytes(sc: Scalars, p: Program): Expr {
+  const launches = p.main.filter((s): s is Launch => s.kind === "launch" && mayShare(s, known(s.count)));
+  return launches.reduce((n, s) => sc.max(n, scratchLayout(sc, s).bytes), sc.int(0));
+}
+
+function emitLaunch(
+  sc: Scalars,
+  s: Launch,
+  e: FunctionEmitter,
+  bind: (x: Expr) => Expr,
+  index: ReadonlyMap<Kernel, number>,
+  sharing: Sharing | null,
+): void {
+  const [count, grain] = [bind(s.count), bind(s.grain)];
+  const [n, g] = [known(count), known(grain)];
+  if (sharing === null || !mayShare(s, n) || (n !== null && g !== null && n <= g)) {
+    emitCalls(s, e, bind, index);
+    return;
+  }
+  const share = () => sharing.emit(s, s.args.map(bind), scratchLayout(sc, s).places.map(bind), count, grain, e);
+  if (n !== null) {
+    share();
+    return;
+  }
+  e.expr(count);
+  e.code
+    .byte(0x41)
+    .s32(s.threadsFrom ?? 0)
+    .byte(0x4e, 0x04, 0x40);
+  share();
+  e.code.byte(0x05);
+  emitCalls(s, e, bind, index);
+  e.code.byte(0x0b);
+}
+
 /** for (i = 0; i < count; i += grain) kernel(args…, i, min(i + grain, count)) */
-function emitLaunch(s: Extract<Stmt, { kind: "launch" }>, e: FunctionEmitter, bind: (x: Expr) => Expr, index: ReadonlyMap<Kernel, number>): void {
+function emitCalls(s: Launch, e: FunctionEmitter, bind: (x: Expr) => Expr, index: ReadonlyMap<Kernel, number>): void {
   const { code } = e;
   const call = index.get(s.kernel);
   if (call === undefined) throw new InternalError("wasm", `kernel '${s.kernel.name}' is not part of the program`);

@@ -1,4 +1,4 @@
-/** Names of WebAssembly's instructions by their codes (core specification 2.0, and the relaxed SIMD proposal), for listings. */
+/** Names of WebAssembly's instructions by their codes (core specification 2.0, and the proposals for relaxed SIMD and for threads), for listings. */
 
 /** `prefix: a b c` gives `prefix.a`, …; `-` leaves a code out. */
 function names(first: number, text: string): [number, string][] {
@@ -68,5 +68,21 @@ export const simdNames: ReadonlyMap<number, string> = new Map([
      i8x16: relaxed_swizzle\ni32x4: relaxed_trunc_f32x4_s relaxed_trunc_f32x4_u relaxed_trunc_f64x2_s_zero relaxed_trunc_f64x2_u_zero
      f32x4: relaxed_madd relaxed_nmadd\nf64x2: relaxed_madd relaxed_nmadd\ni8x16: relaxed_laneselect\ni16x8: relaxed_laneselect\ni32x4: relaxed_laneselect\ni64x2: relaxed_laneselect
      f32x4: relaxed_min relaxed_max\nf64x2: relaxed_min relaxed_max\ni16x8: relaxed_q15mulr_s relaxed_dot_i8x16_i7x16_s\ni32x4: relaxed_dot_i8x16_i7x16_add_s`,
+  ),
+]);
+
+/** The seven widths of each atomic read-modify-write. */
+const readModifyWrite = (op: string): string =>
+  `i32: atomic.rmw.${op}\ni64: atomic.rmw.${op}\ni32: atomic.rmw8.${op}_u atomic.rmw16.${op}_u\ni64: atomic.rmw8.${op}_u atomic.rmw16.${op}_u atomic.rmw32.${op}_u`;
+
+/** Instructions behind 0xfe. */
+export const atomicNames: ReadonlyMap<number, string> = new Map([
+  ...names(0x00, "memory: atomic.notify atomic.wait32 atomic.wait64"),
+  ...names(0x03, ": atomic.fence"),
+  ...names(
+    0x10,
+    `i32: atomic.load\ni64: atomic.load\ni32: atomic.load8_u atomic.load16_u\ni64: atomic.load8_u atomic.load16_u atomic.load32_u
+     i32: atomic.store\ni64: atomic.store\ni32: atomic.store8 atomic.store16\ni64: atomic.store8 atomic.store16 atomic.store32
+     ${["add", "sub", "and", "or", "xor", "xchg", "cmpxchg"].map(readModifyWrite).join("\n")}`,
   ),
 ]);

@@ -1,3 +1,4 @@
+import type { Variant } from "./artifact.ts";
 import { Bytes } from "./encoder.ts";
 
 /** Two 32-bit FNV-1a hashes with different starts, as 16 hex digits: ties files together, protects against no one. */
@@ -19,16 +20,14 @@ function customSection(name: string, content: string): Uint8Array {
 
 /**
  * Gives the modules of one build a common id, kept in a custom section of each, so that the loader notices when files of
- * two builds are mixed. A module with relaxed SIMD says so in another section.
+ * two builds are mixed. A module with relaxed SIMD says so in another section, and one with shared memory in a third.
  */
-export function sealModules(
-  modules: readonly Uint8Array[],
-  variants: readonly { readonly relaxed: boolean }[],
-): { id: string; modules: Uint8Array[] } {
+export function sealModules(modules: readonly Uint8Array[], variants: readonly Variant[]): { id: string; modules: Uint8Array[] } {
   const id = contentId(modules);
   const sealed = modules.map((m, i) => {
     const out = new Bytes().bytes(m).bytes(customSection("tilewright", id));
     if (variants[i]?.relaxed) out.bytes(customSection("tilewright.relaxed", ""));
+    if (variants[i]?.shared) out.bytes(customSection("tilewright.mt", ""));
     return out.take();
   });
   return { id, modules: sealed };

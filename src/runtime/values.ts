@@ -1,0 +1,106 @@
+import { UserError } from "./errors.ts";
+
+/** Values as callers give and get them: typed arrays by dtype, and checks of what is given. */
+
+export type NumberArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array;
+export type InputData = NumberArray | readonly number[] | readonly bigint[];
+/** A symbolic dimension stands by its name or expression. */
+export interface PortInfo {
+  readonly name: string;
+  readonly dtype: string;
+  readonly dims: readonly (number | string)[];
+}
+export interface ArrayClass {
+  new (buffer: ArrayBufferLike, offset: number, length: number): NumberArray;
+  new (n: number): NumberArray;
+}
+const arrays: Record<string, { readonly make: ArrayClass; readonly bits: number }> = {
+  f32: { make: Float32Array, bits: 32 },
+  f64: { make: Float64Array, bits: 64 },
+  f16: { make: Uint16Array, bits: 16 },
+  bf16: { make: Uint16Array, bits: 16 },
+  i8: { make: Int8Array, bits: 8 },
+  i16: { make: Int16Array, bits: 16 },
+  i32: { make: Int32Array, bits: 32 },
+  i64: { make: BigInt64Array, bits: 64 },
+  u8: { make: Uint8Array, bits: 8 },
+  u16: { make: Uint16Array, bits: 16 },
+  u32: { make: Uint32Array, bits: 32 },
+  u64: { make: BigUint64Array, bits: 64 },
+  bool: { make: Uint8Array, bits: 8 },
+  i4: { make: Uint8Array, bits: 4 },
+  u4: { make: Uint8Array, bits: 4 },
+};
+
+export const shapeText = (dims: readonly (number | string)[]) => `[${dims.join(", ")}]`;
+const elements = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1);
+export function describePorts(ports: readonly PortInfo[]): string {
+  return ports.map((p) => `${p.name}: ${p.dtype}${shapeText(p.dims)}`).join(", ");
+}
+export function arrayType(dtype: string): { readonly make: ArrayClass; readonly bits: number } {
+  const type = arrays[dtype];
+  if (type === undefined) throw new UserError("dtype", `this runtime does not know the dtype ${dtype}`);
+  return type;
+}
+export const isLong = (dtype: string) => dtype === "i64" || dtype === "u64";
+/** Elements of the typed array that holds a tensor: 4-bit types lie two in a byte. */
+export function storedElements(dtype: string, dims: readonly number[]): number {
+  return arrayType(dtype).bits === 4 ? Math.ceil(elements(dims) / 2) : elements(dims);
+}
+export function storedBytes(dtype: string, dims: readonly number[]): number {
+  return Math.ceil((elements(dims) * arrayType(dtype).bits) / 8);
+}
+
+export function checkDims(p: PortInfo, dims: readonly number[]): void {
+  const fits =
+    Array.isArray(dims) &&
+    dims.length === p.dims.length &&
+    dims.every((d, i) => Number.isInteger(d) && d >= 0 && (typeof p.dims[i] !== "number" || p.dims[i] === d));
+  if (!fits)
+    throw new UserError(
+      "shape",
+      `input '${p.name}': expected shape ${shapeText(p.dims)}, got ${Array.isArray(dims) ? shapeText(dims) : String(dims)}`,
+    );
+}
+
+/** The type of a value as a reader knows it: `Float32Array`, `Array`, `number`, … */
+function typeName(data: unknown): string {
+  return ArrayBuffer.isView(data)
+    ? ((data as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? "DataView")
+    : Array.isArray(data)
+      ? "Array"
+      : data === null
+        ? "null"
+        : (data?.constructor?.name ?? typeof data);
+}
+
+export function checkData(p: PortInfo, data: InputData, dims: readonly number[]): void {
+  const type = arrayType(p.dtype);
+  const got = typeName(data);
+  const half = p.dtype === "f16" || p.dtype === "bf16";
+  const fits = got === type.make.name || (got === "Array" && !half && type.bits !== 4);
+  if (!fits) throw new UserError("dtype", `input '${p.name}': expected a ${type.make.name} (${p.dtype}${half ? ", as its bits" : ""}), got ${got}`);
+  const expected = storedElements(p.dtype, dims);
+  if (data.length !== expected)
+    throw new UserError("size", `input '${p.name}': shape ${shapeText(dims)} needs ${expected} elements, got ${data.length}`);
+  if (got !== "Array") return;
+  const long = isLong(p.dtype);
+  const bad = (data as readonly unknown[]).findIndex(
+    (v) => !(typeof v === "number" && (!long || Number.isSafeInteger(v))) && !(long && typeof v === "bigint"),
+  );
+  if (bad >= 0)
+    throw new UserError(
+      "dtype",
+      `input '${p.name}': element ${bad} is ${String(data[bad])}, expected ${long ? "an integer" : "a number"} (${p.dtype})`,
+    );
+}
