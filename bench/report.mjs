@@ -7,7 +7,7 @@ const ort = "onnxruntime-web";
 
 /** The text of a part, from what it measured. */
 export function reportOf(part) {
-  return reports[part.section](part);
+  return part.rows.length === 0 ? "  nothing was measured" : reports[part.section](part);
 }
 const reports = {
   models: (p) => [speedTable(p), means(p.rows), ...footnotes(p)].join("\n"),
@@ -64,7 +64,6 @@ function means(rows) {
       ([name, list]) =>
         `${times(geometricMean(list.map((r) => r.ratios[ort].median)))} over ${name === "all" ? `all ${list.length}` : `${list.length} ${name}`}`,
     );
-  if (text.length === 0) return "";
   const slowest = rows.reduce((a, b) => (a.ratios[ort].median <= b.ratios[ort].median ? a : b));
   return `\n  Geometric mean of the ratios: ${text.join(", ")}; lowest: ${slowest.name}, ${times(slowest.ratios[ort].median)}.`;
 }
@@ -73,7 +72,6 @@ function means(rows) {
 function networkSum({ rows, workloads, network }) {
   const count = new Map(workloads.map((w) => [w.label, w.layer.count]));
   const sum = (engine) => rows.reduce((n, r) => n + r.times[engine].median_ms * count.get(r.name), 0);
-  if (rows.length === 0) return "";
   return `\n  The convolutions of ${network}, each as often as it occurs: ${ms(sum("tilewright"))} ms, onnxruntime-web's ${ms(sum(ort))} ms (${times(sum(ort) / sum("tilewright"))}).`;
 }
 
@@ -101,7 +99,7 @@ function kernelTable(p) {
   const restMs = rest.reduce((n, k) => n + k.ms, 0);
   const rows = [...shown.map(cells), ...(rest.length === 0 ? [] : [[`${rest.length} others`, "", ms(restMs), percent(restMs / total), "–", "–"]])];
   return [
-    `  ${p.name}: ${ms(p.median_ms)} ms; the profiling build takes ${percent(p.overhead)} longer; ceiling ${p.ceiling_gflops.toFixed(1)} GFLOP/s`,
+    `  ${p.name}: ${ms(p.times.tilewright.median_ms)} ms, the profiling build ${ms(p.times.profiling.median_ms)} ms; ceiling ${p.ceiling_gflops.toFixed(1)} GFLOP/s`,
     table(["kernel", "origin", "ms", "of time", "GFLOP/s", "of ceiling"], rows, (i) => i < 2),
   ].join("\n");
 }
@@ -116,8 +114,8 @@ function memoryTable(rows) {
     ...[name, megabytes(a.weight_bytes), megabytes(a.arena_bytes), megabytes(a.wasm_bytes), megabytes(a.above_empty_bytes)],
     ...[megabytes(b.wasm_bytes), megabytes(b.above_empty_bytes), times(b.above_empty_bytes / a.above_empty_bytes)],
   ];
-  const empty = rows.length === 0 ? "" : ` (${megabytes(rows[0].empty_bytes)} MB)`;
-  return `${table(head, rows.map(cells))}\n\n  Peaks are of resident memory, loading and three runs, less that of an empty process${empty}.`;
+  const empty = megabytes(rows[0].empty_bytes);
+  return `${table(head, rows.map(cells))}\n\n  Peaks are of resident memory, loading and three runs, less that of an empty process (${empty} MB).`;
 }
 
 /** What is asked for: so many times as quick as creating a session, by the weights' size. */

@@ -32,7 +32,7 @@ export async function runBenchmark({ plan, dist, json, timeoutMs, print = consol
   for (const part of plan) {
     const failed = (name, reason) => {
       file.failures.push({ section: part.section, name, reason });
-      note(`${name}: FAILED: ${reason}`);
+      note(`${name}: FAILED: ${shortened(reason)}`);
     };
     const context = { ...part, dist, timeoutMs, note, fail: failed };
     const here = JSON.stringify([part.node.path, part.threads, part.relaxed]);
@@ -55,8 +55,14 @@ export async function runBenchmark({ plan, dist, json, timeoutMs, print = consol
     print(`\n${reportOf(done)}\n`);
   }
   write();
-  for (const { name, section, reason } of file.failures) print(`  FAILED: ${name} (${section}): ${reason}`);
+  for (const { name, section, reason } of file.failures) print(`  FAILED: ${name} (${section}): ${shortened(reason)}`);
   return file.failures.length === 0 ? 0 : 1;
+}
+
+/** The first lines; the file has all. */
+function shortened(reason) {
+  const lines = reason.split("\n");
+  return lines.length <= 8 ? reason : [...lines.slice(0, 7), `… ${lines.length - 7} lines more`].join("\n");
 }
 
 const needsSuite = (part) => part.names !== undefined || part.workloads.some((w) => w.kind === "model");

@@ -21,7 +21,7 @@ const settling = { leastMs: 1500, mostMs: 20_000, better: 0.98, stretches: 10 };
  * Runs all in turns until none has become faster (by 2 %) for a while: ten timed stretches and a second and a half at
  * least. Gives, for each, how many runs a timed stretch takes, and whether that came to pass within 20 s.
  */
-async function warmUp(engines) {
+export async function warmUp(engines) {
   const best = engines.map(() => Number.POSITIVE_INFINITY);
   const repeats = [];
   for (const e of engines) repeats.push(repeatsFor(await e.stretch(1)));
@@ -43,7 +43,7 @@ async function warmUp(engines) {
 }
 
 /** Times all in each round, the order changing from round to round. Gives each engine's times, by round. */
-async function timeRounds(engines, repeats, rounds) {
+export async function timeRounds(engines, repeats, rounds) {
   const times = engines.map(() => []);
   const order = engines.map((_, i) => i);
   for (let r = 0; r < rounds; r++) {

@@ -1,7 +1,8 @@
-// onnxruntime-web as the benchmark uses it.
+// onnxruntime-web as the benchmark uses it: its build for Node, which has threads there; the WebAssembly is the same as that
+// of its builds for browsers.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import * as ort from "onnxruntime-web/wasm";
+import * as ort from "onnxruntime-web";
 import { timeRuns } from "../timing.mjs";
 
 ort.env.logLevel = "error";

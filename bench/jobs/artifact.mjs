@@ -13,7 +13,7 @@ export async function openArtifact({ artifact, threads }, inputs) {
 
 /** The library of onnxruntime-web, not yet initialised: that is the first session's work. */
 export async function importOrt(threads) {
-  const ort = await import("onnxruntime-web/wasm");
+  const ort = await import("onnxruntime-web");
   ort.env.logLevel = "error";
   ort.env.wasm.numThreads = threads;
   return ort;

@@ -1,59 +1,48 @@
 // The kernels of one model, timed by a build whose `main` calls a clock after each launch.
 import { loadTilewright, startTilewright } from "../engines/tilewright.mjs";
-import { median } from "../statistics.mjs";
+import { timesOf } from "../statistics.mjs";
+import { timeRounds, timeRuns, warmUp } from "../timing.mjs";
 import { loadWorkload } from "../workloads.mjs";
 
-const warmMs = 1500;
-
-/** `{ dist, workload, relaxed, rounds }`: gives each launch's share, and what the clock costs. One thread. */
+/**
+ * `{ dist, workload, relaxed, rounds }`: gives the mean time of each launch, and what the clock costs: the usual build is
+ * timed in turns with the other. One thread.
+ */
 export async function kernels({ dist, workload, relaxed, rounds }, note) {
   note("compiling twice");
   const tw = await loadTilewright(dist);
   const model = loadWorkload(workload);
   const options = { threads: 1, relaxed };
-  const plain = await startTilewright(tw, model, options);
-  const plainMs = await medianRun(plain, rounds);
-  await plain.dispose();
   const clock = new tw.LaunchClock();
-  const engine = await startTilewright(tw, model, options, clock.tick);
-  const ceiling = await tw.measurePeak(engine.info.relaxed_simd);
-  note(`${rounds} runs of the profiling build`);
-  await warm(engine);
+  const plain = await startTilewright(tw, model, options);
+  const profiling = withClock(await startTilewright(tw, model, options, clock.tick), clock);
+  const ceiling = await tw.measurePeak(plain.info.relaxed_simd);
+  const engines = [plain, profiling];
+  const { repeats, settled } = await warmUp(engines);
   clock.reset();
-  const begin = () => clock.begin();
-  const times = await timeEach(engine, rounds, begin);
-  const rows = tw.kernelTimes(engine.profiled.main, engine.profiled.graph, clock);
-  await engine.dispose();
+  note(`${rounds} rounds of ${repeats.join(", ")} runs`);
+  const [usual, profiled] = (await timeRounds(engines, repeats, rounds)).map(timesOf);
+  const launches = tw.kernelTimes(profiling.profiled.main, profiling.profiled.graph, clock);
+  for (const e of engines) await e.dispose();
   return {
-    median_ms: plainMs,
-    profiled_ms: median(times),
-    overhead: median(times) / plainMs - 1,
+    settled,
+    times: { tilewright: usual, profiling: profiled },
+    overhead: profiled.median_ms / usual.median_ms - 1,
     ceiling_gflops: ceiling,
-    relaxed_simd: engine.info.relaxed_simd,
-    kernels: rows.map((k) => ({ ...k, share: k.gflops === null ? null : k.gflops / ceiling })),
+    relaxed_simd: plain.info.relaxed_simd,
+    kernels: launches.map((k) => ({ ...k, share: k.gflops === null ? null : k.gflops / ceiling })),
   };
 }
 
-async function medianRun(engine, rounds) {
-  await warm(engine);
-  return median(await timeEach(engine, rounds, () => {}));
-}
-
-async function warm(engine) {
-  const begun = performance.now();
-  for (let i = 0; i < 3 || performance.now() - begun < warmMs; i++) {
-    await engine.run();
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-async function timeEach(engine, rounds, begin) {
-  const times = [];
-  for (let i = 0; i < rounds; i++) {
-    begin();
-    const start = performance.now();
-    await engine.run();
-    times.push(performance.now() - start);
-  }
-  return times;
+/** The engine, its clock started before each run. */
+function withClock(engine, clock) {
+  const out = {
+    ...engine,
+    run() {
+      clock.begin();
+      return engine.run();
+    },
+    stretch: (repeats) => timeRuns(out, repeats),
+  };
+  return out;
 }
