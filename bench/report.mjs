@@ -45,15 +45,16 @@ function speedTable({ rows, threads, peers = [], workloads }) {
       ...[r.name, ...(counts ? [`${layer.get(r.name).count}`] : []), ...pair("tilewright"), ...pair(ort), times(ratio.median), range(ratio)],
       ...peers.flatMap((p) => (r.times[p] === undefined ? ["–", "–"] : [ms(r.times[p].median_ms), times(r.ratios[p].median)])),
       ...[gflops(r.gflops), percent(r.share), ...(threads > 1 ? [r.cores.tilewright.toFixed(2), r.cores[ort].toFixed(2)] : [])],
-      ...[difference(r.difference[ort]), remarks(r)],
+      ...[difference(r.difference[ort]), remarks(r, threads)],
     ];
   };
   return table(head, rows.map(cells));
 }
 
-function remarks(r) {
+function remarks(r, threads) {
   const awake = (r.awake ?? []).map((e) => `${e} did not sleep`);
-  return [...r.wrong.map((e) => `WRONG: ${e}`), ...(r.settled ? [] : ["not settled"]), ...awake].join(", ");
+  const fewer = r.threads === threads ? [] : [`tilewright: ${r.threads} thread${r.threads === 1 ? "" : "s"}`];
+  return [...r.wrong.map((e) => `WRONG: ${e}`), ...(r.settled ? [] : ["not settled"]), ...awake, ...fewer].join(", ");
 }
 
 function means(rows) {
@@ -81,7 +82,7 @@ function footnotes({ rows, threads, relaxed_simd }) {
   const kind = relaxed_simd ? "relaxed multiply-add" : "multiply-then-add";
   if (ceiling > 0)
     out.push(
-      `  The ${kind} ceiling here: up to ${ceiling.toFixed(1)} GFLOP/s on a thread${threads > 1 ? `; shares are of ${threads} times that` : ""}.`,
+      `  The ${kind} ceiling here: up to ${ceiling.toFixed(1)} GFLOP/s on a thread${threads > 1 ? "; shares are of that times the threads" : ""}.`,
     );
   const absent = new Map(rows.flatMap((r) => Object.entries(r.absent)));
   for (const [peer, reason] of absent) out.push(`  ${peer} did not run: ${reason}`);

@@ -71,7 +71,7 @@ const needsSuite = (part) => part.names !== undefined || part.workloads.some((w)
 function headLine({ node, threads }, ran, file) {
   const module = ran.relaxed_simd ? "module with relaxed SIMD" : "module without relaxed SIMD";
   const flag = node.flags.find((f) => f.includes("relaxed"));
-  const fewer = ran.threads < threads ? ` (${threads} were asked for: ${ran.threads_reason})` : "";
+  const fewer = ran.threads < threads ? ` (${ran.threads_reason})` : "";
   file.versions.tilewright = ran.tilewright;
   return [
     `tilewright ${ran.tilewright}, ${module}, and onnxruntime-web ${file.versions["onnxruntime-web"]}; threads: ${ran.threads}${fewer}`,

@@ -37,7 +37,7 @@ Example: npm run bench -- --models resnet50,vit_tiny --rounds 25 --json after.js
 `;
 
 function fail(message) {
-  console.error(`${message}\n\n${help}`);
+  console.error(`${message}\nWhat there is: npm run bench -- --help`);
   process.exit(2);
 }
 

@@ -6,7 +6,6 @@ import * as ort from "onnxruntime-web";
 import { timeRuns } from "../timing.mjs";
 
 ort.env.logLevel = "error";
-export const ortVersion = ort.env.versions.web;
 
 export async function startOrt(model, { threads }) {
   ort.env.wasm.numThreads = threads;

@@ -12,8 +12,10 @@ export async function loadTilewright(dist) {
   return { ...importer, ...load, ...data, ...peak, ...kernels, version };
 }
 
-/** Modules to choose from: without relaxed SIMD on the same engine, only the plain one. */
-const compileOptions = ({ threads, relaxed }) => ({ threads, ...(relaxed ? {} : { features: ["simd"] }) });
+/** Without relaxed SIMD on the same engine: only the plain modules. */
+const compileOptions = ({ threads, relaxed }) => ({ threads, ...(relaxed ? {} : { features: plainFeatures(threads) }) });
+/** The feature `mt` is named only where it is needed: builds of earlier commits have none. */
+export const plainFeatures = (threads) => (threads > 1 ? ["simd", "mt"] : ["simd"]);
 
 /**
  * Compiles a workload for this process and starts it. `options` are `{ threads, relaxed }`; `clock` asks for a build that
@@ -35,7 +37,7 @@ export async function startTilewright(tw, model, options, clock) {
     dispose: () => loaded.dispose(),
     startMs: performance.now() - begun,
     flops: artifact.manifest.flops,
-    codeBytes: artifact.manifest.modules[0].bytes,
+    codeBytes: Math.max(...artifact.manifest.modules.map((m) => m.bytes)),
     info: loaded.info(),
     profiled: { main: compiled.program.main, graph: source.kind === "graph" ? source.graph : null },
   };

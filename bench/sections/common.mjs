@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { plainFeatures } from "../engines/tilewright.mjs";
 import { Child } from "../processes.mjs";
 import { modelFolder } from "../suite.mjs";
 
@@ -39,7 +40,7 @@ export function withArtifact(context, name, use) {
   return withFolder(async (folder) => {
     context.note(`${name}: writing the artifact`);
     const out = join(folder, name);
-    const features = context.relaxed ? [] : ["--features", "simd"];
+    const features = context.relaxed ? [] : ["--features", plainFeatures(context.threads).join(",")];
     const args = [join(context.dist, "cli.js"), "compile", join(modelFolder(name), `${name}.onnx`), "-o", out, ...features];
     const run = spawnSync(context.node.path, args, { encoding: "utf8", timeout: context.timeoutMs });
     if (run.status === 0) return use(out);
