@@ -18,6 +18,8 @@ export class Child {
     this.gone = false;
     this.waiting = null;
     this.calls = 0;
+    const stop = () => this.process.kill("SIGKILL");
+    process.once("exit", stop);
     this.process = fork(file, [], { execPath: node.path, execArgv: node.flags, stdio: ["ignore", "pipe", "pipe", "ipc"] });
     for (const stream of [this.process.stdout, this.process.stderr])
       stream.on("data", (d) => {
@@ -33,6 +35,7 @@ export class Child {
     });
     // Not 'exit': what it wrote last may come after it.
     this.process.on("close", (status, signal) => {
+      process.off("exit", stop);
       this.gone = true;
       this.end(signal === null ? `ended with status ${status}` : `was ended by ${signal}`);
     });

@@ -86,6 +86,8 @@ const known = suiteFolder() === null ? [] : suiteNames();
 const unknown = (models ?? []).filter((m) => known.length > 0 && !known.includes(m));
 if (unknown.length > 0) fail(`there is no model ${unknown.join(", ")}; there are: ${known.join(", ")}`);
 
+// So that what is to be done at the end is done.
+for (const [signal, status] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) process.once(signal, () => process.exit(status));
 const json = values.json === undefined ? null : resolve(values.json);
 process.exit(await runBenchmark({ plan: plan(), dist: resolve(values.dist ?? join(root, "dist")), json, timeoutMs: timeout * 1000 }));
 

@@ -25,13 +25,16 @@ export async function withChildren(context, name, count, use) {
 /** One job in a fresh process; null when it fails. */
 export const inFreshProcess = (context, name, job, params) => withChildren(context, name, 1, (child) => child.call(job, params));
 
-/** A folder that is gone after `use`. */
+/** A folder that is gone after `use`, or when this process ends before. */
 export async function withFolder(use) {
   const folder = mkdtempSync(join(tmpdir(), "tilewright-bench-"));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", remove);
   try {
     return await use(folder);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    remove();
+    process.off("exit", remove);
   }
 }
 
