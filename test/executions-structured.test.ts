@@ -37,6 +37,18 @@ test("a recurrent network by scan", async () => {
 
 // Tests of a file run in order: this one looks at what the others drew. An alternative that never came up was never tested.
 test("every alternative of schedules was drawn", () => {
-  const alternatives = ["serial", "unrolled", "vector", "split", "pack", "specialize", "tail overlap", "tail peel", "tail mask"];
+  const alternatives = [
+    "serial",
+    "unrolled",
+    "vector",
+    "split",
+    "pack",
+    "specialize",
+    "tail overlap",
+    "tail peel",
+    "tail mask",
+    "winograd-2",
+    "winograd-4",
+  ];
   expect(alternatives.filter((a) => !drawn.has(a))).toEqual([]);
 });

@@ -6,10 +6,8 @@ export interface Capabilities {
   readonly name: string;
   /** Lanes of a vector of each compute type; 1 where the type has no vectors. */
   readonly lanes: { readonly f32: number; readonly f64: number; readonly i32: number; readonly i64: number };
-  /** Vector registers that a register tile may fill, operands included. */
+  /** Vector registers that a register tile may fill with accumulators and operands. */
   readonly vectorRegisters: number;
-  /** Accumulators that a tile may hold before the code generator below us starts to spill (measured, not counted). */
-  readonly accumulators: number;
   /** Operations that the body of an innermost loop may hold before register allocation below us gets worse (measured). */
   readonly bodyOps: number;
   /** General registers for addresses and counters. */
@@ -29,6 +27,9 @@ export interface Capabilities {
     readonly gatherLane: number;
     readonly scalarOp: number;
     readonly vectorOp: number;
+    /** Time until the sum of a multiply-add can be added to again, in a register and by way of memory. */
+    readonly chain: number;
+    readonly memoryChain: number;
     readonly loopOverhead: number;
     readonly callOverhead: number;
     readonly l2Byte: number;

@@ -157,39 +157,33 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile): TileCos
   }
   const points = (parallel * unrolled) / lanes;
   const arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
-  let [loads, operands, streams, bodyOps, distance] = [0, 0, 0, points * f.accumulators, 0];
+  let [loads, operands, streams, distance] = [0, 0, 0, 0];
   for (const a of f.reduced) {
     const n = distinct(a, t);
     loads += loadCost(machine, a, t, lanes, false);
-    operands += Math.min(3, t.vector >= 0 && a.strides[t.vector] === 1 ? n / lanes : 1);
+    operands += t.vector >= 0 && a.strides[t.vector] !== 0 ? n / lanes : n;
     streams += streamsOf(a, t);
-    bodyOps += t.vector >= 0 && a.strides[t.vector] === 1 ? n / lanes : n;
     // Between equals, a tile of neighbours is kinder to caches and pages than one of far places.
     for (let i = 0; i < t.size.length; i++)
       if ((t.size[i] as number) > 1 && Math.abs(a.strides[i] as number) > 16) distance += 0.01 * Math.log2(Math.abs(a.strides[i] as number));
   }
   const accumulators = (vectorIsReduction ? parallel * unrolled : parallel) / lanes;
-  const pressure = accumulators * Math.max(1, f.accumulators) + operands;
-  const spill = Math.max(0, pressure - machine.vectorRegisters, accumulators - machine.accumulators) * 2 * unrolled;
-  // A multiply-add takes about four times as long as the next can start: fewer chains than that leave gaps.
-  const idle = reduces ? Math.max(0, 6 - accumulators) * 0.7 * (vectorIsReduction ? 1 : unrolled) : 0;
-  const pass =
-    Math.max(arithmetic, loads) +
-    0.2 * Math.min(arithmetic, loads) +
-    spill +
-    idle +
-    distance +
-    cost.loopOverhead +
-    0.1 * streams +
-    0.1 * Math.max(0, bodyOps - machine.bodyOps);
+  // Engines load all operands of a body before they use the first. What is too much for the registers goes through memory,
+  // and with it an accumulator that one pass hands to the next: each pass then waits for the one before.
+  const excess = Math.max(0, accumulators * Math.max(1, f.accumulators) + operands - machine.vectorRegisters);
+  const chain = (excess > 0 && steps > 1 ? cost.memoryChain : cost.chain) * (vectorIsReduction ? 1 : unrolled);
+  const throughput = Math.max(arithmetic, loads) + 0.2 * Math.min(arithmetic, loads) + 2 * excess + cost.loopOverhead + 0.1 * streams;
+  const pass = Math.max(throughput, reduces ? chain : 0) + distance;
 
   const each = parallel / (vectorIsReduction ? 1 : lanes);
-  let finish = each * f.finishCost + 3;
+  let finish = each * f.finishCost + (reduces ? 3 : 1);
   for (const a of f.finishing) finish += loadCost(machine, a, t, lanes, vectorIsReduction);
   for (const w of f.writes)
     finish += each * (lanes === 1 || vectorIsReduction || w.strides[t.vector] === 1 ? cost.vectorLoad : lanes * cost.gatherLane);
   const horizontal = vectorIsReduction ? parallel * lanes : 0;
-  const work = tiles * (reduces ? steps * pass + finish + horizontal : finish + cost.loopOverhead);
+  // Without a reduction the end is the body.
+  const crowding = 0.2 * Math.max(0, each * (f.finishing.length + f.writes.length + f.finishCost) - machine.bodyOps);
+  const work = tiles * (reduces ? steps * pass + finish + horizontal : finish + crowding + cost.loopOverhead);
   return { work, streams: reduces ? streams : f.finishing.reduce((n, a) => n + streamsOf(a, t), 0) };
 }
 

@@ -2,7 +2,7 @@ import { dimMin, dimMultiple, productOf } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { Buffer, type Param } from "../loop/ir.ts";
 import { type Expr, type Variable, loadsOf, variablesOf } from "../scalar/expr.ts";
-import { type Monomial, fromPolynomial, mentionedIn, polynomialOf } from "../scalar/index.ts";
+import { type Monomial, type Polynomial, fromPolynomial, mentionedIn, polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
 import { type Axis, type Kernel, type Stage, type Tensor, allStages, mapStage, stageExprs } from "../tensor/ir.ts";
@@ -120,7 +120,7 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
   return { kernel, extents, buffers, params, args, key: keyOf(kernel, schedule, buffers, params, extents) };
 }
 
-/** The part of a tensor's position that no axis moves, where the tensor is accessed in one way only: it goes into the address. */
+/** The part of a tensor's position that no axis moves and that all of its accesses share: it goes into the address. */
 function commonOffsets(sc: Scalars, k: Kernel, locals: ReadonlySet<Tensor>, axes: ReadonlySet<Variable>): Map<Tensor, Expr> {
   const found = new Map<Tensor, Set<Expr>>();
   const note = (t: Tensor, index: Expr) => {
@@ -136,25 +136,35 @@ function commonOffsets(sc: Scalars, k: Kernel, locals: ReadonlySet<Tensor>, axes
     e.args.forEach(visit);
   };
   for (const s of allStages(k)) {
-    for (const a of s.accumulators) [a.identity, a.lift, a.combine].forEach(visit);
-    for (const w of s.writes) {
-      visit(w.value);
-      note(w.tensor, w.index[0] as Expr);
-      visit(w.index[0] as Expr);
-    }
+    stageExprs(s).forEach(visit);
+    for (const w of s.writes) note(w.tensor, w.index[0] as Expr);
   }
   const out = new Map<Tensor, Expr>();
   for (const [t, indices] of found) {
     // An address tells bytes: an offset in elements of half a byte may fall between two.
-    if (locals.has(t) || indices.size !== 1 || t.dtype.bits < 8) continue;
-    const [only] = indices;
-    const fixed = [...polynomialOf(only as Expr)].filter(
-      ([, m]) => m.atoms.every((a) => [...mentionedIn(a)].every((v) => !axes.has(v) && v.extent === null)) && m.atoms.every((a) => a.op === "var"),
-    );
-    if (fixed.length > 0) out.set(t, fromPolynomial(sc, new Map(fixed)));
+    if (locals.has(t) || t.dtype.bits < 8) continue;
+    const shared = [...indices].map((e) => fixedPart(e, axes)).reduce(sharedPart);
+    if (shared.size > 0) out.set(t, fromPolynomial(sc, shared));
   }
   return out;
 }
+
+/** The monomials of an index over nothing but sizes. */
+function fixedPart(index: Expr, axes: ReadonlySet<Variable>): Polynomial {
+  const isFixed = (a: Expr) => a.op === "var" && !axes.has(a.attr as Variable) && (a.attr as Variable).extent === null;
+  return new Map([...polynomialOf(index)].filter(([, m]) => m.atoms.every(isFixed)));
+}
+
+/** What two sums have in common: equal monomials, and the lesser constant. */
+function sharedPart(a: Polynomial, b: Polynomial): Polynomial {
+  const out = new Map<string, Monomial>();
+  for (const [key, m] of a) {
+    const other = b.get(key)?.coef ?? 0;
+    if (m.atoms.length === 0 ? other !== 0 : m.coef === other) out.set(key, { ...m, coef: Math.min(m.coef, other) });
+  }
+  return out;
+}
+
 /** A text that is equal for kernels that would be emitted alike: names are numbered, origins left out. */
 function keyOf(
   k: Kernel,

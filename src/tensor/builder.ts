@@ -88,7 +88,13 @@ export class TensorBuilder {
       return;
     }
     const acc = this.accumulator(monoid, axes, lifted);
-    this.stage(result.name, axes, [acc], [{ tensor: result, index, value: finish(this.sc.var(acc.left), index), combiner: null, guard: null }], result.origin);
+    this.stage(
+      result.name,
+      axes,
+      [acc],
+      [{ tensor: result, index, value: finish(this.sc.var(acc.left), index), combiner: null, guard: null }],
+      result.origin,
+    );
   }
 
   /** Writes with a combiner: `result[index(i…)] ∘= value(i…)` over the given extents. */

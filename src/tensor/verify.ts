@@ -237,7 +237,11 @@ class TensorVerifier {
     found.check(w.value.dtype === t.dtype, at, () => `T7: writes ${w.value.dtype} to %${t.name}, which is ${t.dtype}`);
     found.check(w.index.length === t.dims.length, at, () => `T2: writes %${t.name} of rank ${t.dims.length} at ${w.index.length} indices`);
     if (w.guard !== null)
-      found.check(w.guard.dtype.kind === "bool" && w.guard.lanes === 1, at, () => `T7: the guard of the write to %${t.name} is ${w.guard?.dtype}, no bool`);
+      found.check(
+        w.guard.dtype.kind === "bool" && w.guard.lanes === 1,
+        at,
+        () => `T7: the guard of the write to %${t.name} is ${w.guard?.dtype}, no bool`,
+      );
     for (const e of [...w.index, w.value, ...(w.guard === null ? [] : [w.guard])]) {
       this.expr(e, at, bound, visible, later);
       for (const v of mentionedIn(e))

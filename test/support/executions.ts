@@ -5,6 +5,8 @@ import type { HostTensor } from "../../src/graph/host.ts";
 import type { GraphFunction } from "../../src/graph/ir.ts";
 import type { AnyAttrs, OpDef } from "../../src/graph/op.ts";
 import { type Random, randomChooser, seededRandom } from "../../src/schedule/random.ts";
+import { errorFactor } from "../../src/schedule/primitives/winograd.ts";
+import { parseSchedule } from "../../src/schedule/schedule.ts";
 import { wasmMachine } from "../../src/targets/wasm/machine.ts";
 import { type Bounded, boundGraph, firstDifference } from "./bounds.ts";
 import { variants } from "./relaxed.ts";
@@ -49,7 +51,7 @@ export async function disagreements(
   const out: string[] = [];
   const check = (what: string, c: Compiled, got: readonly HostTensor[]) => {
     want.forEach((w, k) => {
-      const difference = firstDifference(got[k] as HostTensor, w, options.factor);
+      const difference = firstDifference(got[k] as HostTensor, w, (options.factor ?? 1) * algorithmFactor(c));
       if (difference !== null) out.push(`${what}, output ${k}: ${difference}; schedules: ${[...c.schedules.values()].join(" ")}`);
     });
   };
@@ -67,6 +69,12 @@ export async function disagreements(
     for (const relaxed of variants) check(`${name}, ${relaxed ? "relaxed " : ""}wasm`, c, await runInWasm(c, inputs, relaxed));
   }
   return out;
+}
+
+/** How much wider the error bounds are for the algorithms that a compilation's schedules chose. */
+function algorithmFactor(c: Compiled): number {
+  const chosen = [...c.schedules.values()].map((s) => parseSchedule(s).algorithm);
+  return Math.max(1, ...chosen.map((a) => (a === "direct" ? 1 : errorFactor(a, 2))));
 }
 
 /** All executions of a graph against the graph interpreter. */

@@ -289,6 +289,35 @@ const convolution = defineOp({
       },
     },
     {
+      operands: [{ type: "f32[1, 6, 9, 10]" }, { type: "f32[8, 3, 3, 3]" }],
+      attrs: {
+        strides: [1, 1],
+        pads: [
+          [1, 1],
+          [0, 0],
+        ],
+        dilation: [1, 1],
+        inputDilation: [1, 1],
+        groups: 2,
+        xDims: [0, 1, 2, 3],
+        wDims: [0, 1, 2, 3],
+        resultDims: [0, 1, 2, 3],
+      },
+    },
+    {
+      operands: [{ type: "f32[2, 11, 4]" }, { type: "f32[3, 4, 5]" }],
+      attrs: {
+        strides: [1],
+        pads: [[0, 0]],
+        dilation: [1],
+        inputDilation: [1],
+        groups: 1,
+        xDims: [0, 2, 1],
+        wDims: [2, 1, 0],
+        resultDims: [0, 2, 1],
+      },
+    },
+    {
       operands: [{ type: "f32[1, 4, 6]" }, { type: "f32[6, 2, 2]" }],
       attrs: {
         strides: [1],

@@ -1,6 +1,7 @@
 import { type Dim, ceilDivDim, dimMultiple, dimMin, mulDim } from "../../base/dim.ts";
 import { i32 } from "../../base/dtype.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
+import { mentions, simplifyIndex } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type Axis, type Kernel, type Stage, Tensor, type Write } from "../../tensor/ir.ts";
 import { type Access, accessesOf } from "../access.ts";
@@ -129,21 +130,29 @@ function windowOf(sc: Scalars, k: Kernel): Window | null {
   const [acc] = stage.accumulators;
   if (acc === undefined || acc.combine !== sc.add(sc.var(acc.left), sc.var(acc.right)) || !acc.identity.isConst(0) || !acc.lift.dtype.isFloat)
     return null;
-  const accesses = accessesOf(sc, [acc.lift]);
-  if (acc.lift.op !== "mul" || accesses.length !== 2 || !acc.lift.args.every((e) => e.op === "load")) return null;
-  if (accesses.some((a) => [...a.strides.values()].some((s) => s === null)) || stage.writes.some((x) => x.combiner !== null || x.guard !== null))
-    return null;
-  const [a, b] = accesses as [Access, Access];
-  return windowWith(stage, a, b) ?? windowWith(stage, b, a);
+  if (acc.lift.op !== "mul" || stage.writes.some((x) => x.combiner !== null || x.guard !== null)) return null;
+  const [a, b] = acc.lift.args.map((e) => factorOf(sc, e)) as [Factor | null, Factor | null];
+  return a === null || b === null ? null : (windowWith(sc, stage, a, b) ?? windowWith(sc, stage, b, a));
 }
 
-function windowWith(stage: Stage, data: Access, weights: Access): Window | null {
-  const moves = (a: Access, x: Axis) => a.strides.has(x.variable);
+/** One side of the product: an expression with one read, which moves evenly with every axis. */
+interface Factor {
+  readonly value: Expr;
+  readonly access: Access;
+}
+
+function factorOf(sc: Scalars, value: Expr): Factor | null {
+  const [access, ...others] = accessesOf(sc, [value]);
+  if (access === undefined || others.length > 0 || [...access.strides.values()].some((s) => s === null)) return null;
+  return { value, access };
+}
+
+function windowWith(sc: Scalars, stage: Stage, data: Factor, weights: Factor): Window | null {
+  const moves = (f: Factor, x: Axis) => f.access.strides.has(x.variable) || mentions(f.value, x.variable);
   const slides: Slide[] = [];
   for (const tap of stage.axes) {
     if (tap.kind !== "reduction" || tap.extent !== taps || !moves(weights, tap)) continue;
-    const step = data.strides.get(tap.variable);
-    const axis = stage.axes.find((x) => x.kind === "parallel" && !moves(weights, x) && step != null && data.strides.get(x.variable) === step);
+    const axis = stage.axes.find((x) => x.kind === "parallel" && !moves(weights, x) && slidesAlong(sc, data, x, tap));
     if (axis !== undefined) slides.push({ axis, tap });
   }
   const used = new Set(slides.flatMap((s) => [s.axis, s.tap]));
@@ -158,7 +167,22 @@ function windowWith(stage: Stage, data: Access, weights: Access): Window | null 
   const tiled = slides.length > 0 && slides.length <= 2 && slides.every((s) => dimMin(s.axis.extent) >= 1);
   if (!complete || !shared || !tiled || channels.length === 0 || features.some((x) => typeof x.extent !== "number") || features.length === 0)
     return null;
-  return { stage, data: data.load, weights: weights.load, slides, groups, batch, features, channels };
+  return { stage, data: data.value, weights: weights.value, slides, groups, batch, features, channels };
+}
+
+/** Is a step of the axis the same to the data as a step of the tap? */
+function slidesAlong(sc: Scalars, data: Factor, axis: Axis, tap: Axis): boolean {
+  const step = data.access.strides.get(tap.variable);
+  if (step === undefined || data.access.strides.get(axis.variable) !== step) return false;
+  const at = (point: Expr, p: number) => {
+    const map = new Map([
+      [axis.variable, point],
+      [tap.variable, sc.int(p)],
+    ]);
+    return simplifyIndex(sc, sc.substitute(data.value, map));
+  };
+  const here = sc.var(axis.variable);
+  return data.value.op === "load" || at(here, 1) === at(sc.add(here, sc.int(1)), 0);
 }
 
 class Filter {

@@ -7,8 +7,7 @@ import type { Capabilities } from "../../base/machine.ts";
 export const wasmMachine: Capabilities = {
   name: "wasm",
   lanes: { f32: 4, f64: 2, i32: 4, i64: 2 },
-  vectorRegisters: 14,
-  accumulators: 9,
+  vectorRegisters: 15,
   bodyOps: 16,
   scalarRegisters: 10,
   fusedMultiplyAdd: true,
@@ -22,6 +21,8 @@ export const wasmMachine: Capabilities = {
     gatherLane: 2,
     scalarOp: 1,
     vectorOp: 1,
+    chain: 8,
+    memoryChain: 24,
     loopOverhead: 0.5,
     callOverhead: 20,
     l2Byte: 0.04,

@@ -76,7 +76,11 @@ function fuse(sc: Scalars, producer: Kernel, t: Tensor, epilogue: Kernel, e: Sta
     sc,
     ew.index.map((x) => substituteIndices(sc, x, at)),
   );
-  const stage: Stage = { ...r, origin: [...new Set([...r.origin, ...e.origin])], writes: [{ tensor: ew.tensor, index, value, combiner: null, guard: null }] };
+  const stage: Stage = {
+    ...r,
+    origin: [...new Set([...r.origin, ...e.origin])],
+    writes: [{ tensor: ew.tensor, index, value, combiner: null, guard: null }],
+  };
   return { ...epilogue, name: producer.name, stages: [stage] };
 }
 
