@@ -1,11 +1,11 @@
 // Are the results right, and how far are they apart?
-import { compareSampled } from "./suite.mjs";
+import { allowedShare, compareSampled } from "./suite.mjs";
 
-/** Do the outputs (by name, each `{ dims, data }`) agree with all expected values? A wrong shape is wrong. */
-export function isRight(model, outputs) {
+/** Do the outputs (by name, each `{ dims, data }`) agree with all expected values, within that share of their deviation? A wrong shape is wrong. */
+export function isRight(model, outputs, share = allowedShare.usual) {
   return model.outputs.every((o) => {
     try {
-      return compareSampled(o, outputs[o.name]).ratio <= 1;
+      return compareSampled(o, outputs[o.name], share).ratio <= 1;
     } catch {
       return false;
     }

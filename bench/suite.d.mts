@@ -34,11 +34,17 @@ export function suiteNames(): readonly string[];
 export function modelFolder(name: string): string;
 export function readRaw(file: string, dtype: string): SuiteData;
 export function readModel(name: string, dir?: string): SuiteModel;
+export const allowedShare: { readonly usual: number; readonly winograd4: number };
 export function worstOf(
   count: number,
   at: (i: number) => number,
   expected: ArrayLike<number | bigint>,
   got: ArrayLike<number | bigint>,
   deviation: number,
+  share?: number,
 ): Worst;
-export function compareSampled(expected: SuiteOutput, got: { readonly dims: readonly number[]; readonly data: ArrayLike<number | bigint> }): Worst;
+export function compareSampled(
+  expected: SuiteOutput,
+  got: { readonly dims: readonly number[]; readonly data: ArrayLike<number | bigint> },
+  share?: number,
+): Worst;

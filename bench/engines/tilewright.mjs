@@ -1,6 +1,7 @@
 // A build of tilewright as the benchmark uses it.
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { allowedShare } from "../suite.mjs";
 import { timeRuns } from "../timing.mjs";
 
 /** Loads the parts of a build that the benchmark needs. */
@@ -16,6 +17,9 @@ export async function loadTilewright(dist) {
 const compileOptions = ({ threads, relaxed }) => ({ threads, ...(relaxed ? {} : { features: plainFeatures(threads) }) });
 /** The feature `mt` is named only where it is needed: builds of earlier commits have none. */
 export const plainFeatures = (threads) => (threads > 1 ? ["simd", "mt"] : ["simd"]);
+
+/** In the text of a schedule. */
+const winograd4 = /"algorithm":\s*"winograd-4"/;
 
 /**
  * Compiles a workload for this process and starts it. `options` are `{ threads, relaxed }`; `clock` asks for a build that
@@ -39,6 +43,7 @@ export async function startTilewright(tw, model, options, clock) {
     flops: artifact.manifest.flops,
     codeBytes: Math.max(...artifact.manifest.modules.map((m) => m.bytes)),
     info: loaded.info(),
+    allowed: [...compiled.schedules.values()].some((s) => winograd4.test(s)) ? allowedShare.winograd4 : allowedShare.usual,
     profiled: { main: compiled.program.main, graph: source.kind === "graph" ? source.graph : null },
   };
   return engine;

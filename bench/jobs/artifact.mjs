@@ -2,6 +2,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { allowedShare } from "../suite.mjs";
+
+/** An artifact does not tell which algorithms are in it. */
+export const resultShare = allowedShare.winograd4;
 
 /** Starts tilewright's artifact in `artifact`; gives a function that runs it once. */
 export async function openArtifact({ artifact, threads }, inputs) {

@@ -41,7 +41,8 @@ async function check(model, engines) {
   const outputs = [];
   for (const e of engines) outputs.push(await e.run());
   return {
-    wrong: engines.filter((_, i) => !isRight(model, outputs[i])).map((e) => e.name),
+    allowed: engines[0].allowed,
+    wrong: engines.filter((e, i) => !isRight(model, outputs[i], e.allowed)).map((e) => e.name),
     difference: Object.fromEntries(engines.slice(1).map((e, i) => [e.name, largestDifference(model, outputs[0], outputs[i + 1])])),
   };
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { readModel } from "../suite.mjs";
 import { isRight } from "../results.mjs";
-import { importOrt, openArtifact, openSession } from "./artifact.mjs";
+import { importOrt, openArtifact, openSession, resultShare } from "./artifact.mjs";
 
 /** The largest resident size of this process so far, in bytes. */
 function peakResident() {
@@ -31,7 +31,7 @@ export async function memory({ engine, name, artifact, threads }) {
   for (let i = 0; i < 3; i++) outputs = await opened.run();
   const info = opened.info?.();
   return {
-    right: isRight(model, outputs),
+    right: isRight(model, outputs, resultShare),
     peak_bytes: peakResident(),
     wasm_bytes: memories.reduce((n, m) => n + m.buffer.byteLength, 0),
     ...(info === undefined ? {} : { memory_bytes: info.memory_bytes, weight_bytes: info.weight_bytes, arena_bytes: info.arena_bytes }),

@@ -31,7 +31,7 @@ export async function serve({ dist, engine: name, workload, threads, relaxed, fo
   const slept = await fallAsleep();
   const { flops, codeBytes, startMs, info } = engine;
   const report = { flops, codeBytes, startMs, info: info === undefined ? null : { threads: info.threads, relaxed_simd: info.relaxed_simd } };
-  return { ...report, right: isRight(model, outputs), difference, ceiling, slept, tasks: taskCount() };
+  return { ...report, right: isRight(model, outputs, engine.allowed), allowed: engine.allowed, difference, ceiling, slept, tasks: taskCount() };
 }
 
 const bytesOf = (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

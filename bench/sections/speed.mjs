@@ -38,6 +38,7 @@ function alternating(context, workload) {
     const [ours, theirs] = reports;
     return {
       ...rowOf(ours, measured, ours.ceiling),
+      allowed: ours.allowed,
       wrong: names.filter((_, i) => !reports[i].right),
       difference: { "onnxruntime-web": theirs.difference ?? Number.POSITIVE_INFINITY },
       absent: {},
