@@ -9,7 +9,7 @@ import { evaluateSize } from "./loop/interpret.ts";
 import type { Kernel, Program, Stmt } from "./loop/ir.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
-import { type Model, hasRelaxedSimd, startModel } from "./runtime/model.ts";
+import { type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
 import { mostThreads, sharedMemoryMissing } from "./runtime/threads.ts";
 import type { Scalars } from "./scalar/scalars.ts";
 import { type Variant, type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
@@ -206,7 +206,7 @@ export function artifactOf(c: Compiled, n: NamedProgram, variants: readonly Vari
 /** Starts an artifact in this process, without any files. `clock` is for modules made for profiling. */
 export async function startArtifact(a: WasmArtifact, signal?: AbortSignal, clock?: (launch: number) => void): Promise<Model> {
   const { modules, threads } = a.manifest;
-  const missing = sharedMemoryMissing();
+  const missing = threadsMissing(a.manifest);
   const here = (m: Variant): number => Number(m.relaxed === hasRelaxedSimd()) + 2 * Number(m.shared === (threads > 1 && missing === null));
   const chosen = modules.reduce((best, m, i) => (here(m) > here(modules[best] ?? m) ? i : best), 0);
   const { relaxed = false, shared = false } = modules[chosen] ?? {};

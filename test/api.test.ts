@@ -60,7 +60,8 @@ describe("compile and run", () => {
   });
   test("options that are wrong or of a later version are refused", async () => {
     const bytes = text.encode(mlpText);
-    await expect(compile(bytes, { threads: 2 })).rejects.toMatchObject({ name: "UnsupportedError", code: "threads" });
+    await expect(compile(bytes, { threads: 0 })).rejects.toMatchObject({ name: "UserError", code: "threads" });
+    await expect(compile(bytes, { features: ["mt"] })).rejects.toMatchObject({ name: "UserError", code: "features" });
     await expect(compile(bytes, { target: "c" as never })).rejects.toMatchObject({ name: "UnsupportedError", code: "target" });
     await expect(compile(bytes, { maxMemory: 100 })).rejects.toMatchObject({ name: "UserError", code: "max-memory" });
     await expect(compile(bytes, { deterministic: true, features: ["relaxed"] })).rejects.toMatchObject({ name: "UserError", code: "features" });

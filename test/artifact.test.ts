@@ -47,7 +47,17 @@ async function load(dir: string, options?: LoadOptions): Promise<Model> {
 }
 
 test("the files, and what the manifest says of them", () => {
-  expect(here.list("mlp")).toEqual(["model.d.ts", "model.js", "model.json", "model.relaxed.wasm", "model.wasm", "model.weights.bin", "package.json"]);
+  expect(here.list("mlp")).toEqual([
+    "model.d.ts",
+    "model.js",
+    "model.json",
+    "model.mt.wasm",
+    "model.relaxed.mt.wasm",
+    "model.relaxed.wasm",
+    "model.wasm",
+    "model.weights.bin",
+    "package.json",
+  ]);
   const m = manifestOf("mlp");
   expect(m).toMatchObject({
     format: "tilewright",
@@ -145,6 +155,8 @@ test("sharded weights give the same results, and replace the files of an earlier
     "model.d.ts",
     "model.js",
     "model.json",
+    "model.mt.wasm",
+    "model.relaxed.mt.wasm",
     "model.relaxed.wasm",
     "model.wasm",
     "model.weights.bin",
@@ -186,6 +198,9 @@ export { first, rank };
 
 test("--features and --deterministic choose the modules", async () => {
   expect((await here.spawn(["compile", "mlp.tw", "-o", "plain", "--deterministic"])).status).toBe(0);
-  expect(manifestOf("plain").modules.map((m) => m.file)).toEqual(["model.wasm"]);
+  expect(manifestOf("plain").modules.map((m) => m.file)).toEqual(["model.wasm", "model.mt.wasm"]);
   expect(existsSync(at("plain", "model.relaxed.wasm"))).toBe(false);
+  expect((await here.spawn(["compile", "mlp.tw", "-o", "plain", "--features", "relaxed"])).status).toBe(0);
+  expect(manifestOf("plain").modules.map((m) => m.file)).toEqual(["model.relaxed.wasm"]);
+  expect(existsSync(at("plain", "model.mt.wasm"))).toBe(false);
 });

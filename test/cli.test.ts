@@ -90,7 +90,7 @@ describe("run", () => {
     [["run", "mlp.tw", "--input", "x=short.raw"], /short.raw: has 8 bytes, input 'x' \(f32\[2, 4\]\) takes 32/],
     [["run", "mlp.tw", "--input", "x=bad.json"], /bad.json: is no JSON/],
     [["run", "mlp.tw", "--input", "x=x.txt"], /x.txt: inputs are read from/],
-    [["run", "mlp.tw", "--random", "1", "--threads", "4"], /this version compiles for one thread/],
+    [["run", "mlp.tw", "--random", "1", "--threads", "65"], /threads must be a whole number from 1 to 64, got 65/],
     [["run", "mlp.tw", "--random", "1", "--target", "c"], /target 'c' is not supported yet/],
     [["run", "nothing.onnx", "--random", "1"], /nothing.onnx: cannot be read \(it does not exist\)/],
   ])("%j is refused", async (args, message) => {

@@ -32,7 +32,7 @@ function checkAgreement(name: string, r: RunResult): void {
 }
 
 function checkModule(name: string, r: RunResult, limit: number): void {
-  expect(Object.keys(r.code).sort()).toEqual(["model.relaxed.wasm", "model.wasm"]);
+  expect(Object.keys(r.code).sort()).toEqual(["model.mt.wasm", "model.relaxed.mt.wasm", "model.relaxed.wasm", "model.wasm"]);
   for (const [file, bytes] of Object.entries(r.code)) expect(bytes, `${name}: ${file}`).toBeLessThan(limit);
   expect(r.compiledAfterLoad, `${name}: modules compiled after load`).toBe(0);
   expect(r.unchanged, `${name}: the modules' hashes`).toBe(true);

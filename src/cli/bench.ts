@@ -77,7 +77,7 @@ async function benchAction(file: string, flags: BenchFlags): Promise<void> {
   }
   const lines = [
     `${result.model}: median ${result.median_ms} ms, best ${result.min_ms} ms of ${flags.runs} runs${result.gflops === null ? "" : `, ${result.gflops} GFLOP/s`}`,
-    `${result.target}, ${info.threads} thread, ${simdText(info.relaxed_simd)}`,
+    `${result.target}, ${info.threads} thread${info.threads === 1 ? "" : "s"}, ${simdText(info.relaxed_simd)}`,
     `compile ${result.compile_ms} ms, load ${result.load_ms} ms, code ${result.code_bytes} B, weights ${result.weight_bytes} B, arena ${result.arena_bytes} B`,
   ];
   if (kernels !== null)
@@ -85,7 +85,7 @@ async function benchAction(file: string, flags: BenchFlags): Promise<void> {
       "",
       kernelTable(kernels),
       "",
-      `The profiling build takes ${(kernels.overhead * 100).toFixed(1)}% longer than the normal one. The peak is ${kernels.peak.toFixed(1)} GFLOP/s, measured.`,
+      `The profiling build takes ${(kernels.overhead * 100).toFixed(1)}% longer than the normal one. The peak is ${kernels.peak.toFixed(1)} GFLOP/s, measured${info.threads === 1 ? "" : ` on one thread, times ${info.threads}`}.`,
     );
   process.stdout.write(`${lines.join("\n")}\n`);
 }
@@ -110,7 +110,8 @@ async function profile(file: string, flags: BenchFlags, normal: Times): Promise<
   const { built, loaded } = s;
   const times = kernelTimes(built?.compiled.program.main ?? [], loaded?.source.kind === "graph" ? loaded.source.graph : null, clock);
   const rows = times.map((k) => ({ ...k, ms: round(k.ms, 4), gflops: k.gflops === null ? null : round(k.gflops, 2) }));
-  return { rows, peak: await measurePeak(s.model.info().relaxed_simd), overhead: t.median / normal.median - 1 };
+  const { relaxed_simd, threads } = s.model.info();
+  return { rows, peak: threads * (await measurePeak(relaxed_simd)), overhead: t.median / normal.median - 1 };
 }
 
 function kernelTable(p: Profile): string {

@@ -94,7 +94,7 @@ export function isFolder(file: string): boolean {
 }
 
 /** Prints what a program is about to tell its user beside the result. */
-function note(text: string): void {
+export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 

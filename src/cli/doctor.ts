@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import type { Command } from "commander";
 import { hasRelaxedSimd } from "../runtime/model.ts";
+import { mostThreads, sharedMemoryMissing } from "../runtime/threads.ts";
 import { version } from "../version.ts";
 import { enableRelaxedSimd } from "./common.ts";
 import { command } from "./options.ts";
@@ -39,12 +40,10 @@ function doctorAction(): void {
 }
 
 function threads(): string {
-  try {
-    new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-    return "yes (this version of tilewright compiles for one thread; browsers need the page to be cross-origin isolated)";
-  } catch {
-    return "no: this engine has no shared WebAssembly memory";
-  }
+  const missing = sharedMemoryMissing();
+  const most = Math.min(mostThreads, os.availableParallelism());
+  if (missing !== null) return `no: ${missing}; models run on one thread`;
+  return `yes: models can run on threads, here on up to ${most} at a time (in browsers, where the page is cross-origin isolated)`;
 }
 
 /** Vector extensions, where the system tells. */

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { UserError } from "../base/errors.ts";
 import type { TraceEvent, TraceListener } from "../base/trace.ts";
-import { type BuildOptions, artifactOf, compileSource } from "../load.ts";
+import { type BuildOptions, artifactOf, checkOptions, compileSource } from "../load.ts";
 import { disassemble } from "../targets/wasm/disassemble.ts";
 import { type ModelFlags, debugListeners, loadSource } from "./common.ts";
 import { addCompileOptions, command } from "./options.ts";
@@ -38,11 +38,13 @@ function irAction(file: string, flags: IrFlags): void {
   if (stage !== undefined && !stages.includes(stage as Stage))
     throw new UserError("stage", `unknown stage '${stage}'; there are: ${stages.join(", ")}`);
   const options: BuildOptions = compileOptions(flags);
+  checkOptions(options);
   const { source } = loadSource(file, flags.shape);
   if (stage === "code") {
     const c = compileSource(source, debugListeners());
     const relaxed = !options.deterministic && (options.features?.includes("relaxed") ?? true);
-    const a = artifactOf(c, { name: source.name, sourceHash: "", inputNames: source.inputNames, outputNames: source.outputNames }, [{ relaxed }]);
+    const variant = { relaxed, shared: (options.threads ?? 1) > 1 };
+    const a = artifactOf(c, { name: source.name, sourceHash: "", inputNames: source.inputNames, outputNames: source.outputNames }, [variant]);
     for (const f of disassemble(a.modules[0] as Uint8Array))
       process.stdout.write(`;; ${f.name}: ${f.bytes} bytes, ${f.instructions} instructions\n${f.text}\n`);
     return;

@@ -13,12 +13,12 @@ export function command(name: string, args: string, summary: string, examples: r
 export function addCompileOptions(c: Command): Command {
   return c
     .option("--target <target>", "what to compile to: wasm", "wasm")
-    .option("--threads <n>", "threads (this version: 1)", parseCount(1))
+    .option("--threads <n>", "threads to run on; what an artifact is compiled with is its default (default: 1)", parseCount(1))
     .option("--shape <spec>", "NAME=1x3x224x224 fixes an input's shape, SYMBOL=4 a symbol, SYMBOL=1..16 bounds one; may be repeated", collect)
     .option("--deterministic", "the same bits on every engine: no relaxed operations")
     .option("--exact", "no algebraic change of an algorithm")
     .option("--max-memory <size>", "fail when weights and arena need more, for example 512MiB", parseBytes)
-    .option("--features <list>", "modules to make, of: simd,relaxed", parseFeatures);
+    .option("--features <list>", "modules to make, of: simd,relaxed,mt (mt: each of them also for threads)", parseFeatures);
 }
 
 /** Options of every command that runs a model. */

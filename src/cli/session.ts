@@ -6,7 +6,7 @@ import { readFile } from "../node/files.ts";
 import type { KnownSizes } from "../node/inputs.ts";
 import { loadArtifact } from "../runtime/artifact.ts";
 import type { Manifest, Model } from "../runtime/model.ts";
-import { type Loaded, type ModelFlags, Progress, type Sizes, debugListeners, isFolder, loadSource, parseSizes } from "./common.ts";
+import { type Loaded, type ModelFlags, Progress, type Sizes, debugListeners, isFolder, loadSource, note, parseSizes } from "./common.ts";
 
 /** A model that runs in this process, compiled for it or loaded from an artifact. */
 export interface Session {
@@ -55,6 +55,8 @@ export async function openSession(file: string, flags: ModelFlags, clock?: (laun
     const compiled = performance.now();
     progress.show("weights");
     const model = await startArtifact(built.artifact, undefined, clock);
+    progress.done();
+    noteThreads(model, flags);
     const { manifest } = built.artifact;
     const sizes = knownSizes(loaded.sizes);
     return {
@@ -70,6 +72,12 @@ export async function openSession(file: string, flags: ModelFlags, clock?: (laun
   } finally {
     progress.done();
   }
+}
+
+/** Says so when a model runs on fewer threads than were asked for. */
+function noteThreads(model: Model, flags: ModelFlags): void {
+  const { threads, threads_reason } = model.info();
+  if (flags.threads !== undefined && threads < flags.threads) note(`runs on ${threads} thread${threads === 1 ? "" : "s"}: ${threads_reason}`);
 }
 
 /** The module that runs. */
@@ -107,6 +115,7 @@ async function openArtifact(folder: string, flags: ModelFlags): Promise<Session>
     pathToFileURL(`${path.resolve(folder)}/`),
     flags.threads === undefined ? {} : { threads: flags.threads },
   );
+  noteThreads(model, flags);
   const module = moduleOf(manifest, model);
   return {
     model,

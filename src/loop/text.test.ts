@@ -75,6 +75,14 @@ describe("each invariant is checked", () => {
     expect(violations(parse(wrap("%y[i] = 0.0", main)))).toContain(message);
   });
 
+  test.each([
+    ["a count of none", "launch @k(arena, arena, 3) over [0, 4) grain 1 threads from 0", "main: L12: @k is shared from 0 iterations on"],
+    ["an argument too many", "launch @k(arena, arena, 3) over [0, 4) grain 1 scratch (3, 4)", "main: L12: @k has no argument 3 to be scratch"],
+    ["one twice", "launch @k(arena, arena, 3) over [0, 4) grain 1 scratch (1, 4) (1, 4)", "main: L12: argument 1 of @k is scratch twice"],
+  ])("L12 %s", (_, main, message) => {
+    expect(violations(parse(wrap("%y[i] = 0.0", main)))).toContain(message);
+  });
+
   const changed = (body: string, f: (b: readonly Stmt[]) => readonly Stmt[]): Program => {
     const p = parse(wrap(body));
     const [k] = p.kernels as [Kernel];

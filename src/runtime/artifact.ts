@@ -1,5 +1,5 @@
 import { UserError } from "./errors.ts";
-import { type Manifest, type Model, type StartOptions, hasRelaxedSimd, startModel } from "./model.ts";
+import { type Manifest, type Model, type StartOptions, hasRelaxedSimd, startModel, threadsMissing } from "./model.ts";
 import { mostThreads, sharedMemoryMissing } from "./threads.ts";
 
 /** What an artifact's `load` takes. */
@@ -23,8 +23,8 @@ export async function loadArtifact(manifest: Manifest, folder: URL, options: Loa
   const threads = options.threads ?? manifest.threads;
   if (!Number.isInteger(threads) || threads < 1 || threads > mostThreads)
     throw new UserError("threads", `threads must be a whole number from 1 to ${mostThreads}, got ${threads}`);
-  const missing = sharedMemoryMissing();
-  const found = options.wasm === undefined ? await loadModule(manifest, folder, threads > 1 && missing === null) : kindOf(options.wasm, missing);
+  const missing = threadsMissing(manifest);
+  const found = options.wasm === undefined ? await loadModule(manifest, folder, threads > 1 && missing === null) : kindOf(options.wasm);
   const single =
     options.wasm === undefined
       ? "the artifact has no module for threads: compile it with --features simd,relaxed,mt"
@@ -38,10 +38,11 @@ export async function loadArtifact(manifest: Manifest, folder: URL, options: Loa
 }
 
 /** The kind of a module that was given: told by other custom sections. */
-function kindOf(module: WebAssembly.Module, missing: string | null): ChosenModule {
+function kindOf(module: WebAssembly.Module): ChosenModule {
   const has = (section: string) => WebAssembly.Module.customSections(module, section).length > 0;
   const shared = has("tilewright.mt");
-  if (shared && missing !== null) throw new UserError("engine", `the given module was compiled for threads, but ${missing}`);
+  const missing = shared ? sharedMemoryMissing() : null;
+  if (missing !== null) throw new UserError("engine", `the given module was compiled for threads, but ${missing}`);
   return { module, relaxed: has("tilewright.relaxed"), shared };
 }
 

@@ -1,6 +1,6 @@
 import { InternalError, UserError } from "./errors.ts";
 import { type Block, KeptRegion, KeptTensor, alignUp, pageBytes } from "./kept.ts";
-import { ThreadPool } from "./threads.ts";
+import { ThreadPool, sharedMemoryMissing } from "./threads.ts";
 import {
   type InputData,
   type NumberArray,
@@ -64,6 +64,8 @@ export interface Manifest {
   readonly target: "wasm";
   /** Threads to run on where the caller does not say. */
   readonly threads: number;
+  /** Launches of kernels that threads share; the others are too small for it. */
+  readonly shared_launches: number;
   readonly inputs: readonly PortInfo[];
   readonly outputs: readonly PortInfo[];
   readonly symbols: readonly SymbolInfo[];
@@ -368,6 +370,11 @@ export class Model {
 /** Threads of models that nobody can use any more. */
 const abandoned = new FinalizationRegistry<ThreadPool>((pool) => pool.stop());
 
+/** Why the model runs on one thread here, however many are asked for; null where it can run on several. */
+export function threadsMissing(m: Manifest): string | null {
+  return m.shared_launches === 0 ? "none of the model's kernels has enough to do for several" : sharedMemoryMissing();
+}
+
 /** Instantiates a module with exactly the memory it needs, starts its threads and fills in the weights. */
 export async function startModel(manifest: Manifest, start: StartOptions): Promise<Model> {
   checkModule(manifest, start.module);
@@ -375,7 +382,7 @@ export async function startModel(manifest: Manifest, start: StartOptions): Promi
   const instance = await WebAssembly.instantiate(start.module, { env: { memory, clock: start.clock ?? (() => {}) } });
   const pool = start.shared ? new ThreadPool(memory) : null;
   const threads = start.threads ?? 1;
-  const started = pool === null || threads === 1 ? null : pool.start(start.module, threads);
+  const started = pool === null || threads === 1 || (start.threadsMissing ?? null) !== null ? null : pool.start(start.module, threads);
   try {
     if (manifest.weight_bytes > 0) await start.writeWeights(new Uint8Array(memory.buffer, manifest.weights_base, manifest.weight_bytes));
     await started;

@@ -233,7 +233,7 @@ async function runThread({ module, memory, thread }: ThreadJob, say: (n: ThreadN
   let work: (thread: number) => void;
   try {
     const instance = await WebAssembly.instantiate(module, { env: { memory, clock: () => {} } });
-    work = instance.exports["work"] as typeof work;
+    work = instance.exports.work as typeof work;
   } catch (e) {
     say({ tilewright: threadMark, error: (e as Error).message });
     return;

@@ -5,7 +5,7 @@ import type { Expr } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { printExpr } from "../../scalar/text.ts";
 import type { WasmFunction } from "./encoder.ts";
-import { emitModule, weightsBase } from "./module.ts";
+import { emitModule, sharedLaunches, weightsBase } from "./module.ts";
 import { sealModules } from "./seal.ts";
 import { type PrepareProgram, type WeightSink, type WeightSource, weightBytes, writeWeights } from "./weights.ts";
 
@@ -70,6 +70,7 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     name: a.name,
     target: "wasm",
     threads: a.threads ?? 1,
+    shared_launches: sharedLaunches(program).length,
     inputs: program.inputs.map(port(a.inputNames)),
     outputs: program.outputs.map(port(a.outputNames)),
     symbols: program.symbols.map((s) => ({ name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, multiple: s.multiple })),

@@ -49,25 +49,22 @@ function instruction(out: Bytes, [name = "", ...rest]: readonly string[], symbol
     throw new InternalError("assemble", `'${line.trim()}': ${why}`);
   };
   const code = codes.get(name) ?? fail("there is no such instruction");
-  let used = 0;
-  const number = (): number => {
-    const word = rest[used++] ?? fail("an operand is missing");
+  const number = (word: string | undefined): number => {
+    if (word === undefined) return fail("an operand is missing");
     const value = word.startsWith("$") ? symbols[word.slice(1)] : Number(word);
     return value !== undefined && Number.isInteger(value) ? value : fail(`'${word}' is no number`);
   };
   out.byte(...code);
-  const [first = 0] = code;
+  const [first = 0, second] = code;
   if (first >= 0x02 && first <= 0x04) out.byte(rest[0] === "(result" ? 0x7f : 0x40);
-  else if (first === 0x11) out.u32(number()).u32(0);
-  else if (first === 0x0c || first === 0x0d || first === 0x10 || (first >= 0x20 && first <= 0x24)) out.u32(number());
-  else if (first === 0x41) out.s32(number());
-  else if (first === 0x42) out.s64(BigInt(number()));
-  else if (first === 0xfe && code[1] === 3) out.byte(0);
+  else if (first === 0x11) out.u32(number(rest[0])).u32(0);
+  else if (first === 0x0c || first === 0x0d || first === 0x10 || (first >= 0x20 && first <= 0x24)) out.u32(number(rest[0]));
+  else if (first === 0x41) out.s32(number(rest[0]));
+  else if (first === 0x42) out.s64(BigInt(number(rest[0])));
+  else if (first === 0xfe && second === 3) out.byte(0);
   else if (first === 0xfe || (first >= 0x28 && first <= 0x3e)) {
-    const offset = rest[used]?.startsWith("offset=") ? rest[used++]?.slice(7) : undefined;
-    out
-      .u32(alignment(name))
-      .u32(offset === undefined ? 0 : offset.startsWith("$") ? (symbols[offset.slice(1)] ?? fail("unknown offset")) : Number(offset));
+    const offset = rest.find((w) => w.startsWith("offset="));
+    out.u32(alignment(name)).u32(offset === undefined ? 0 : number(offset.slice("offset=".length)));
   }
 }
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Bytes, type FunctionType, type WasmFunction, encodeModule } from "./encoder.ts";
+import { Bytes, type FunctionType, TypeTable, type WasmFunction, encodeModule } from "./encoder.ts";
 
 /** Reads a LEB128 number as the specification defines it. */
 function readLeb(bytes: Uint8Array, signed: boolean): { value: bigint; length: number } {
@@ -94,6 +94,29 @@ describe("modules", () => {
     const descriptor = { initial: memory.initial, shared: memory.shared, ...(memory.maximum === null ? {} : { maximum: memory.maximum }) };
     const { exports } = new WebAssembly.Instance(module, { env: { tick: () => {}, memory: new WebAssembly.Memory(descriptor) } });
     expect((exports.add as (a: number, b: number) => number)(2, 3)).toBe(5);
+  });
+
+  test("a table of functions is called by number; it may be empty", () => {
+    const types = new TypeTable();
+    const type = types.index(add);
+    const choose: WasmFunction = {
+      name: "choose",
+      type: { params: ["i32"], results: ["i32"] },
+      locals: [],
+      code: code(0x41, 5, 0x41, 3, 0x20, 0, 0x11, type, 0),
+      exported: true,
+    };
+    const memory = { initial: 1, maximum: null, shared: false };
+    const run = (table: readonly number[]) => {
+      const bytes = encodeModule([...functions, choose], imports, memory, { types, table });
+      const env = { tick: () => {}, memory: new WebAssembly.Memory({ initial: 1 }) };
+      return new WebAssembly.Instance(new WebAssembly.Module(bytes as BufferSource), { env }).exports.choose as (i: number) => number;
+    };
+    // The import is function 0.
+    const chosen = run([1, 3]);
+    expect([chosen(0), chosen(1)]).toEqual([8, 16]);
+    expect(() => chosen(2)).toThrowError(WebAssembly.RuntimeError);
+    expect(() => run([])(0)).toThrowError(WebAssembly.RuntimeError);
   });
 
   test("equal types are written once", () => {

@@ -1,7 +1,7 @@
 import { InternalError } from "../../base/errors.ts";
-import { type Kernel, type Launch, type Param, type Program, isBuffer } from "../../loop/ir.ts";
+import { type Kernel, type Launch, type Param, type Program, type Stmt, bodiesOf, isBuffer } from "../../loop/ir.ts";
 import { controlBlock } from "../../runtime/threads.ts";
-import type { Expr, Variable } from "../../scalar/expr.ts";
+import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type ValueType, type WasmFunction, type WasmImport, encodeModule } from "./encoder.ts";
 import { FunctionEmitter } from "./emit.ts";
@@ -90,9 +90,11 @@ function emitProgram(
   const type = { params: params.map((): ValueType => "i32"), results: ["i32"] as ValueType[] };
 
   const main = new FunctionEmitter(params, { relaxed: options.relaxed });
+  const shared = sharing === null ? [] : sharedLaunches(p);
   let launches = 0;
   main.launch = (s, e) => {
-    emitLaunch(sc, s, e, bind, index, sharing);
+    if (sharing !== null && shared.includes(s)) emitShared(sc, s, e, bind, index, sharing);
+    else emitCalls(s, e, bind, index);
     if (options.profile) e.code.byte(0x41).s32(launches++).byte(0x10).u32(0);
   };
   main.block(p.main);
@@ -141,28 +143,32 @@ function variableOf(p: Param): Variable {
 
 const known = (e: Expr): number | null => (e.constant === null ? null : Number(e.constant));
 
-/** The most scratch memory that a launch which may be shared needs. */
-function threadBytes(sc: Scalars, p: Program): Expr {
-  const launches = p.main.filter((s): s is Launch => s.kind === "launch" && mayShare(s, known(s.count)));
-  return launches.reduce((n, s) => sc.max(n, scratchLayout(sc, s).bytes), sc.int(0));
+/** The launches that threads share, all of them or, where symbols tell the number of iterations, large ones. */
+export function sharedLaunches(p: Program): Launch[] {
+  const symbols = new Set(p.symbolVariables);
+  const out: Launch[] = [];
+  const visit = (b: readonly Stmt[]): void => {
+    for (const s of b) {
+      // Room for scratch memory is made before main runs.
+      const sized = s.kind === "launch" && [...variablesOf(...s.scratch.map((x) => x.bytes))].every((v) => symbols.has(v));
+      if (s.kind === "launch" && sized && mayShare(s, known(s.count), known(s.grain))) out.push(s);
+      bodiesOf(s).forEach(visit);
+    }
+  };
+  visit(p.main);
+  return out;
 }
 
-function emitLaunch(
-  sc: Scalars,
-  s: Launch,
-  e: FunctionEmitter,
-  bind: (x: Expr) => Expr,
-  index: ReadonlyMap<Kernel, number>,
-  sharing: Sharing | null,
-): void {
+/** The most scratch memory that a launch which may be shared needs. */
+function threadBytes(sc: Scalars, p: Program): Expr {
+  return sharedLaunches(p).reduce((n, s) => sc.max(n, scratchLayout(sc, s).bytes), sc.int(0));
+}
+
+/** A launch that threads share, if symbols make it large enough. */
+function emitShared(sc: Scalars, s: Launch, e: FunctionEmitter, bind: (x: Expr) => Expr, index: ReadonlyMap<Kernel, number>, sharing: Sharing): void {
   const [count, grain] = [bind(s.count), bind(s.grain)];
-  const [n, g] = [known(count), known(grain)];
-  if (sharing === null || !mayShare(s, n) || (n !== null && g !== null && n <= g)) {
-    emitCalls(s, e, bind, index);
-    return;
-  }
   const share = () => sharing.emit(s, s.args.map(bind), scratchLayout(sc, s).places.map(bind), count, grain, e);
-  if (n !== null) {
+  if (known(count) !== null) {
     share();
     return;
   }

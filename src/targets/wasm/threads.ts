@@ -360,9 +360,10 @@ const scratchOf = (address: number, place: number): string => `
       i32.load
     end`;
 
-/** May threads share a launch with so many iterations (null: told by symbols)? */
-export function mayShare(s: Launch, count: number | null): boolean {
-  return s.threadsFrom !== null && (count === null || count >= s.threadsFrom) && s.args.length + s.scratch.length <= mostArgs;
+/** May threads share a launch of so many iterations, so many in a call (null: told by symbols)? */
+export function mayShare(s: Launch, count: number | null, grain: number | null): boolean {
+  if (s.threadsFrom === null || s.args.length + s.scratch.length > mostArgs) return false;
+  return count === null || (count >= s.threadsFrom && (grain === null || count > grain));
 }
 
 /** Where a launch's scratch arguments lie in a thread's own memory, and how much of it they need. */
@@ -413,7 +414,7 @@ export class Sharing {
     code.byte(0x41).s32(this.task(s));
     e.expr(count);
     e.expr(grain);
-    code.byte(0x10).u32(this.symbols["share"] as number);
+    code.byte(0x10).u32(this.symbols.share as number);
   }
 
   /** The number of a kernel's task: `task(begin, end, thread)` calls the kernel with the job's arguments. */
