@@ -143,7 +143,7 @@ function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOp
   check("before the passes on tensor IR");
   if (options.schedule === "empty") return f;
   for (const p of (options.passes ?? defaultPasses).tensor) {
-    f = trace.step("tensor", p.name, () => p.run(sc, f), printTensor, f);
+    f = trace.step("tensor", p.name, () => p.run(sc, f, wasmMachine), printTensor, f);
     check(`after ${p.name}`);
   }
   f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f), printTensor, f);

@@ -33,6 +33,8 @@ export interface Capabilities {
     readonly loopOverhead: number;
     readonly callOverhead: number;
     readonly l2Byte: number;
+    /** How many times as much a line of the second cache costs that no prefetcher saw coming. */
+    readonly farLine: number;
     readonly memoryByte: number;
     /** Setting other threads to work on a kernel, and waiting until they are done. */
     readonly fork: number;

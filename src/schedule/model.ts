@@ -196,6 +196,7 @@ export interface OuterLoop {
 /** Steps that are multiples of this many bytes use at most a few sets of a cache whose ways are 4 kB. */
 const collidingBytes = 1024;
 const cacheWays = 8;
+const pageBytes = 4096;
 
 /** Cost of bytes fetched again because the loops in between touch more than the caches hold. */
 export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer: readonly OuterLoop[]): number {
@@ -230,7 +231,9 @@ export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer
         ((a.strides[innermost] as number) * a.bytes) % collidingBytes === 0 &&
         a.strides[innermost] !== 0;
       if (whole <= bytes && !collides) continue;
-      let fetched = whole * waste;
+      // No prefetcher follows steps that leave its page at once.
+      const far = bytes === machine.l1Bytes && innermost >= 0 && Math.abs((a.strides[innermost] as number) * a.bytes) >= pageBytes / 2;
+      let fetched = whole * waste * (far ? machine.cost.farLine : 1);
       for (let d = 0; d < outer.length; d++) {
         const l = outer[d] as OuterLoop;
         if (a.strides[l.axis] === 0 && (collides || (total[d] as number) > bytes)) fetched *= l.trips;

@@ -26,6 +26,7 @@ export const wasmMachine: Capabilities = {
     loopOverhead: 0.5,
     callOverhead: 20,
     l2Byte: 0.04,
+    farLine: 2.5,
     memoryByte: 0.2,
     fork: 40_000,
   },

@@ -1,17 +1,15 @@
-import { type Dim, ceilDivDim, dimEquals } from "../../base/dim.ts";
+import { type Dim, ceilDivDim, dimEquals, dimMultiple, productOf } from "../../base/dim.ts";
 import { i32 } from "../../base/dtype.ts";
+import type { Capabilities } from "../../base/machine.ts";
 import { type Expr, type Variable, loadsOf } from "../../scalar/expr.ts";
 import { mentions } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Axis, type Kernel, type Stage, Tensor, type TensorFunction, mapStage, readsOf, stageExprs, writesOf } from "../ir.ts";
+import { type Axis, type Kernel, type Stage, Tensor, type TensorFunction, type Write, mapStage, readsOf, stageExprs, writesOf } from "../ir.ts";
 import { isContraction, soleStage, substituteIndices, usersOf } from "./fusion.ts";
 import { withKernels } from "./inline-producers.ts";
 
 /** Rows of a block: as many as register tiles take at once, twice over. */
 const blockRows = 8;
-/** Columns up to which a block of rows stays in the second cache. */
-const mostColumns = 4096;
-
 /** Contraction → row-wise kernel → contraction, each the only reader of the one before: attention. */
 interface Chain {
   readonly scores: Kernel;
@@ -24,9 +22,10 @@ interface Chain {
 /**
  * Attention, by its structure: a contraction whose rows go through a row-wise chain and from there into another
  * contraction. All three become one kernel over blocks of rows, so that the matrix between them is never stored, only a
- * block of it at a time (the blocking of Dao et al., FlashAttention, 2022, with whole rows in a block).
+ * block of it at a time (the blocking of Dao et al., FlashAttention, 2022, with whole rows in a block). Every block reads
+ * the other operands anew: they must fit the second cache.
  */
-export function fuseRowBlocks(sc: Scalars, f: TensorFunction): TensorFunction {
+export function fuseRowBlocks(sc: Scalars, f: TensorFunction, machine: Capabilities): TensorFunction {
   const users = usersOf(f);
   const only = (t: Tensor): Kernel | null => {
     const readers = users.readers.get(t) ?? [];
@@ -36,7 +35,7 @@ export function fuseRowBlocks(sc: Scalars, f: TensorFunction): TensorFunction {
   const tensors: Tensor[] = [];
   for (const scores of f.kernels) {
     const chain = chainFrom(scores, only);
-    const fused = chain === null ? null : fuse(sc, chain);
+    const fused = chain === null || !panelsFit(chain, machine) ? null : fuse(sc, chain);
     if (chain === null || fused === null) continue;
     replaced.set(chain.scores, []).set(chain.rows, []).set(chain.values, fused.kernels);
     tensors.push(...fused.tensors);
@@ -73,14 +72,7 @@ function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } |
   const [s, p] = [soleStage(c.scores) as Stage, soleStage(c.values) as Stage];
   const rank = c.rows.axes.length;
   const [height, width] = [c.first.dims[rank - 1] as Dim, c.first.dims[rank] as Dim];
-  if (
-    typeof height !== "number" ||
-    typeof width !== "number" ||
-    height < blockRows ||
-    width > mostColumns ||
-    !dimEquals(c.second.dims[rank] as Dim, width)
-  )
-    return null;
+  if ((typeof height === "number" && height < blockRows) || !dimEquals(c.second.dims[rank] as Dim, width)) return null;
   const scoreRows = plainVariables(s.writes[0]?.index ?? []);
   const reads = loadsOf(...stageExprs(p)).filter((l) => l.attr === c.second);
   const valueRows = plainVariables(reads[0]?.args ?? []);
@@ -90,10 +82,17 @@ function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } |
   const outer = c.rows.axes.slice(0, -1).map((a): Axis => axisOf(sc, a.variable.name, a.extent));
   const tile = axisOf(sc, "block", tiles);
   const start = sc.mul(sc.var(tile.variable), sc.int(blockRows));
-  const begin = height % blockRows === 0 ? start : sc.min(start, sc.int(height - blockRows));
+  // Of a known number of rows the last block ends with the last row. Of an unknown one, which may be less than a block, rows
+  // past the end read the last row again and write nothing.
+  const last = typeof height === "number" ? sc.int(height - blockRows) : null;
+  const begin = dimMultiple(height) % blockRows === 0 || last === null ? start : sc.min(start, last);
+  const point = (row: Axis) => sc.add(begin, sc.var(row.variable));
+  const inside = (row: Axis) => (dimMultiple(height) % blockRows === 0 || last !== null ? null : sc.op("lt", [point(row), sc.dim(height)]));
   /** The rows' variables as they are inside of the fused kernel, with a row axis of the stage's own. */
-  const bind = (variables: readonly Variable[], row: Axis): Map<Variable, Expr> =>
-    new Map(variables.slice(0, rank).map((v, d) => [v, d === rank - 1 ? sc.add(begin, sc.var(row.variable)) : sc.var((outer[d] as Axis).variable)]));
+  const bind = (variables: readonly Variable[], row: Axis): Map<Variable, Expr> => {
+    const at = inside(row) === null ? point(row) : sc.min(point(row), sc.sub(sc.dim(height), sc.int(1)));
+    return new Map(variables.slice(0, rank).map((v, d) => [v, d === rank - 1 ? at : sc.var((outer[d] as Axis).variable)]));
+  };
   const local = (t: Tensor, dims: readonly Dim[]) => new Tensor(sc.freshId(), `${t.name}.block`, t.dtype, [blockRows, ...dims], null, t.origin);
   const locals = new Map<Tensor, Tensor>([
     [c.first, local(c.first, [width])],
@@ -122,7 +121,9 @@ function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } |
       })),
       writes: m.writes.map((w) => {
         const t = locals.get(w.tensor);
-        return t === undefined ? w : { ...w, tensor: t, index: [sc.var(row.variable), ...(isOwn.has(w.tensor) ? w.index : w.index.slice(rank))] };
+        return t === undefined
+          ? { ...w, guard: inside(row) }
+          : { ...w, tensor: t, index: [sc.var(row.variable), ...(isOwn.has(w.tensor) ? w.index : w.index.slice(rank))] };
       }),
     };
   };
@@ -131,6 +132,21 @@ function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } |
   const stages = [rewrite(turned.stage, scoreRows), ...c.rows.stages.map((x) => rewrite(x, rowVariables)), rewrite(p, valueRows)];
   const fused: Kernel = { name: c.values.name, axes: [...outer, tile], locals: [...locals.values()], stages };
   return { kernels: [...turned.kernels, fused], tensors: turned.tensors };
+}
+
+/** Do the operands that every block reads anew, for one point of the outer axes, stay in the second cache? */
+function panelsFit(c: Chain, machine: Capabilities): boolean {
+  const rank = c.rows.axes.length;
+  const bytes = (k: Kernel, rows: readonly (Variable | null)[]) => {
+    const { axes, writes } = soleStage(k) as Stage;
+    const size = productOf(axes.filter((a) => !rows.includes(a.variable)).map((a) => a.extent));
+    return (typeof size === "number" ? size : 0) * (writes[0] as Write).tensor.dtype.byteWidth;
+  };
+  const scoreRows = (soleStage(c.scores) as Stage).writes[0]?.index.slice(0, rank).map((e) => e.variable) ?? [];
+  const valueRows = (loadsOf(...stageExprs(soleStage(c.values) as Stage)).find((l) => l.attr === c.second)?.args ?? [])
+    .slice(0, rank)
+    .map((e) => e.variable);
+  return bytes(c.scores, scoreRows) <= machine.l2Bytes && bytes(c.values, valueRows) <= machine.l2Bytes;
 }
 
 function axisOf(sc: Scalars, name: string, extent: Dim): Axis {

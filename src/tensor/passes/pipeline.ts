@@ -1,3 +1,4 @@
+import type { Capabilities } from "../../base/machine.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import type { TensorFunction } from "../ir.ts";
 import { fuseEpilogues } from "./fuse-epilogues.ts";
@@ -10,7 +11,7 @@ import { inlineProducers } from "./inline-producers.ts";
 export interface TensorPass {
   readonly name: string;
   readonly doc: string;
-  readonly run: (sc: Scalars, f: TensorFunction) => TensorFunction;
+  readonly run: (sc: Scalars, f: TensorFunction, machine: Capabilities) => TensorFunction;
 }
 
 /** The passes on tensor IR, in order. */
