@@ -25,7 +25,7 @@ const measurers = {
  * Measures `plan` (see plan.mjs) with the build in `dist`; `json` is a file or null. Prints the tables to `print`, progress
  * and failures to `note`. Gives the exit status: 1 when a result is wrong or a process failed.
  */
-export async function runBenchmark({ plan, dist, json, timeoutMs, print = console.log, note = console.error }) {
+export async function runBenchmark({ plan, dist, json, settleMs, timeoutMs, print = console.log, note = console.error }) {
   const file = { format: fileFormat, date: new Date().toISOString(), machine: machine(), versions: versions(), parts: [], failures: [] };
   const write = () => json !== null && writeFileSync(json, `${JSON.stringify(file, null, 1)}\n`);
   let [configuration, ran] = ["", null];
@@ -34,7 +34,7 @@ export async function runBenchmark({ plan, dist, json, timeoutMs, print = consol
       file.failures.push({ section: part.section, name, reason });
       note(`${name}: FAILED: ${shortened(reason)}`);
     };
-    const context = { ...part, dist, timeoutMs, note, fail: failed };
+    const context = { ...part, dist, settleMs, timeoutMs, note, fail: failed };
     const here = JSON.stringify([part.node.path, part.threads, part.relaxed]);
     if (here !== configuration) {
       configuration = here;

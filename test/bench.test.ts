@@ -174,7 +174,7 @@ test.skipIf(reason !== null)(
   "the benchmark measures a small product beside all peers, and writes its numbers",
   () => {
     const json = join(folder, "out.json");
-    const args = ["scripts/bench.mjs", "--dist", buildForTests(), "--matmul", "--sizes", "16", "--rounds", "1", "--json", json];
+    const args = ["scripts/bench.mjs", "--dist", buildForTests(), "--matmul", "--sizes", "16", "--rounds", "1", "--settle", "1", "--json", json];
     const ran = spawnSync(process.execPath, args, { cwd: root, encoding: "utf8" });
     expect(ran.status, ran.stderr + ran.stdout).toBe(0);
     expect(ran.stdout).toContain("16, constant right side");

@@ -10,10 +10,10 @@ import { rowOf } from "./row.mjs";
 const peers = { tfjs: startTfjs, "jax-js": startJax };
 
 /**
- * `{ dist, workload, peers: names besides onnxruntime-web, relaxed, rounds }`, one thread each. Gives what `rowOf` says;
+ * `{ dist, workload, peers: names besides onnxruntime-web, relaxed, rounds, settleMs }`, one thread each. Gives what `rowOf` says;
  * a peer that does not run is in `absent`, with its reason.
  */
-export async function compare({ dist, workload, peers: names, relaxed, rounds }, note) {
+export async function compare({ dist, workload, peers: names, relaxed, rounds, settleMs }, note) {
   note("compiling, comparing");
   const model = loadWorkload(workload);
   const tw = await loadTilewright(dist);
@@ -29,7 +29,7 @@ export async function compare({ dist, workload, peers: names, relaxed, rounds },
   const checks = await check(model, engines);
   const ceilings = [await tw.measurePeak(engines[0].info.relaxed_simd)];
   globalThis.gc();
-  const measured = await measure(engines, rounds, note);
+  const measured = await measure(engines, { rounds, settleMs }, note);
   // Turbo and throttling change the ceiling while the benchmark runs.
   ceilings.push(await tw.measurePeak(engines[0].info.relaxed_simd));
   for (const e of engines) await e.dispose();

@@ -5,10 +5,10 @@ import { timeRounds, timeRuns, warmUp } from "../timing.mjs";
 import { loadWorkload } from "../workloads.mjs";
 
 /**
- * `{ dist, workload, relaxed, rounds }`: gives the mean time of each launch, and what the clock costs: the usual build is
+ * `{ dist, workload, relaxed, rounds, settleMs }`: gives the mean time of each launch, and what the clock costs: the usual build is
  * timed in turns with the other. One thread.
  */
-export async function kernels({ dist, workload, relaxed, rounds }, note) {
+export async function kernels({ dist, workload, relaxed, rounds, settleMs }, note) {
   note("compiling twice");
   const tw = await loadTilewright(dist);
   const model = loadWorkload(workload);
@@ -18,7 +18,7 @@ export async function kernels({ dist, workload, relaxed, rounds }, note) {
   const profiling = withClock(await startTilewright(tw, model, options, clock.tick), clock);
   const ceiling = await tw.measurePeak(plain.info.relaxed_simd);
   const engines = [plain, profiling];
-  const { repeats, settled } = await warmUp(engines);
+  const { repeats, settled } = await warmUp(engines, settleMs);
   clock.reset();
   note(`${rounds} rounds of ${repeats.join(", ")} runs`);
   const [usual, profiled] = (await timeRounds(engines, repeats, rounds)).map(timesOf);

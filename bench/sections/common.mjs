@@ -1,5 +1,5 @@
 // What all sections of the benchmark share. A section gets a context and gives what is printed and written:
-// `{ dist, node, threads, relaxed, rounds, timeoutMs, note(text), fail(name, reason) }`.
+// `{ dist, node, threads, relaxed, rounds, settleMs, timeoutMs, note(text), fail(name, reason) }`.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -18,12 +18,12 @@ export async function timeWorkloads(context, workloads, peers) {
   return notNull(rows);
 }
 
-const inOneProcess = ({ dist, relaxed, rounds, ...context }, workload, peers) =>
-  inFreshProcess(context, workload.label, "compare", { dist, workload, peers, relaxed, rounds });
+const inOneProcess = ({ dist, relaxed, rounds, settleMs, ...context }, workload, peers) =>
+  inFreshProcess(context, workload.label, "compare", { dist, workload, peers, relaxed, rounds, settleMs });
 
 /** With several threads each engine has a process of its own, and one sleeps while the other runs. */
 function alternating(context, workload) {
-  const { dist, threads, relaxed, rounds } = context;
+  const { dist, threads, relaxed } = context;
   const names = ["tilewright", "onnxruntime-web"];
   const run = (folder) => async (first, second) => {
     const engines = [];
@@ -34,7 +34,7 @@ function alternating(context, workload) {
       reports.push(await child.call("serve", params));
       engines.push(remoteEngine(names[i], child));
     }
-    const measured = await measure(engines, rounds, (text) => context.note(`${workload.label}: ${text}`));
+    const measured = await measure(engines, context, (text) => context.note(`${workload.label}: ${text}`));
     const [ours, theirs] = reports;
     return {
       ...rowOf(ours, measured, ours.ceiling),
