@@ -166,9 +166,9 @@ function runtimeText(): string {
     });
   });
   const text = parts.join("").replace(/^\/\/# sourceMappingURL=.*$/gm, "");
-  const script = `new URL("./threads.js", import.meta.url)`;
-  if (!text.includes(script)) throw new InternalError("runtime", `the compiled runtime does not name its threads' script as ${script}`);
-  const own = text.replaceAll(script, `new URL("./model.js", import.meta.url)`);
+  for (const script of [`new Worker(new URL("./threads.js", import.meta.url)`, `file = "./threads.js"`])
+    if (!text.includes(script)) throw new InternalError("runtime", `the compiled runtime does not name its threads' script as ${script}`);
+  const own = text.replaceAll(`"./threads.js"`, `"./model.js"`);
   const foreign = /^(?:import\b|export\b.*\bfrom\b).*$/m.exec(own);
   if (foreign !== null) throw new InternalError("runtime", `model.js would import: ${foreign[0]}`);
   return own;

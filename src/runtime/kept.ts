@@ -4,7 +4,7 @@ export const pageBytes = 65536;
 export const alignUp = (n: number) => Math.ceil(n / 64) * 64;
 
 /** Grows the memory to at least that many bytes. */
-export function growMemory(memory: WebAssembly.Memory, bytes: number): void {
+function growMemory(memory: WebAssembly.Memory, bytes: number): void {
   const missing = Math.ceil(bytes / pageBytes) - memory.buffer.byteLength / pageBytes;
   if (missing <= 0) return;
   try {

@@ -92,8 +92,9 @@ async function nodeThreads(): Promise<NodeThreads> {
 }
 
 function nodeThread(node: NodeThreads): Thread {
-  // Only what this script needs: none of the flags that the process was started with, which may load other scripts.
-  const script = new URL("./threads.js", import.meta.url);
+  // Not written out as one expression: bundlers for browsers would take it for a file of their own.
+  const file = "./threads.js";
+  const script = new URL(file, import.meta.url);
   let worker: import("node:worker_threads").Worker | null = null;
   let hear: { news: (n: ThreadNews) => void; failed: (why: string) => void } | null = null;
   return {
@@ -101,6 +102,7 @@ function nodeThread(node: NodeThreads): Thread {
       hear = { news, failed };
     },
     start(job) {
+      // None of the flags that the process was started with, which may load other scripts.
       worker = new node.Worker(script, { argv: [threadMark], execArgv: [], workerData: job, name: threadMark });
       worker.on("message", (n: ThreadNews) => hear?.news(n));
       worker.on("error", (e: Error) => hear?.failed(e.message));
