@@ -184,18 +184,24 @@ function cheapest(sc: Scalars, search: Search, k: Kernel): Option {
   return best;
 }
 
+/** Packs one operand of each stage where that pays, stage by stage. */
 function packedAtBest(sc: Scalars, search: Search, k: Kernel): Option {
   let best = withoutPacking(sc, search, k);
-  for (const pack of packings(sc, search.machine, k)) {
-    if (search.effort === "quick" && pack.size !== 2 * search.machine.lanes.f32) continue;
-    const packed = packOperand(sc, k, pack);
-    if (packed === null) continue;
-    const fixed = search.isConstant(sourceOf(packed));
-    if (!fixed && typicalSize(productOf(packed.copy.dims)) > largestGrowth * typicalSize(productOf(sourceOf(packed).dims))) continue;
-    const option = withoutPacking(sc, search, packed.kernel, `${pack.axis}.i`);
-    // Copies of constants are made once, when the model is compiled; others on every run.
-    const total = option.total + (fixed ? 0 : withoutPacking(sc, search, packed.packing).total);
-    if (total < best.total) best = { ...option, total, schedule: { ...option.schedule, packs: [pack] }, before: [packed.packing] };
+  for (const stage of k.stages.keys()) {
+    const start = best;
+    for (const pack of packings(sc, search.machine, start.kernel, stage)) {
+      if (search.effort === "quick" && pack.size !== 2 * search.machine.lanes.f32) continue;
+      const packed = packOperand(sc, start.kernel, pack);
+      if (packed === null) continue;
+      const fixed = search.isConstant(sourceOf(packed));
+      if (!fixed && typicalSize(productOf(packed.copy.dims)) > largestGrowth * typicalSize(productOf(sourceOf(packed).dims))) continue;
+      const packs = [...start.schedule.packs, pack];
+      const option = withoutPacking(sc, search, packed.kernel, packs);
+      // Copies of constants are made once, when the model is compiled; others on every run.
+      const copying = start.total - start.cost + (fixed ? 0 : withoutPacking(sc, search, packed.packing).total);
+      const total = option.cost + copying;
+      if (total < best.total) best = { ...option, total, schedule: { ...option.schedule, packs }, before: [...start.before, packed.packing] };
+    }
   }
   return best;
 }
@@ -205,12 +211,14 @@ function sourceOf(p: Packed): Tensor {
   return load?.attr as Tensor;
 }
 
-function withoutPacking(sc: Scalars, search: Search, k: Kernel, only: string | null = null): Option {
+/** The cheapest loops for the stages as they are; vectors of a stage that was packed run along its packed lanes. */
+function withoutPacking(sc: Scalars, search: Search, k: Kernel, packs: readonly Pack[] = []): Option {
   const { machine, effort } = search;
   const stages: Record<string, StageSchedule> = {};
   let [cost, streams] = [0, 0];
   for (const s of allStages(k)) {
-    const chosen = chooseSchedule(machine, stageFacts(sc, s), only, effort);
+    const pack = packs.find((p) => k.stages[p.stage] === s);
+    const chosen = chooseSchedule(machine, stageFacts(sc, s), pack === undefined ? null : `${pack.axis}.i`, effort);
     stages[s.name] = chosen.schedule;
     cost += chosen.cost;
     streams = Math.max(streams, chosen.streams);
@@ -219,17 +227,17 @@ function withoutPacking(sc: Scalars, search: Search, k: Kernel, only: string | n
   return { kernel: k, schedule: { algorithm: "direct", stages, packs: [], specialize: streams > manyStreams }, before: [], cost, total: cost };
 }
 
-/** Ways to pack one operand of a reduction along an axis that the other operands do not have. */
-export function* packings(sc: Scalars, machine: Capabilities, k: Kernel): Generator<Pack> {
-  const [s] = k.stages;
-  if (k.stages.length !== 1 || s === undefined || s.accumulators.length !== 1 || !s.axes.some((a) => a.kind === "reduction")) return;
+/** Ways to pack one operand of a stage's reduction along an axis that the other operands do not have. */
+export function* packings(sc: Scalars, machine: Capabilities, k: Kernel, stage: number): Generator<Pack> {
+  const s = k.stages[stage];
+  if (s === undefined || s.inner !== null || s.accumulators.length !== 1 || !s.axes.some((a) => a.kind === "reduction")) return;
   const { reduced } = stageAccesses(sc, s);
   if (reduced.length < 2) return;
   for (const [operand, access] of reduced.entries()) {
     for (const axis of s.axes) {
       if (axis.kind !== "parallel" || !access.strides.has(axis.variable) || reduced.some((o) => o !== access && o.strides.has(axis.variable)))
         continue;
-      for (const n of packVectors) yield { operand, axis: axis.variable.name, size: n * machine.lanes.f32 };
+      for (const n of packVectors) yield { stage, operand, axis: axis.variable.name, size: n * machine.lanes.f32 };
     }
   }
 }

@@ -232,7 +232,7 @@ export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer
         a.strides[innermost] !== 0;
       if (whole <= bytes && !collides) continue;
       // No prefetcher follows steps that leave its page at once.
-      const far = bytes === machine.l1Bytes && innermost >= 0 && Math.abs((a.strides[innermost] as number) * a.bytes) >= pageBytes / 2;
+      const far = bytes === machine.l1Bytes && innermost >= 0 && Math.abs((a.strides[innermost] as number) * a.bytes) >= pageBytes / 4;
       let fetched = whole * waste * (far ? machine.cost.farLine : 1);
       for (let d = 0; d < outer.length; d++) {
         const l = outer[d] as OuterLoop;

@@ -41,7 +41,7 @@ export function randomChooser(machine: Capabilities, random: Random, drawn: Map<
       kernel = filter.kernel;
       before.push(...filter.before);
     }
-    const options = [...packings(sc, machine, kernel)];
+    const options = [...kernel.stages.keys()].flatMap((i) => [...packings(sc, machine, kernel, i)]);
     if (options.length > 0 && random() < 0.5) {
       const pack = pick(random, options);
       const packed = packOperand(sc, kernel, pack);

@@ -34,7 +34,9 @@ export interface StageSchedule {
  * is compiled). The copy has the axes in `order`, where a tiled axis stands for its tiles, and the tile itself is innermost.
  */
 export interface Pack {
-  /** Which read of the stage, by the position of its tensor among the kernel's reads. */
+  /** Which stage of the kernel, by its position. */
+  readonly stage: number;
+  /** Which of the reads inside the stage's reduction, by position. */
   readonly operand: number;
   readonly axis: string;
   readonly size: number;

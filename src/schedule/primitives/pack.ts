@@ -19,17 +19,19 @@ export interface Packed {
   readonly packing: Kernel;
 }
 
-/** @returns null when the operand cannot be packed so: a conditional, several or non-affine reads, or an axis shorter than the tile */
+/** @returns null when the operand cannot be packed so: a local, a conditional, several or non-affine reads, an axis shorter than the tile */
 export function packOperand(sc: Scalars, k: Kernel, pack: Pack): Packed | null {
-  const [s] = k.stages;
-  if (s === undefined || k.stages.length !== 1 || s.inner !== null || k.axes.length > 0) return null;
+  const s = k.stages[pack.stage];
+  if (s === undefined || s.inner !== null) return null;
   const accesses = accessesOf(
     sc,
     s.accumulators.map((a) => a.lift),
   );
   const access = accesses[pack.operand];
   const axis = s.axes.find((a) => a.variable.name === pack.axis);
-  if (access === undefined || axis === undefined || axis.kind !== "parallel" || [...access.strides.values()].some((v) => v === null)) return null;
+  const moving = k.axes.filter((a) => access?.strides.has(a.variable));
+  if (access === undefined || k.locals.includes(access.tensor) || moving.some((a) => a.kind !== "parallel")) return null;
+  if (axis === undefined || axis.kind !== "parallel" || [...access.strides.values()].some((v) => v === null)) return null;
   if (!access.strides.has(axis.variable) || (typeof axis.extent === "number" && axis.extent < pack.size) || typeof axis.extent !== "number")
     return null;
   const tiles = ceilDivDim(axis.extent, pack.size);
@@ -41,7 +43,7 @@ export function packOperand(sc: Scalars, k: Kernel, pack: Pack): Packed | null {
   const point = sc.add(first, sc.var(lane.variable));
 
   const order = reductionOrder(sc, s, access.load);
-  const others = s.axes.filter((a) => a.kind === "parallel" && a !== axis && access.strides.has(a.variable));
+  const others = [...k.axes, ...s.axes].filter((a) => a.kind === "parallel" && a !== axis && access.strides.has(a.variable));
   const axes = [...others, tile, ...order.filter((a) => access.strides.has(a.variable)), lane];
   const dims = axes.map((a) => a.extent);
   const copy = new Tensor(sc.freshId(), `${access.tensor.name}.packed`, access.tensor.dtype, dims, null, access.tensor.origin);
@@ -74,7 +76,11 @@ export function packOperand(sc: Scalars, k: Kernel, pack: Pack): Packed | null {
     accumulators: [],
     writes: [{ tensor: copy, index: [position], value: source, combiner: null, guard: null }],
   };
-  return { kernel: { ...k, stages: [stage] }, copy, packing: { name: packing.name, axes: [], locals: [], stages: [packing] } };
+  return {
+    kernel: { ...k, stages: k.stages.with(pack.stage, stage) },
+    copy,
+    packing: { name: packing.name, axes: [], locals: [], stages: [packing] },
+  };
 }
 
 /** Reduction axes in the order in which the other operands run through memory: largest stride first. */

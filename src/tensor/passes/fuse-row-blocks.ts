@@ -171,13 +171,15 @@ function rowsReadPlainly(c: Chain): boolean {
 }
 
 /**
- * The operand that moves with the columns is copied so that columns are innermost: then vectors run along them. Inside of
- * a fused kernel nothing can be packed, so it happens before.
+ * The operand that moves with the columns is copied so that columns are innermost: then vectors run along them. Schedules
+ * do that better, by packing, but only for a known number of columns.
  */
 function turnOperand(sc: Scalars, s: Stage, column: Variable): { stage: Stage; kernels: Kernel[]; tensors: Tensor[] } {
   const loads = loadsOf(...s.accumulators.map((a) => a.lift)).filter((l) => mentions(l, column));
   const [load] = loads;
-  if (loads.length !== 1 || load === undefined || load.args[load.args.length - 1]?.variable === column) return { stage: s, kernels: [], tensors: [] };
+  const known = s.axes.some((a) => a.variable === column && typeof a.extent === "number");
+  if (known || loads.length !== 1 || load === undefined || load.args[load.args.length - 1]?.variable === column)
+    return { stage: s, kernels: [], tensors: [] };
   const axes = [...s.axes.filter((a) => a.variable !== column && mentions(load, a.variable)), s.axes.find((a) => a.variable === column) as Axis];
   const source = load.attr as Tensor;
   const turned = new Tensor(
