@@ -13,7 +13,7 @@ import { type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtim
 import { mostThreads, sharedMemoryMissing } from "./runtime/threads.ts";
 import type { Scalars } from "./scalar/scalars.ts";
 import { type Variant, type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
-import { weightsBase } from "./targets/wasm/module.ts";
+import { threadBytes, weightsBase } from "./targets/wasm/module.ts";
 import { weightBytes } from "./targets/wasm/weights.ts";
 import { version } from "./version.ts";
 
@@ -108,7 +108,7 @@ export function buildArtifact(source: Source, options: BuildOptions = {}): Built
   checkOptions(options);
   const { listeners = [], passes = defaultPasses } = options;
   const compiled = compileSource(source, listeners, passes);
-  checkMemory(compiled.program, options.maxMemory);
+  checkMemory(compiled, options.threads ?? 1, options.maxMemory);
   const named = {
     name: options.name ?? source.name,
     sourceHash: options.sourceHash ?? "",
@@ -170,16 +170,18 @@ function compileProgram(sc: Scalars, source: Program, listeners: readonly TraceL
   return { sc, trace, program, weights: [], prepare: [], schedules: new Map() };
 }
 
-/** Bytes of weights and arena together; null when a symbol has no upper bound. */
-function plannedBytes(p: Program): number | null {
+/** Bytes of weights, arena and the threads' scratch memory together; null when a symbol has no upper bound. */
+function plannedBytes({ sc, program: p }: Compiled, threads: number): number | null {
   const most = p.symbols.map((s: DimSymbol) => s.max);
-  if (p.arenaBytes.constant === null && most.some((m) => !Number.isFinite(m))) return null;
-  return weightsBase + weightBytes(p) + evaluateSize(p, p.arenaBytes, { weights: 0, arena: 0 }, most);
+  const changing = sc.add(p.arenaBytes, sc.mul(sc.int(threads - 1), threadBytes(sc, p)));
+  if (changing.constant === null && most.some((m) => !Number.isFinite(m))) return null;
+  return weightsBase + weightBytes(p) + evaluateSize(p, changing, { weights: 0, arena: 0 }, most);
 }
 
-function checkMemory(p: Program, limit: number | undefined): void {
+function checkMemory(c: Compiled, threads: number, limit: number | undefined): void {
+  const { program: p } = c;
   const mib = (n: number) => (n < 2 ** 20 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 2 ** 20).toFixed(1)} MiB`);
-  const planned = plannedBytes(p);
+  const planned = plannedBytes(c, threads);
   if (planned !== null && planned > 2 ** 32)
     throw new UserError("memory", `the model needs ${mib(planned)}; WebAssembly's 32-bit memory ends at 4096 MiB`);
   if (limit === undefined) return;

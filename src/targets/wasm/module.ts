@@ -160,7 +160,7 @@ export function sharedLaunches(p: Program): Launch[] {
 }
 
 /** The most scratch memory that a launch which may be shared needs. */
-function threadBytes(sc: Scalars, p: Program): Expr {
+export function threadBytes(sc: Scalars, p: Program): Expr {
   return sharedLaunches(p).reduce((n, s) => sc.max(n, scratchLayout(sc, s).bytes), sc.int(0));
 }
 

@@ -382,7 +382,7 @@ export class Sharing {
   readonly types = new TypeTable();
   /** Of the tasks, for the table. */
   readonly table: number[] = [];
-  private readonly tasks = new Map<Kernel, { readonly number: number; readonly scratch: string }>();
+  private readonly launchers = new Map<Kernel, { readonly index: number; readonly scratch: string }>();
   private readonly functions: WasmFunction[];
   private readonly imported: number;
   private readonly symbols: Symbols;
@@ -400,43 +400,50 @@ export class Sharing {
     functions.push(...parts.map((f) => assembleFunction(f, this.symbols)));
   }
 
-  /** Writes the arguments of a launch, and the places of its scratch memory, and calls `share`. */
+  /** Writes the call that shares a launch: its arguments, the places of its scratch memory, count and grain. */
   emit(s: Launch, args: readonly Expr[], places: readonly Expr[], count: Expr, grain: Expr, e: FunctionEmitter): void {
-    const { code } = e;
-    const store = (slot: number, value: () => void): void => {
-      code.byte(0x41).s32(controlBlock.args + 4 * slot);
-      value();
-      code.byte(0x36).u32(2).u32(0);
-    };
-    [...args, ...places].forEach((a, i) => {
-      store(i, () => e.expr(a));
-    });
-    code.byte(0x41).s32(this.task(s));
-    e.expr(count);
-    e.expr(grain);
-    code.byte(0x10).u32(this.symbols.share as number);
+    for (const x of [...args, ...places, count, grain]) e.expr(x);
+    e.code.byte(0x10).u32(this.launcher(s));
   }
 
-  /** The number of a kernel's task: `task(begin, end, thread)` calls the kernel with the job's arguments. */
-  private task(s: Launch): number {
+  private add(f: FunctionText): number {
+    return this.imported + this.functions.push(assembleFunction(f, this.symbols)) - 1;
+  }
+
+  /** The function that puts a kernel's arguments into the control block and shares the kernel's task. */
+  private launcher(s: Launch): number {
     const k = s.kernel;
     const scratch = s.scratch.map((x) => x.arg).join();
-    const old = this.tasks.get(k);
+    const old = this.launchers.get(k);
     if (old !== undefined) {
       if (old.scratch !== scratch) throw new InternalError("wasm", `launches of kernel '${k.name}' differ in what is scratch`);
-      return old.number;
+      return old.index;
     }
+    const task = this.table.push(this.task(s)) - 1;
+    const slots = Array.from({ length: k.params.length + s.scratch.length }, (_, i) => i);
+    const stores = slots.map((i) => `i32.const ${slot(i)}\nlocal.get $a${i}\ni32.store`);
+    const params = [...slots.map((i) => `a${i}`), "total", "step"];
+    const text = `${stores.join("\n")}\ni32.const ${task}\nlocal.get $total\nlocal.get $step\ncall $share`;
+    const index = this.add({ name: `launch.${k.name}`, params, text });
+    this.launchers.set(k, { index, scratch });
+    return index;
+  }
+
+  /** A kernel's task: `task(begin, end, thread)` calls the kernel with the job's arguments. */
+  private task(s: Launch): number {
+    const k = s.kernel;
     const kernel = this.index.get(k);
     if (kernel === undefined) throw new InternalError("wasm", `kernel '${k.name}' is not part of the program`);
-    const slot = (i: number) => controlBlock.args + 4 * i;
     const args = k.params.map((_, i) => {
       const own = s.scratch.findIndex((x) => x.arg === i);
       return own < 0 ? `i32.const ${slot(i)}\ni32.load` : scratchOf(slot(i), slot(k.params.length + own));
     });
     const text = `${args.join("\n")}\nlocal.get $begin\nlocal.get $end\ncall ${kernel}`;
-    const f = assembleFunction({ name: `task.${k.name}`, params: ["begin", "end", "thread"], text }, this.symbols);
-    const number = this.table.push(this.imported + this.functions.push(f) - 1) - 1;
-    this.tasks.set(k, { number, scratch });
-    return number;
+    return this.add({ name: `task.${k.name}`, params: ["begin", "end", "thread"], text });
   }
+}
+
+/** Where the job's argument i lies. */
+function slot(i: number): number {
+  return controlBlock.args + 4 * i;
 }
