@@ -27,9 +27,11 @@ export interface Capabilities {
     readonly gatherLane: number;
     readonly scalarOp: number;
     readonly vectorOp: number;
-    /** Time until the sum of a multiply-add can be added to again, in a register and by way of memory. */
+    /** Time until the sum of a multiply-add can be added to again, and what a way through memory adds to that. */
     readonly chain: number;
     readonly memoryChain: number;
+    /** Making an address that a loop then moves along. */
+    readonly pointer: number;
     readonly loopOverhead: number;
     readonly callOverhead: number;
     readonly l2Byte: number;

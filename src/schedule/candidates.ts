@@ -36,12 +36,18 @@ interface Plan {
 }
 
 /** With `only`, tiles that do not cover the axis of that name with vectors are left out: the lanes of a packed operand. */
-export function chooseSchedule(machine: Capabilities, f: StageFacts, only: string | null = null, effort: Effort = "full"): Chosen {
+export function chooseSchedule(
+  machine: Capabilities,
+  f: StageFacts,
+  only: string | null = null,
+  effort: Effort = "full",
+  specialize = false,
+): Chosen {
   const plain = plainSchedule(f);
-  let best: Chosen = { schedule: plain, cost: stageCost(machine, f, plain), streams: 0 };
+  let best: Chosen = { schedule: plain, cost: stageCost(machine, f, plain, specialize), streams: 0 };
   if (isWide(f)) {
     for (const schedule of innerCandidates(machine, f)) {
-      const cost = stageCost(machine, f, schedule);
+      const cost = stageCost(machine, f, schedule, specialize);
       if (cost <= best.cost) best = { schedule, cost, streams: 0 };
     }
     return best;
@@ -49,7 +55,7 @@ export function chooseSchedule(machine: Capabilities, f: StageFacts, only: strin
   const ranked: { plan: Plan; work: number; streams: number }[] = [];
   const kept = effort === "full" ? finalists : 1;
   for (const plan of plans(machine, f, only, effort)) {
-    const { work, streams } = tileCost(machine, f, plan.tile);
+    const { work, streams } = tileCost(machine, f, plan.tile, specialize);
     if (ranked.length === kept && work >= (ranked[kept - 1]?.work ?? 0)) continue;
     const at = ranked.findIndex((r) => r.work > work);
     ranked.splice(at < 0 ? ranked.length : at, 0, { plan, work, streams });

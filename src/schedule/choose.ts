@@ -43,8 +43,10 @@ export const emptyChooser: Chooser = (_, k) => ({
 const packVectors = [1, 2, 3, 4] as const;
 /** A copy made on every run may be this many times as large as what it copies: windows that overlap would multiply it. */
 const largestGrowth = 1.5;
-/** Above this many address streams in the innermost loop, strides are baked into the code instead. */
-const manyStreams = 10;
+/** Up to this many address streams in the innermost loop need no code of their own for their strides. */
+const fewStreams = 5;
+/** A kernel of its own for one shape must be that much better. */
+const worthCode = 0.9;
 
 /** Costs that were computed before, by the kernel's text. */
 export type CostCache = Map<string, number>;
@@ -115,7 +117,10 @@ export const blockBytes = (machine: Capabilities) => machine.l1Bytes / 4;
 
 /** Modelled cost of a kernel under a given schedule. */
 export function kernelCost(sc: Scalars, machine: Capabilities, k: Kernel, schedule: KernelSchedule): number {
-  return allStages(k).reduce((n, s) => n + stageCost(machine, stageFacts(sc, s), schedule.stages[s.name] as StageSchedule), 0) * sharedPoints(k);
+  return (
+    allStages(k).reduce((n, s) => n + stageCost(machine, stageFacts(sc, s), schedule.stages[s.name] as StageSchedule, schedule.specialize), 0) *
+    sharedPoints(k)
+  );
 }
 
 /** How often the stages of a kernel run. */
@@ -213,18 +218,32 @@ function sourceOf(p: Packed): Tensor {
 
 /** The cheapest loops for the stages as they are; vectors of a stage that was packed run along its packed lanes. */
 function withoutPacking(sc: Scalars, search: Search, k: Kernel, packs: readonly Pack[] = []): Option {
-  const { machine, effort } = search;
+  const plain = loopsFor(sc, search, k, packs, false);
+  const special = plain.streams > fewStreams ? loopsFor(sc, search, k, packs, true) : plain;
+  const specialize = special.cost < worthCode * plain.cost;
+  const { stages, cost: each } = specialize ? special : plain;
+  const cost = each * sharedPoints(k) + movingCost(search.machine, k);
+  return { kernel: k, schedule: { algorithm: "direct", stages, packs: [], specialize }, before: [], cost, total: cost };
+}
+
+interface Loops {
+  readonly stages: Readonly<Record<string, StageSchedule>>;
+  readonly cost: number;
+  /** Most pointers that an innermost loop needs. */
+  readonly streams: number;
+}
+
+function loopsFor(sc: Scalars, search: Search, k: Kernel, packs: readonly Pack[], specialize: boolean): Loops {
   const stages: Record<string, StageSchedule> = {};
   let [cost, streams] = [0, 0];
   for (const s of allStages(k)) {
     const pack = packs.find((p) => k.stages[p.stage] === s);
-    const chosen = chooseSchedule(machine, stageFacts(sc, s), pack === undefined ? null : `${pack.axis}.i`, effort);
+    const chosen = chooseSchedule(search.machine, stageFacts(sc, s), pack === undefined ? null : `${pack.axis}.i`, search.effort, specialize);
     stages[s.name] = chosen.schedule;
     cost += chosen.cost;
     streams = Math.max(streams, chosen.streams);
   }
-  cost = cost * sharedPoints(k) + movingCost(machine, k);
-  return { kernel: k, schedule: { algorithm: "direct", stages, packs: [], specialize: streams > manyStreams }, before: [], cost, total: cost };
+  return { stages, cost, streams };
 }
 
 /** Ways to pack one operand of a stage's reduction along an axis that the other operands do not have. */

@@ -105,15 +105,36 @@ function hasVectorForm(root: Expr): boolean {
   return true;
 }
 
-/** Elements of an access that one tile touches. */
+/** Elements of an access that one tile touches, places that windows share counted as often as they are named. */
 function distinct(a: AccessFacts, t: Tile): number {
   let n = 1;
   for (let i = 0; i < t.size.length; i++) if (a.strides[i] !== 0) n *= t.size[i] as number;
   return n;
 }
 
-function loadCost(machine: Capabilities, a: AccessFacts, t: Tile, lanes: number, scalar: boolean): number {
-  const n = distinct(a, t);
+/**
+ * The same with shared places counted once, as code does that knows the strides: of two axes whose steps divide one
+ * another, the longer steps fall on places of the shorter ones.
+ */
+function distinctPlaces(a: AccessFacts, t: Tile): number {
+  const moves: [number, number][] = [];
+  for (let i = 0; i < t.size.length; i++)
+    if (a.strides[i] !== 0 && (t.size[i] as number) > 1) moves.push([Math.abs(a.strides[i] as number), t.size[i] as number]);
+  moves.sort((x, y) => x[0] - y[0]);
+  let n = 1;
+  for (let i = 0; i < moves.length; i++) {
+    const [step, size] = moves[i] as [number, number];
+    let places = size;
+    for (let next = moves[i + 1]; next !== undefined && next[0] % step === 0 && next[0] / step <= places; next = moves[i + 1]) {
+      places += (next[0] / step) * (next[1] - 1);
+      i++;
+    }
+    n *= places;
+  }
+  return n;
+}
+
+function loadCost(machine: Capabilities, a: AccessFacts, t: Tile, lanes: number, scalar: boolean, n = distinct(a, t)): number {
   const { cost } = machine;
   if (t.vector < 0 || scalar) return n * cost.vectorLoad;
   const stride = a.strides[t.vector] as number;
@@ -138,18 +159,23 @@ function passesAlong(f: StageFacts, axis: number, size: number): number {
   return f.isReduction[axis] ? whole + rest * 0.9 : whole + 1;
 }
 
-/** Cost of a stage with a tile, whatever the order of the loops around it. */
-export function tileCost(machine: Capabilities, f: StageFacts, t: Tile): TileCost {
+/**
+ * Cost of a stage with a tile, whatever the order of the loops around it. With `specialize` the code knows all strides:
+ * then an access needs one pointer, and reads that windows share are made once.
+ */
+export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, specialize: boolean): TileCost {
   const { cost } = machine;
   const lanes = t.vector < 0 ? 1 : machine.lanes.f32;
   const vectorIsReduction = t.vector >= 0 && (f.isReduction[t.vector] as boolean);
-  let [unrolled, parallel, tiles, steps, reduces] = [1, 1, 1, 1, false];
+  let [unrolled, parallel, tiles, steps, trips, reduces] = [1, 1, 1, 1, 1, false];
   for (let i = 0; i < t.size.length; i++) {
     const size = t.size[i] as number;
     if (f.isReduction[i]) {
       reduces = true;
       unrolled *= size;
-      steps *= passesAlong(f, i, size);
+      const passes = passesAlong(f, i, size);
+      steps *= passes;
+      if (passes > 1) trips = passes;
     } else {
       parallel *= size;
       tiles *= passesAlong(f, i, size);
@@ -159,10 +185,10 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile): TileCos
   const arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
   let [loads, operands, streams, distance] = [0, 0, 0, 0];
   for (const a of f.reduced) {
-    const n = distinct(a, t);
-    loads += loadCost(machine, a, t, lanes, false);
+    const n = specialize ? distinctPlaces(a, t) : distinct(a, t);
+    loads += loadCost(machine, a, t, lanes, false, n);
     operands += t.vector >= 0 && a.strides[t.vector] !== 0 ? n / lanes : n;
-    streams += streamsOf(a, t);
+    streams += specialize ? 1 : streamsOf(a, t);
     // Between equals, a tile of neighbours is kinder to caches and pages than one of far places.
     for (let i = 0; i < t.size.length; i++)
       if ((t.size[i] as number) > 1 && Math.abs(a.strides[i] as number) > 16) distance += 0.01 * Math.log2(Math.abs(a.strides[i] as number));
@@ -171,9 +197,10 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile): TileCos
   // Engines load all operands of a body before they use the first. What is too much for the registers goes through memory,
   // and with it an accumulator that one pass hands to the next: each pass then waits for the one before.
   const excess = Math.max(0, accumulators * Math.max(1, f.accumulators) + operands - machine.vectorRegisters);
-  const chain = (excess > 0 && steps > 1 ? cost.memoryChain : cost.chain) * (vectorIsReduction ? 1 : unrolled);
+  const chain = cost.chain * (vectorIsReduction ? 1 : unrolled) + (excess > 0 && steps > 1 ? cost.memoryChain : 0);
   const throughput = Math.max(arithmetic, loads) + 0.2 * Math.min(arithmetic, loads) + 2 * excess + cost.loopOverhead + 0.1 * streams;
-  const pass = Math.max(throughput, reduces ? chain : 0) + distance;
+  // Where the innermost loop starts, every pointer is computed. Tiles of which none waits for the one before overlap.
+  const pass = Math.max(throughput, reduces && steps > 1 ? chain : 0) + distance + (cost.pointer * streams) / trips;
 
   const each = parallel / (vectorIsReduction ? 1 : lanes);
   let finish = each * f.finishCost + (reduces ? 3 : 1);
@@ -273,9 +300,9 @@ function tileOf(f: StageFacts, schedule: StageSchedule): { tile: Tile; outer: Ou
 }
 
 /** The whole estimate for one schedule. */
-export function stageCost(machine: Capabilities, f: StageFacts, schedule: StageSchedule): number {
+export function stageCost(machine: Capabilities, f: StageFacts, schedule: StageSchedule, specialize: boolean): number {
   const { tile, outer } = tileOf(f, schedule);
-  return tileCost(machine, f, tile).work + trafficCost(machine, f, tile, outer);
+  return tileCost(machine, f, tile, specialize).work + trafficCost(machine, f, tile, outer);
 }
 
 /**
