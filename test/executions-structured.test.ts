@@ -43,6 +43,7 @@ test("every alternative of schedules was drawn", () => {
     "vector",
     "split",
     "pack",
+    "joined",
     "specialize",
     "tail overlap",
     "tail peel",

@@ -33,6 +33,7 @@ export const emptyChooser: Chooser = (_, k) => ({
     algorithm: "direct",
     stages: Object.fromEntries(allStages(k).map((s) => [s.name, plainSchedule({ stage: s })])),
     packs: [],
+    joined: false,
     specialize: false,
   },
   before: [],
@@ -43,6 +44,8 @@ export const emptyChooser: Chooser = (_, k) => ({
 const packVectors = [1, 2, 3, 4] as const;
 /** A copy made on every run may be this many times as large as what it copies: windows that overlap would multiply it. */
 const largestGrowth = 1.5;
+/** A launch of fewer iterations can hardly be shared evenly. */
+const enoughPieces = 16;
 /** Up to this many address streams in the innermost loop need no code of their own for their strides. */
 const fewStreams = 5;
 /** A kernel of its own for one shape must be that much better. */
@@ -223,7 +226,20 @@ function withoutPacking(sc: Scalars, search: Search, k: Kernel, packs: readonly 
   const specialize = special.cost < worthCode * plain.cost;
   const { stages, cost: each } = specialize ? special : plain;
   const cost = each * sharedPoints(k) + movingCost(search.machine, k);
-  return { kernel: k, schedule: { algorithm: "direct", stages, packs: [], specialize }, before: [], cost, total: cost };
+  const joined = cost >= 2 * search.machine.cost.fork && outermostTrips(k, stages) < enoughPieces;
+  return { kernel: k, schedule: { algorithm: "direct", stages, packs: [], joined, specialize }, before: [], cost, total: cost };
+}
+
+/** Iterations of the loop that is cut into pieces. */
+function outermostTrips(k: Kernel, stages: Readonly<Record<string, StageSchedule>>): number {
+  const [shared] = k.axes;
+  if (shared !== undefined) return typicalSize(shared.extent);
+  const [s] = k.stages;
+  for (const l of s === undefined ? [] : (stages[s.name]?.loops ?? [])) {
+    const trips = Math.ceil(typicalSize(s?.axes.find((a) => a.variable.name === l.axis)?.extent ?? 1) / l.size);
+    if (trips > 1) return trips;
+  }
+  return 1;
 }
 
 interface Loops {

@@ -4,7 +4,7 @@ import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
 import { rangeOf, simplifyIndex } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Accumulator, type Axis, type Kernel, type Stage, type Tensor, type Write, allStages, stageExprs } from "../tensor/ir.ts";
-import type { KernelSchedule, LoopSpec, StageSchedule } from "./schedule.ts";
+import type { KernelSchedule, LoopSpec, StageSchedule, Tail } from "./schedule.ts";
 
 /**
  * Builds the loops of a kernel from its schedule. The kernel comes linearised (every read and write has one index, its
@@ -101,14 +101,29 @@ class NestBuilder {
   /** The kernel's own axes, one loop each; parallel outermost ones are distributed, scans run in one call. */
   private sharedLoops(depth: number, positions: Positions): Stmt[] {
     const { axes, stages } = this.input.kernel;
-    const axis = axes[depth];
+    const [axis, second] = [axes[depth], axes[depth + 1]];
     if (axis === undefined) return stages.flatMap((s) => this.stage(s, positions));
+    if (depth === 0 && this.input.schedule.joined && axis.kind === "parallel" && second?.kind === "parallel") return this.joinedAxes(axis, second);
     const extent = this.extentOf(axis);
     const ranged = depth === 0 && axis.kind === "parallel";
     if (ranged) this.count = extent;
     const v = this.sc.variable(axis.variable.name, undefined, { extent });
     const inner = new Map(positions).set(axis.variable, { base: this.sc.var(v), span: this.sc.int(1), steps: new Map() });
     return [this.loop(v, ranged ? null : extent, "serial", this.sharedLoops(depth + 1, inner))];
+  }
+
+  /** The kernel's two outermost axes as one range. */
+  private joinedAxes(a: Axis, b: Axis): Stmt[] {
+    const { sc } = this;
+    const n = this.extentOf(b);
+    this.count = sc.mul(this.extentOf(a), n);
+    const v = sc.variable(`${a.variable.name}_${b.variable.name}`, undefined, { extent: this.count });
+    const at = (base: Expr): Position => ({ base, span: sc.int(1), steps: new Map() });
+    const positions = new Map([
+      [a.variable, at(sc.floordiv(sc.var(v), n))],
+      [b.variable, at(sc.mod(sc.var(v), n))],
+    ]);
+    return [this.loop(v, null, "serial", this.sharedLoops(2, positions))];
   }
 
   /** A loop over `[0, end)`, or over the range given to this call. */
@@ -137,69 +152,105 @@ class NestBuilder {
     return this.nest(s, schedule, 0, firstReduction, positions, (p) => this.reduction(s, schedule, firstReduction, p));
   }
 
-  /** Loops `from` to `to` of a stage around what `leaf` makes. */
-  private nest(s: Stage, schedule: StageSchedule, from: number, to: number, p: Positions, leaf: (p: Positions) => Stmt[]): Stmt[] {
+  /**
+   * Loops `from` to `to` of a stage around what `leaf` makes. The outermost ones may be `given` their iteration by a loop
+   * around them.
+   */
+  private nest(
+    s: Stage,
+    schedule: StageSchedule,
+    from: number,
+    to: number,
+    p: Positions,
+    leaf: (p: Positions) => Stmt[],
+    given: readonly Expr[] = [],
+  ): Stmt[] {
     const spec = schedule.loops[from];
     if (from >= to || spec === undefined) return leaf(p);
-    const axis = s.axes.find((a) => a.variable.name === spec.axis);
-    invariant(axis !== undefined, `schedule names axis '${spec.axis}', which stage @${s.name} lacks`);
+    const axis = axisOf(s, spec);
     const at = p.get(axis.variable) as Position;
+    const next = schedule.loops[from + 1];
+    if (given.length === 0 && next !== undefined && from + 1 < to) {
+      const joined = this.joinedTrips(s, schedule, spec, next, p);
+      if (joined !== null) {
+        const [first, second] = joined;
+        this.count = this.sc.mul(first, second);
+        const v = this.sc.variable(`${spec.axis}_${next.axis}`, undefined, { extent: this.count });
+        const both = [this.sc.floordiv(this.sc.var(v), second), this.sc.mod(this.sc.var(v), second)];
+        return [this.loop(v, null, "serial", this.nest(s, schedule, from, to, p, leaf, both))];
+      }
+    }
     const below: Below = (base, span, step) => {
       const steps = step === undefined ? at.steps : new Map(at.steps).set(spec, step);
       const inner = new Map(p).set(axis.variable, { base: simplifyIndex(this.sc, base), span, steps });
       const isLast = !schedule.loops.slice(from + 1).some((l) => l.axis === spec.axis);
       const prefix = isLast && s.inner?.axis === axis.variable ? this.innerStages(s, inner) : [];
-      return [...prefix, ...this.nest(s, schedule, from + 1, to, inner, leaf)];
+      return [...prefix, ...this.nest(s, schedule, from + 1, to, inner, leaf, given.slice(1))];
     };
-    return this.axisLoop(s, schedule, spec, axis, at, below);
+    return this.axisLoop(s, schedule, spec, axis, at, below, given[0]);
+  }
+
+  /** Iterations of the two outermost loops, where they are to be distributed together and run whole tiles only; else null. */
+  private joinedTrips(s: Stage, schedule: StageSchedule, a: LoopSpec, b: LoopSpec, p: Positions): [Expr, Expr] | null {
+    if (!this.input.schedule.joined || a.axis === b.axis || !this.distributes(s, a) || !this.distributes(s, b)) return null;
+    const trips = (l: LoopSpec): Expr | null => {
+      const { span } = p.get(axisOf(s, l).variable) as Position;
+      const whole = divides(span, l.size) || (span.constant !== null && Number(span.constant) % l.size === 0);
+      const overlaps = tailOf(s, schedule, l) === "overlap" && rangeOf(span)[0] >= l.size;
+      if (!whole && !overlaps) return null;
+      const n = whole ? quotient(this.sc, span, l.size) : this.sc.floordiv(this.sc.add(span, this.sc.int(l.size - 1)), this.sc.int(l.size));
+      return n.isConst(1) ? null : n;
+    };
+    const [x, y] = [trips(a), trips(b)];
+    return x === null || y === null ? null : [x, y];
+  }
+
+  /** May this loop be cut into pieces that run apart? */
+  private distributes(s: Stage, spec: LoopSpec): boolean {
+    const { kernel } = this.input;
+    return (
+      this.count === null &&
+      !this.reducing &&
+      kernel.axes.length === 0 &&
+      axisOf(s, spec).kind === "parallel" &&
+      kernel.stages.length === 1 &&
+      s.writes.every((w) => w.combiner === null) &&
+      spec.kind === "serial"
+    );
   }
 
   private innerStages(s: Stage, p: Positions): Stmt[] {
     return s.inner === null ? [] : s.inner.stages.flatMap((t) => this.stage(t, p));
   }
 
-  /** One loop of one axis, with its tail. */
-  private axisLoop(s: Stage, schedule: StageSchedule, spec: LoopSpec, axis: Axis, at: Position, below: Below): Stmt[] {
+  /** One loop of one axis, with its tail; or one iteration of it, `given`. */
+  private axisLoop(s: Stage, schedule: StageSchedule, spec: LoopSpec, axis: Axis, at: Position, below: Below, given?: Expr): Stmt[] {
     const { sc } = this;
     const size = sc.int(spec.size);
     const one = sc.int(1);
     const known = at.span.constant === null ? null : Number(at.span.constant);
-    const distribute =
-      this.count === null &&
-      !this.reducing &&
-      this.input.kernel.axes.length === 0 &&
-      axis.kind === "parallel" &&
-      this.input.kernel.stages.length === 1 &&
-      s.writes.every((w) => w.combiner === null) &&
-      spec.kind === "serial";
+    const distribute = this.distributes(s, spec);
     if (known !== null && known <= spec.size && !(distribute && known === 1)) return below(at.base, at.span);
-    const step = (v: Variable) => sc.add(at.base, sc.mul(sc.var(v), size));
+    const step = (i: Expr) => sc.add(at.base, sc.mul(i, size));
     const multiple = known !== null ? known % spec.size === 0 : divides(at.span, spec.size);
     const trips = multiple ? quotient(sc, at.span, spec.size) : sc.floordiv(sc.add(at.span, sc.int(spec.size - 1)), size);
-    const make = (end: Expr, body: (v: Variable) => Stmt[]): Stmt => {
+    const make = (end: Expr, body: (i: Expr) => Stmt[]): Stmt[] => {
+      if (given !== undefined) return body(given);
       const v = sc.variable(spec.size === 1 ? spec.axis : `${spec.axis}.${spec.size}`, undefined, { extent: end });
       if (distribute) this.count = end;
-      return this.loop(v, distribute ? null : end, spec.kind, body(v));
+      return [this.loop(v, distribute ? null : end, spec.kind, body(sc.var(v)))];
     };
-    if (multiple) return [make(trips, (v) => below(step(v), size, sc.var(v)))];
-    const tail = schedule.tails[spec.axis] ?? (axis.kind === "parallel" && mayRepeat(s) ? "overlap" : "peel");
+    if (multiple) return make(trips, (i) => below(step(i), size, i));
+    const tail = tailOf(s, schedule, spec);
     const enough = sc.op("ge", [at.span, size]);
-    if (tail === "mask") {
-      return [
-        make(trips, (v) => {
-          const base = step(v);
-          const limit = sc.add(at.base, at.span);
-          return [...this.masked(spec, axis, base, limit, below)];
-        }),
-      ];
-    }
+    if (tail === "mask") return make(trips, (i) => this.masked(spec, axis, step(i), sc.add(at.base, at.span), below));
     if (tail === "overlap" && axis.kind === "parallel") {
       const last = sc.sub(sc.add(at.base, at.span), size);
-      const tile = (v: Variable) => below(sc.min(step(v), last), size);
-      if (rangeOf(at.span)[0] >= spec.size) return [make(trips, tile)];
+      const tile = (i: Expr) => below(sc.min(step(i), last), size);
+      if (rangeOf(at.span)[0] >= spec.size) return make(trips, tile);
       // Too short for one tile at run time: point by point.
       const count = sc.select(enough, trips, at.span);
-      return [make(count, (v) => [{ kind: "if", condition: enough, then: tile(v), otherwise: below(sc.add(at.base, sc.var(v)), one) }])];
+      return make(count, (i) => [{ kind: "if", condition: enough, then: tile(i), otherwise: below(sc.add(at.base, i), one) }]);
     }
     const full = sc.floordiv(at.span, size);
     const rest = (from: Expr, count: Expr): Stmt => {
@@ -207,15 +258,12 @@ class NestBuilder {
       return this.loop(v, count, "serial", below(sc.add(from, sc.var(v)), one));
     };
     if (axis.kind === "parallel") {
-      return [
-        make(trips, (v) => {
-          const base = step(v);
-          const whole = sc.op("lt", [sc.var(v), full]);
-          return [{ kind: "if", condition: whole, then: below(base, size), otherwise: [rest(base, sc.sub(at.span, sc.mul(full, size)))] }];
-        }),
-      ];
+      return make(trips, (i) => {
+        const left = rest(step(i), sc.sub(at.span, sc.mul(full, size)));
+        return [{ kind: "if", condition: sc.op("lt", [i, full]), then: below(step(i), size), otherwise: [left] }];
+      });
     }
-    return [make(full, (v) => below(step(v), size, sc.var(v))), rest(sc.add(at.base, sc.mul(full, size)), sc.sub(at.span, sc.mul(full, size)))];
+    return [...make(full, (i) => below(step(i), size, i)), rest(sc.add(at.base, sc.mul(full, size)), sc.sub(at.span, sc.mul(full, size)))];
   }
 
   /** A tile of which only the points below `limit` count: each is tested on its own. */
@@ -413,6 +461,17 @@ interface Place {
 function mayRepeat(s: Stage): boolean {
   const written = new Set<unknown>(s.writes.map((w) => w.tensor));
   return s.writes.every((w) => w.combiner === null) && loadsOf(...stageExprs(s)).every((e) => !written.has(e.attr));
+}
+
+function axisOf(s: Stage, spec: LoopSpec): Axis {
+  const axis = s.axes.find((a) => a.variable.name === spec.axis);
+  invariant(axis !== undefined, `schedule names axis '${spec.axis}', which stage @${s.name} lacks`);
+  return axis;
+}
+
+/** How a loop treats what is left over: as its schedule says, or the usual way. */
+function tailOf(s: Stage, schedule: StageSchedule, spec: LoopSpec): Tail {
+  return schedule.tails[spec.axis] ?? (axisOf(s, spec).kind === "parallel" && mayRepeat(s) ? "overlap" : "peel");
 }
 
 function withoutInner(s: Stage): Stage {

@@ -66,7 +66,9 @@ export function randomChooser(machine: Capabilities, random: Random, drawn: Map<
     }
     const specialize = random() < 0.3;
     if (specialize) note("specialize");
-    const schedule = { algorithm: filter === null ? ("direct" as const) : algorithm, stages, packs, specialize };
+    const joined = random() < 0.3;
+    if (joined) note("joined");
+    const schedule = { algorithm: filter === null ? ("direct" as const) : algorithm, stages, packs, joined, specialize };
     return { kernel, schedule, before, cost: kernelCost(sc, machine, kernel, schedule) };
   };
 }

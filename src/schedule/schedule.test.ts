@@ -51,7 +51,7 @@ it("refuses what is no schedule", () => {
     "",
     "{}",
     "[1]",
-    '{"stages": {"s": {"loops": [{"axis": "i", "size": 0, "kind": "serial"}], "tails": {}}}, "packs": [], "specialize": false}',
+    '{"stages": {"s": {"loops": [{"axis": "i", "size": 0, "kind": "serial"}], "tails": {}}}, "packs": [], "joined": false, "specialize": false}',
   ]) {
     expect(() => parseSchedule(text)).toThrow(/schedule/);
   }

@@ -53,6 +53,8 @@ export interface KernelSchedule {
   readonly algorithm: Algorithm;
   readonly stages: Readonly<Record<string, StageSchedule>>;
   readonly packs: readonly Pack[];
+  /** Are the two outermost loops cut into pieces together, where the first alone has few iterations? */
+  readonly joined: boolean;
   /** Are strides baked into the code (a kernel for each shape) or parameters (one kernel for many)? */
   readonly specialize: boolean;
 }
@@ -77,6 +79,7 @@ export function parseSchedule(text: string): KernelSchedule {
     algorithms.some((a) => a === s.algorithm) &&
     typeof s.stages === "object" &&
     Array.isArray(s.packs) &&
+    typeof s.joined === "boolean" &&
     typeof s.specialize === "boolean" &&
     Object.values(s.stages as Record<string, Partial<StageSchedule>>).every(
       (x) =>
@@ -90,6 +93,6 @@ export function parseSchedule(text: string): KernelSchedule {
         ) &&
         typeof x.tails === "object",
     );
-  if (!ok) throw new UserError("schedule", `not a schedule: expected { algorithm, stages, packs, specialize }, got ${text.slice(0, 200)}`);
+  if (!ok) throw new UserError("schedule", `not a schedule: expected { algorithm, stages, packs, joined, specialize }, got ${text.slice(0, 200)}`);
   return v as KernelSchedule;
 }

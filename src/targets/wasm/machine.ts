@@ -29,6 +29,6 @@ export const wasmMachine: Capabilities = {
     l2Byte: 0.04,
     farLine: 2.5,
     memoryByte: 0.2,
-    fork: 40_000,
+    fork: 20_000,
   },
 };
