@@ -1,5 +1,8 @@
 #!/usr/bin/env node
 import { runCli } from "./cli/main.ts";
+import { optimizeLate } from "./node/engine-flags.ts";
+
+optimizeLate();
 
 // A reader that has seen enough (`… | head`) closes the pipe: that is no error.
 process.stdout.on("error", (e: NodeJS.ErrnoException) => {

@@ -1,6 +1,7 @@
 // CPU time of a fresh process that compiles a model, all modules and the weights, and writes nothing.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { loadTilewright } from "../engines/tilewright.mjs";
 import { readModel } from "../suite.mjs";
 
@@ -12,6 +13,9 @@ const spent = (before) => {
 /** `{ dist, name }`: a model of the suite. Only the reading of its files is left out of `cpu_ms`. */
 export async function compile({ dist, name }) {
   const tw = await loadTilewright(dist);
+  // As the command line does.
+  const { optimizeLate } = await import(pathToFileURL(join(dist, "node/engine-flags.js")).href);
+  optimizeLate();
   const started = process.cpuUsage();
   const { file, dir } = readModel(name);
   const bytes = readFileSync(file);

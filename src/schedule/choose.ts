@@ -1,10 +1,11 @@
 import { productOf } from "../base/dim.ts";
 import { InternalError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
-import type { Expr } from "../scalar/expr.ts";
+import { type Expr, loadsOf } from "../scalar/expr.ts";
+import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
-import { type Kernel, type Tensor, allStages, readsOf, writesOf } from "../tensor/ir.ts";
+import { type Kernel, type Stage, type Tensor, allStages, mapStage, readsOf, stageExprs, writesOf } from "../tensor/ir.ts";
 import { stageAccesses, typicalSize } from "./access.ts";
 import { type Effort, chooseSchedule, plainSchedule } from "./candidates.ts";
 import { collapseAxes } from "./linearize.ts";
@@ -65,7 +66,7 @@ export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) =>
   const constants = constantsFrom(isConstant);
   return (sc, k) => {
     constants.note(k);
-    const key = costKey(k, constants.has);
+    const key = costKey(sc, k, constants.has);
     const old = decided.get(key);
     if (old !== undefined) return replay(sc, machine, k, old.chosen, old.stages);
     const chosen = cheapest(sc, { machine, isConstant: constants.has, effort: "full", exact: options.exact ?? false }, k);
@@ -107,7 +108,10 @@ function rewriteKernel(sc: Scalars, machine: Capabilities, k: Kernel, schedule: 
     kernel = r.kernel;
     before.push(...r.before);
   };
-  if (schedule.algorithm !== "direct") take(minimalFilter(sc, kernel, schedule.algorithm, blockBytes(machine)), schedule.algorithm);
+  if (schedule.algorithm !== "direct") {
+    const filter = minimalFilter(sc, kernel, schedule.algorithm, blockBytes(machine));
+    take(filter === null ? null : { kernel: filter.result, before: [filter.weights(), filter.data, filter.product] }, schedule.algorithm);
+  }
   for (const pack of schedule.packs) {
     const packed = packOperand(sc, kernel, pack);
     take(packed === null ? null : { kernel: packed.kernel, before: [packed.packing] }, pack);
@@ -139,7 +143,7 @@ export function scheduleCost(
   isConstant: (t: Tensor) => boolean,
   cache: CostCache = new Map(),
 ): number {
-  const key = costKey(k, isConstant);
+  const key = costKey(sc, k, isConstant);
   let cost = cache.get(key);
   if (cost === undefined) {
     cost = cheapest(sc, { machine, isConstant, effort: "quick", exact: false }, k).total;
@@ -148,11 +152,12 @@ export function scheduleCost(
   return cost;
 }
 
-/** A text equal for kernels that cost the same: their axes and accesses. */
-function costKey(k: Kernel, isConstant: (t: Tensor) => boolean): string {
+/** A text equal for kernels that cost the same: their axes and accesses, wherever in their tensors those begin. */
+function costKey(sc: Scalars, k: Kernel, isConstant: (t: Tensor) => boolean): string {
   const names = new Map<string, string>();
   const rename = (e: Expr) => printExpr(e).replace(/%[^[]+\[/g, (m) => names.get(m) ?? names.set(m, `%${names.size}[`).get(m) ?? m);
-  const lines = allStages(k).map(
+  const stages = allStages(withoutOffsets(sc, k));
+  const lines = stages.map(
     (s) =>
       `${s.axes.map((a) => `${a.variable.name}${a.kind[0]}${a.extent}`).join()};${s.accumulators.map((a) => rename(a.lift)).join()};${s.writes.map((w) => `${rename(w.index[0] as Expr)}=${rename(w.value)}${w.guard === null ? "" : rename(w.guard)}`).join()}`,
   );
@@ -160,6 +165,30 @@ function costKey(k: Kernel, isConstant: (t: Tensor) => boolean): string {
     .map((t) => `${isConstant(t) ? "c" : "t"}${t.dtype}`)
     .join("");
   return `${k.axes.map((a) => a.extent).join()}|${constants}|${lines.join("|")}`;
+}
+
+/** The kernel with the lowest constant offset of each tensor's accesses taken from all of them: what a view's place adds. */
+function withoutOffsets(sc: Scalars, k: Kernel): Kernel {
+  const lowest = new Map<Tensor, number>();
+  const note = (t: Tensor, index: Expr) => lowest.set(t, Math.min(lowest.get(t) ?? Number.POSITIVE_INFINITY, constantTerm(index)));
+  for (const s of allStages(k)) {
+    for (const l of loadsOf(...stageExprs(s))) note(l.attr as Tensor, l.args[0] as Expr);
+    for (const w of s.writes) note(w.tensor, w.index[0] as Expr);
+  }
+  if ([...lowest.values()].every((n) => n === 0)) return k;
+  const memo = new Map<Expr, Expr>();
+  const shift = (t: Tensor, index: Expr) => sc.sub(index, sc.int(lowest.get(t) ?? 0));
+  const rewrite = (e: Expr): Expr =>
+    sc.rebuild([e], (x, args) => (x.op === "load" ? sc.load(x.attr as Tensor, [shift(x.attr as Tensor, args[0] as Expr)]) : null), memo)[0] as Expr;
+  const stage = (s: Stage): Stage => {
+    const m = mapStage(s, rewrite);
+    return { ...m, writes: m.writes.map((w) => ({ ...w, index: [shift(w.tensor, w.index[0] as Expr)] })) };
+  };
+  return { ...k, stages: k.stages.map(stage) };
+}
+
+function constantTerm(index: Expr): number {
+  return polynomialOf(index).get("")?.coef ?? 0;
 }
 
 interface Search {
@@ -177,17 +206,20 @@ function cheapest(sc: Scalars, search: Search, k: Kernel): Option {
   for (const algorithm of minimalAlgorithms) {
     const filter = minimalFilter(sc, k, algorithm, blockBytes(search.machine));
     if (filter === null) continue;
-    const { has, note } = constantsFrom(search.isConstant);
+    const fixed = search.isConstant(filter.source);
+    const isConstant = (t: Tensor) => search.isConstant(t) || (fixed && t === filter.transformed);
     let total = 0;
-    for (const b of filter.before) {
-      note(b);
-      const made = writesOf(b).every(has);
-      if (!made && total < best.total) total += packedAtBest(sc, { ...search, isConstant: has }, collapseAxes(sc, b)).total;
-    }
+    for (const b of [...(fixed ? [] : [filter.weights()]), filter.data, filter.product])
+      if (total < best.total) total += packedAtBest(sc, { ...search, isConstant }, collapseAxes(sc, b)).total;
     if (total >= best.total) continue;
-    const last = withoutPacking(sc, search, filter.kernel);
+    const last = withoutPacking(sc, search, filter.result);
     if (total + last.total < best.total)
-      best = { ...last, total: total + last.total, schedule: { ...last.schedule, algorithm }, before: filter.before };
+      best = {
+        ...last,
+        total: total + last.total,
+        schedule: { ...last.schedule, algorithm },
+        before: [filter.weights(), filter.data, filter.product],
+      };
   }
   return best;
 }

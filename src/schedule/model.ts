@@ -49,7 +49,18 @@ export interface TileCost {
   readonly streams: number;
 }
 
+const known = new WeakMap<Stage, StageFacts>();
+
+/** The facts of a (linearised) stage, reckoned once. */
 export function stageFacts(sc: Scalars, s: Stage): StageFacts {
+  const old = known.get(s);
+  if (old !== undefined) return old;
+  const facts = reckonFacts(sc, s);
+  known.set(s, facts);
+  return facts;
+}
+
+function reckonFacts(sc: Scalars, s: Stage): StageFacts {
   const { axes } = s;
   const lifts = s.accumulators.flatMap((a) => [a.lift, a.combine]);
   const finals = s.writes.map((w) => w.value);

@@ -38,8 +38,8 @@ export function randomChooser(machine: Capabilities, random: Random, drawn: Map<
     const filter = algorithm === "direct" ? null : minimalFilter(sc, k, algorithm, blockBytes(machine));
     if (filter !== null) {
       note(algorithm);
-      kernel = filter.kernel;
-      before.push(...filter.before);
+      kernel = filter.result;
+      before.push(filter.weights(), filter.data, filter.product);
     }
     const options = [...kernel.stages.keys()].flatMap((i) => [...packings(sc, machine, kernel, i)]);
     if (options.length > 0 && random() < 0.5) {

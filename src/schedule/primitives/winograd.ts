@@ -88,10 +88,14 @@ export function errorFactor(algorithm: Minimal, dims: number): number {
 
 /** The kernels that a window contraction becomes. */
 export interface MinimalFilter {
-  /** In the order in which they run: weights, data, product. */
-  readonly before: readonly Kernel[];
-  /** The last, which writes what the kernel wrote. */
-  readonly kernel: Kernel;
+  /** The weights, and what the first kernel makes of them. */
+  readonly source: Tensor;
+  readonly transformed: Tensor;
+  /** In the order in which they run; the last writes what the kernel wrote. The first is made when it is asked for: it is large. */
+  readonly weights: () => Kernel;
+  readonly data: Kernel;
+  readonly product: Kernel;
+  readonly result: Kernel;
 }
 
 /** An axis along which a window of three slides, with the reduction axis of its taps. */
@@ -214,7 +218,14 @@ class Filter {
     const u = this.tensor("weights", w.weights, [all, ...extents(w.groups), ...extents(w.channels), ...extents(w.features)]);
     const v = this.tensor("data", w.data, [all, ...extents(w.groups), ...extents(w.batch), tiles, ...extents(w.channels)]);
     const p = this.tensor("product", w.data, [all, ...extents(w.groups), ...extents(w.batch), tiles, ...extents(w.features)]);
-    return { before: [this.weights(u), this.data(v), this.product(u, v, p, tiles)], kernel: this.result(p) };
+    return {
+      source: accessesOf(this.sc, [w.weights])[0]?.tensor as Tensor,
+      transformed: u,
+      weights: () => this.weights(u),
+      data: this.data(v),
+      product: this.product(u, v, p, tiles),
+      result: this.result(p),
+    };
   }
 
   private tensor(name: string, like: Expr, dims: readonly Dim[]): Tensor {
