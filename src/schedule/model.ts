@@ -110,7 +110,7 @@ function hasVectorForm(root: Expr): boolean {
     const e = stack.pop() as Expr;
     if (seen.has(e)) continue;
     seen.add(e);
-    if (e.dtype.bits !== 32 && (e.dtype.kind !== "bool" || e.op === "load")) return false;
+    if (e.dtype.bits !== 32 && e.dtype.kind !== "bool") return false;
     if (e.op !== "load") stack.push(...e.args);
   }
   return true;

@@ -50,8 +50,10 @@ class Vectorizer {
   }
   private check(x: Expr): void {
     if (x.lanes === 1) return;
-    const ok = x.dtype.bits === 32 || (x.dtype.kind === "bool" && x.op !== "load");
-    if (!ok) throw new NoVectorForm();
+    if (x.dtype.bits !== 32 && x.dtype.kind !== "bool") throw new NoVectorForm();
+    // Truth values are widened when they are read, which takes neighbours.
+    const [place] = x.args;
+    if (x.op === "load" && x.dtype.kind === "bool" && place?.op === "ramp" && !place.args[1]?.isConst(1)) throw new NoVectorForm();
     if (x.op === "load" && (x.args[0] as Expr).op !== "ramp" && (x.args[0] as Expr).op !== "broadcast") throw new NoVectorForm();
     if (x.op === "select" && isGuard(x) && (x.args[0] as Expr).lanes > 1 && (x.args[0] as Expr).op !== "broadcast") {
       // Lanes would take different branches: a read in one of them may lie outside of its tensor.

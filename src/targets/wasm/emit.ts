@@ -164,6 +164,15 @@ export class FunctionEmitter {
     this.memarg(d.byteWidth, offset);
   }
   private load(d: DType, lanes: number, offset: number): void {
+    if (lanes > 1 && d.kind === "bool") {
+      // Four bytes, as lanes of 32 bits: v128.load32_zero, extended twice; a truth is 1 there, a lane's is all ones.
+      this.op(simd(0x5c));
+      this.memarg(1, offset);
+      this.op(simd(0x89));
+      this.op(simd(0xa9));
+      this.op(simd(0xa1));
+      return;
+    }
     const op =
       lanes > 1
         ? simd(0x00)
