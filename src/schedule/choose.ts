@@ -76,7 +76,7 @@ export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) =>
 }
 
 /** Constants, and what kernels that were seen make of nothing but constants. */
-function constantsFrom(isConstant: (t: Tensor) => boolean): { has: (t: Tensor) => boolean; note: (k: Kernel) => void } {
+export function constantsFrom(isConstant: (t: Tensor) => boolean): { has: (t: Tensor) => boolean; note: (k: Kernel) => void } {
   const made = new Set<Tensor>();
   const has = (t: Tensor) => isConstant(t) || made.has(t);
   const note = (k: Kernel) => {

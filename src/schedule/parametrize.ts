@@ -25,7 +25,7 @@ export interface Parametrized {
 }
 
 /** Extents up to this stay constants: they are what loops are unrolled by. */
-const smallExtent = 16;
+export const smallExtent = 16;
 
 export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedule): Parametrized {
   const axes = new Set<Variable>([...k.axes, ...allStages(k).flatMap((s) => s.axes)].map((a) => a.variable));
