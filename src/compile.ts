@@ -16,6 +16,7 @@ import { Scalars } from "./scalar/scalars.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
 import { type BuiltProgram, type KernelCache, type Step, buildProgram, scheduleFunction } from "./schedule/build.ts";
 import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts";
+import { type ScheduleDatabase, databaseChooser } from "./schedule/database.ts";
 import { assignLayouts } from "./schedule/layout.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
 import { type Tensor, type TensorFunction, allStages, stageExprs } from "./tensor/ir.ts";
@@ -28,6 +29,8 @@ export interface PipelineOptions {
   /** `default`: by the cost model; `empty`: one serial loop for each axis and no fusion; or a chooser of one's own. */
   readonly schedule?: "default" | "empty" | Chooser;
   readonly listeners?: readonly TraceListener[];
+  /** Schedules that were found by measuring on a machine; they come before the default ones. */
+  readonly tuned?: { readonly database: ScheduleDatabase; readonly machineId: string; readonly note?: (text: string) => void };
   /** No algorithm that changes the arithmetic. */
   readonly exact?: boolean;
   /** Run the verifiers after every step. */
@@ -54,6 +57,8 @@ export interface Compiled {
   /** Programs that compute constants: each from constants of the model, one after the other. */
   readonly prepare: readonly Prepare[];
   readonly schedules: ReadonlyMap<LoopKernel, string>;
+  /** The function whose kernels were scheduled, and the steps of `main`; absent for loop IR that was given as text. */
+  readonly scheduled?: { readonly function: TensorFunction; readonly run: readonly Step[] };
 }
 
 /** Computes some of the weights. */
@@ -121,7 +126,7 @@ export function compileTensor(
   if (verify) for (const p of planned) verifyProgram(p, { after: "after plan-memory", forbidden: ["allocation"] });
   const prepare = prepared.map((p, i) => ({ program: planned[i + 1] as Program, inputs: p.inputs, outputs: p.outputs }));
   const schedules = new Map([...built.schedules].map(([k, s]) => [lowered.get(k) ?? k, s]));
-  return { sc, trace, program: planned[0] as Program, weights: built.weights, prepare, schedules };
+  return { sc, trace, program: planned[0] as Program, weights: built.weights, prepare, schedules, scheduled: { function: f, run } };
 }
 
 /** `TILEWRIGHT_VERIFY=1` turns the verifiers on; in a browser there is no environment, and they are off. */
@@ -131,7 +136,12 @@ function verifyByDefault(): boolean {
 
 function chooserOf(options: PipelineOptions, constants: ReadonlySet<Tensor>): Chooser {
   if (typeof options.schedule === "function") return options.schedule;
-  return options.schedule === "empty" ? emptyChooser : defaultChooser(wasmMachine, (t) => constants.has(t), { exact: options.exact ?? false });
+  if (options.schedule === "empty") return emptyChooser;
+  const exact = options.exact ?? false;
+  const isConstant = (t: Tensor) => constants.has(t);
+  const chosen = defaultChooser(wasmMachine, isConstant, { exact });
+  if (options.tuned === undefined) return chosen;
+  return databaseChooser(chosen, options.tuned.database, { ...options.tuned, machine: wasmMachine, isConstant, exact });
 }
 
 /** Tensor IR's passes and the choice of layouts; the empty schedule takes the function as it is. */

@@ -1,7 +1,7 @@
 import type { DimSymbol } from "./base/dim.ts";
 import { UnsupportedError, UserError } from "./base/errors.ts";
 import { Trace, type TraceListener } from "./base/trace.ts";
-import { type Compiled, type PassLists, compileGraph, compileTensor, defaultPasses } from "./compile.ts";
+import { type Compiled, type PassLists, type PipelineOptions, compileGraph, compileTensor, defaultPasses } from "./compile.ts";
 import { countFlops } from "./graph/flops.ts";
 import type { SymbolOption } from "./frontends/onnx/symbols.ts";
 import type { Source } from "./importer.ts";
@@ -12,6 +12,7 @@ import { printProgram } from "./loop/print.ts";
 import { type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
 import { mostThreads, sharedMemoryMissing } from "./runtime/threads.ts";
 import type { Scalars } from "./scalar/scalars.ts";
+import type { TunedSchedules } from "./schedule/database.ts";
 import { type Variant, type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
 import { threadBytes, weightsBase } from "./targets/wasm/module.ts";
 import { weightBytes } from "./targets/wasm/weights.ts";
@@ -39,6 +40,8 @@ export interface CompileOptions {
   readonly maxMemory?: number;
   /** Modules to make; all by default. */
   readonly features?: readonly Feature[];
+  /** Schedules that `tilewright tune` found; without it all are the default ones. */
+  readonly database?: TunedSchedules;
   /** Looked at between the phases of compilation. */
   readonly signal?: AbortSignal;
   readonly name?: string;
@@ -107,7 +110,7 @@ export function featuresHere(o: CompileOptions): readonly Feature[] {
 export function buildArtifact(source: Source, options: BuildOptions = {}): Built {
   checkOptions(options);
   const { listeners = [], passes = defaultPasses } = options;
-  const compiled = compileSource(source, listeners, passes);
+  const compiled = compileSource(source, listeners, passes, pipelineOptions(options));
   checkMemory(compiled, options.threads ?? 1, options.maxMemory);
   const named = {
     name: options.name ?? source.name,
@@ -129,13 +132,27 @@ export function buildArtifact(source: Source, options: BuildOptions = {}): Built
   };
 }
 
+/** What the pipeline is told of the options. The schedules of both modules, with and without relaxed SIMD, are those for relaxed SIMD where it is made. */
+export function pipelineOptions(o: CompileOptions): PipelineOptions {
+  const exact = o.exact ?? false;
+  if (o.database === undefined) return { exact };
+  const { database, machine, note } = o.database;
+  const machineId = machine(variantsOf(o).some((v) => v.relaxed));
+  return { exact, tuned: { database, machineId, ...(note === undefined ? {} : { note }) } };
+}
+
 /** Runs the pipeline from the level that the source is given in. */
-export function compileSource(source: Source, listeners: readonly TraceListener[] = [], passes: PassLists = defaultPasses): Compiled {
+export function compileSource(
+  source: Source,
+  listeners: readonly TraceListener[] = [],
+  passes: PassLists = defaultPasses,
+  options: PipelineOptions = {},
+): Compiled {
   switch (source.kind) {
     case "graph":
-      return compileGraph(source.graph, { listeners, passes });
+      return compileGraph(source.graph, { ...options, listeners, passes });
     case "tensor":
-      return compileTensor(source.sc, source.function, { listeners, passes });
+      return compileTensor(source.sc, source.function, { ...options, listeners, passes });
     case "program":
       return compileProgram(source.sc, source.program, listeners, passes);
     default:

@@ -1,0 +1,41 @@
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { UserError } from "../base/errors.ts";
+import { type ScheduleDatabase, type TunedSchedules, emptyDatabase, parseDatabase, printDatabase } from "../schedule/database.ts";
+import { readFile, reason } from "./files.ts";
+
+/** What measured times hold for: the target and its features, the processor, the engine's major version. */
+export function machineId(relaxed: boolean): string {
+  const cpu = os.cpus()[0]?.model.replace(/\s+/g, " ").trim() ?? `unknown ${os.arch()}`;
+  return `wasm${relaxed ? " relaxed" : ""}, V8 ${process.versions.v8.split(".")[0]}, ${cpu}`;
+}
+
+/** Reads a database of schedules. @throws UserError `file` when it cannot be read, `database` when it is malformed */
+export function readDatabase(file: string): ScheduleDatabase {
+  return parseDatabase(new TextDecoder().decode(readFile(file)), file);
+}
+
+/** The file's database, or an empty one where there is no such file. */
+export function readDatabaseIfThere(file: string): ScheduleDatabase {
+  return fs.existsSync(file) ? readDatabase(file) : emptyDatabase;
+}
+
+/** Writes a database beside its place and moves it there, so that there is always a whole one. @throws UserError `file` */
+export function writeDatabase(file: string, db: ScheduleDatabase): void {
+  const temporary = path.join(path.dirname(file), `.${path.basename(file)}-${process.pid}-${randomBytes(4).toString("hex")}`);
+  try {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(temporary, printDatabase(db));
+    fs.renameSync(temporary, file);
+  } catch (e) {
+    fs.rmSync(temporary, { force: true });
+    throw new UserError("file", `${file}: cannot be written (${reason(e)})`);
+  }
+}
+
+/** The schedules of a file for this machine. @throws UserError */
+export function tunedSchedules(file: string, note?: (text: string) => void): TunedSchedules {
+  return { database: readDatabase(file), machine: machineId, ...(note === undefined ? {} : { note }) };
+}
