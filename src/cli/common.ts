@@ -25,6 +25,7 @@ export interface ModelFlags {
   readonly exact?: boolean;
   readonly maxMemory?: number;
   readonly features?: readonly Feature[];
+  readonly db?: string | undefined;
 }
 
 /** An error raised while a model was read: it is the model's fault, also where a verifier found it. */

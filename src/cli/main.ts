@@ -7,6 +7,7 @@ import { doctorCommand } from "./doctor.ts";
 import { inspectCommand } from "./inspect.ts";
 import { irCommand } from "./ir.ts";
 import { runCommand } from "./run.ts";
+import { tuneCommand } from "./tune.ts";
 import { version } from "../version.ts";
 
 /** Runs one command line; gives its exit status. */
@@ -18,7 +19,8 @@ export async function runCli(args: readonly string[]): Promise<number> {
       "after",
       "\nExample:\n  $ npx tilewright compile model.onnx -o out && npx tilewright run out --random 1\n\nExit status: 0 done, 1 the work failed, 2 wrong use or bad input, 3 internal error.",
     );
-  for (const make of [compileCommand, runCommand, benchCommand, inspectCommand, irCommand, checkCommand, doctorCommand]) program.addCommand(make());
+  for (const make of [compileCommand, runCommand, benchCommand, tuneCommand, inspectCommand, irCommand, checkCommand, doctorCommand])
+    program.addCommand(make());
   for (const c of [program, ...program.commands]) c.exitOverride().showHelpAfterError("(--help tells more)");
   process.exitCode = 0;
   try {

@@ -11,13 +11,19 @@ export function command(name: string, args: string, summary: string, examples: r
 
 /** Options of every command that compiles. */
 export function addCompileOptions(c: Command): Command {
+  return addSourceOptions(c)
+    .option("--threads <n>", "threads to run on; what an artifact is compiled with is its default (default: 1)", parseCount(1))
+    .option("--max-memory <size>", "fail when weights and arena need more, for example 512MiB", parseBytes)
+    .option("--db <file>", "schedules that 'tilewright tune' found on this machine");
+}
+
+/** Options that say what is compiled, and to which code. */
+export function addSourceOptions(c: Command): Command {
   return c
     .option("--target <target>", "what to compile to: wasm", "wasm")
-    .option("--threads <n>", "threads to run on; what an artifact is compiled with is its default (default: 1)", parseCount(1))
     .option("--shape <spec>", "NAME=1x3x224x224 fixes an input's shape, SYMBOL=4 a symbol, SYMBOL=1..16 bounds one; may be repeated", collect)
     .option("--deterministic", "the same bits on every engine: no relaxed operations")
     .option("--exact", "no algebraic change of an algorithm")
-    .option("--max-memory <size>", "fail when weights and arena need more, for example 512MiB", parseBytes)
     .option("--features <list>", "modules to make, of: simd,relaxed,mt (mt: each of them also for threads)", parseFeatures);
 }
 

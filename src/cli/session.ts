@@ -4,6 +4,7 @@ import { UserError } from "../base/errors.ts";
 import { type Built, type BuildOptions, type CompileOptions, buildArtifact, featuresHere, startArtifact } from "../load.ts";
 import { readFile } from "../node/files.ts";
 import type { KnownSizes } from "../node/inputs.ts";
+import { tunedSchedules } from "../node/tuning.ts";
 import { loadArtifact } from "../runtime/artifact.ts";
 import type { Manifest, Model } from "../runtime/model.ts";
 import { type Loaded, type ModelFlags, Progress, type Sizes, debugListeners, isFolder, loadSource, note, parseSizes } from "./common.ts";
@@ -31,6 +32,7 @@ export function compileOptions(flags: ModelFlags): CompileOptions {
     ...(flags.exact === undefined ? {} : { exact: flags.exact }),
     ...(flags.maxMemory === undefined ? {} : { maxMemory: flags.maxMemory }),
     ...(flags.features === undefined ? {} : { features: flags.features }),
+    ...(flags.db === undefined ? {} : { database: tunedSchedules(flags.db, note) }),
   };
 }
 
@@ -93,7 +95,7 @@ function knownSizes(s: Sizes): KnownSizes {
 async function openArtifact(folder: string, flags: ModelFlags): Promise<Session> {
   const start = performance.now();
   const manifest = readManifest(folder);
-  for (const k of ["deterministic", "exact", "maxMemory", "features"] as const) {
+  for (const k of ["deterministic", "exact", "maxMemory", "features", "db"] as const) {
     if (flags[k] !== undefined)
       throw new UserError(
         "option",

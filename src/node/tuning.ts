@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { UserError } from "../base/errors.ts";
 import { type ScheduleDatabase, type TunedSchedules, emptyDatabase, parseDatabase, printDatabase } from "../schedule/database.ts";
+import { type TrialRecord, printTrial } from "../tune/log.ts";
 import { readFile, reason } from "./files.ts";
 
 /** What measured times hold for: the target and its features, the processor, the engine's major version. */
@@ -38,4 +39,36 @@ export function writeDatabase(file: string, db: ScheduleDatabase): void {
 /** The schedules of a file for this machine. @throws UserError */
 export function tunedSchedules(file: string, note?: (text: string) => void): TunedSchedules {
   return { database: readDatabase(file), machine: machineId, ...(note === undefined ? {} : { note }) };
+}
+
+/** The file beside a database in which every schedule that was tried gets a line, at once: whatever ends the process, nothing is tried twice. */
+export class TrialLog {
+  private readonly file: string;
+  private fd: number | null = null;
+  constructor(file: string) {
+    this.file = file;
+  }
+  readonly add = (t: TrialRecord): void => {
+    try {
+      this.fd ??= openLog(this.file);
+      fs.writeSync(this.fd, printTrial(t));
+    } catch (e) {
+      throw new UserError("file", `${this.file}: cannot be written (${reason(e)})`);
+    }
+  };
+  close(): void {
+    if (this.fd !== null) fs.closeSync(this.fd);
+    this.fd = null;
+  }
+}
+
+/** Opens the log at its end; a last line that was not written whole is cut off. */
+function openLog(file: string): number {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  if (fs.existsSync(file)) {
+    const text = fs.readFileSync(file);
+    const whole = text.lastIndexOf(10) + 1;
+    if (whole < text.length) fs.truncateSync(file, whole);
+  }
+  return fs.openSync(file, "a");
 }

@@ -115,6 +115,11 @@ const tailNames: readonly string[] = ["overlap", "peel", "mask"];
 const isSize = (n: number) => Number.isInteger(n) && n >= 1 && n < 2 ** 31;
 const axisPattern = /^[prs]\d{1,4}$/;
 
+/** Checks a schedule in portable form that was read from a file. `fail` is told what is wrong, and throws. */
+export function readPortableSchedule(value: unknown, fail: (what: string) => never): PortableSchedule {
+  return readPortable(new Checker(value, "schedule", fail));
+}
+
 function readPortable(c: Checker): PortableSchedule {
   c.only(["algorithm", "stages", "packs", "specialize"]);
   const algorithm = c.field("algorithm").oneOf(algorithms);

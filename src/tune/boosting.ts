@@ -47,17 +47,17 @@ export class BoostedTrees {
       const tree = grower.grow(residuals, all, depth);
       if (typeof tree === "number") break;
       made.push(tree);
-      for (let i = 0; i < rows.length; i++) residuals[i] = (residuals[i] as number) - rate * valueOf(tree, rows[i] as readonly number[]);
+      for (let i = 0; i < rows.length; i++) residuals[i] = (residuals[i] as number) - rate * treeValue(tree, rows[i] as readonly number[]);
     }
     this.trees = made;
   }
 
   predict(row: readonly number[]): number {
-    return this.trees.reduce((n: number, t) => n + this.rate * valueOf(t, row), this.base);
+    return this.trees.reduce((n: number, t) => n + this.rate * treeValue(t, row), this.base);
   }
 }
 
-function valueOf(tree: Node, row: readonly number[]): number {
+function treeValue(tree: Node, row: readonly number[]): number {
   let n: Node = tree;
   while (typeof n !== "number") n = (row[n.feature] as number) <= n.threshold ? n.left : n.right;
   return n;

@@ -202,11 +202,11 @@ function kindOf(e: Expr): keyof Counts | null {
 /** Value of an integer expression; null where it depends on what is not known. */
 function evaluate(root: Expr, env: Env): number | null {
   const values = new Map<Expr, Num | null>();
-  for (const e of postorder([root])) values.set(e, valueOf(e, env, values));
+  for (const e of postorder([root])) values.set(e, exprValue(e, env, values));
   const v = values.get(root) ?? null;
   return v === null ? null : Number(v);
 }
-function valueOf(e: Expr, env: Env, values: ReadonlyMap<Expr, Num | null>): Num | null {
+function exprValue(e: Expr, env: Env, values: ReadonlyMap<Expr, Num | null>): Num | null {
   if (e.lanes > 1) return null;
   if (e.op === "const") return e.attr as Num;
   if (e.op === "var") return env.get(e.attr as Variable) ?? null;
