@@ -39,7 +39,8 @@ function hoistFrom(sc: Scalars, loop: For): { lets: Stmt[]; loop: For } {
     if (old !== undefined) return old;
     let out: Expr;
     if (e.args.length === 0 || e.constant !== null) out = e;
-    else if (invariant(e)) {
+    else if (invariant(e) && !(e.op === "broadcast" && e.dtype.kind === "bool")) {
+      // A condition that is one for all lanes stays seen as such: its scalar moves, for guards evaluate only the case they choose.
       const v = sc.variable("h", e.dtype, { lanes: e.lanes });
       lets.push({ kind: "let", variable: v, value: e });
       out = sc.var(v);

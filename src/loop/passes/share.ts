@@ -98,9 +98,12 @@ class Segment {
     }
     return r;
   }
-  /** A splat is part of the load or the arithmetic around it, except for one of a computed scalar. */
+  /**
+   * A splat is part of the load or the arithmetic around it, except for one of a computed scalar. A condition that is one
+   * for all lanes must stay seen as such: the cases of a guard are evaluated only where they are chosen.
+   */
   private sharable(e: Expr): boolean {
-    return e.op !== "ramp";
+    return e.op !== "ramp" && !(e.op === "broadcast" && e.dtype.kind === "bool");
   }
 
   private shared(e: Expr): boolean {
