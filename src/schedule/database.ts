@@ -152,8 +152,9 @@ function readPortable(c: Checker): PortableSchedule {
     .field("packs")
     .items()
     .map((p) => {
-      p.only(["operand", "axis", "size"]);
+      p.only(["stage", "operand", "axis", "size"]);
       return {
+        stage: p.field("stage").number("the position of a stage", (n) => Number.isInteger(n) && n >= 0),
         operand: p.field("operand").number("the number of an operand", (n) => Number.isInteger(n) && n >= 0),
         axis: p.field("axis").text(axisPattern, "an axis such as p0"),
         size: p.field("size").number("a size of at least 1", isSize),

@@ -20,9 +20,10 @@ export function toPortable(sc: Scalars, machine: Capabilities, k: Kernel, schedu
   const packs: Pack[] = [];
   let kernel = afterAlgorithm(sc, machine, k, schedule) ?? k;
   for (const pack of schedule.packs) {
-    const s = kernel.stages[0] as Stage;
+    const s = kernel.stages[pack.stage] as Stage;
     const load = stageAccesses(sc, s).reduced[pack.operand]?.load;
     packs.push({
+      stage: pack.stage,
       operand: load === undefined ? -1 : mentionedReads(s).indexOf(load),
       axis: axisName(
         s,
@@ -51,11 +52,11 @@ export function fromPortable(
   if (kernel === null) return no(`algorithm '${portable.algorithm}' does not apply`);
   const packs: Pack[] = [];
   for (const p of portable.packs) {
-    const [s] = kernel.stages;
+    const s: Stage | undefined = kernel.stages[p.stage];
     const load = s === undefined ? undefined : mentionedReads(s)[p.operand];
     const axis = s?.axes.find((_, j) => axisName(s, j) === p.axis);
-    if (s === undefined || load === undefined || axis === undefined) return no(`there is no operand ${p.operand} with an axis ${p.axis}`);
-    const pack = { operand: stageAccesses(sc, s).reduced.findIndex((a) => a.load === load), axis: axis.variable.name, size: p.size };
+    if (s === undefined || load === undefined || axis === undefined) return no(`stage ${p.stage} has no operand ${p.operand} with an axis ${p.axis}`);
+    const pack = { stage: p.stage, operand: stageAccesses(sc, s).reduced.findIndex((a) => a.load === load), axis: axis.variable.name, size: p.size };
     const packed = packOperand(sc, kernel, pack);
     if (packed === null) return no(`operand ${p.operand} cannot be packed along ${p.axis} by ${p.size}`);
     packs.push(pack);

@@ -138,8 +138,13 @@ export class ScheduleSpace {
   }
 
   private bestStages(form: Form): Record<string, StageSchedule> {
-    const only = form.packs.length > 0 ? `${form.packs.at(-1)?.axis}.i` : null;
-    return Object.fromEntries(form.facts.map((f) => [f.stage.name, chooseSchedule(this.machine, f, only).schedule]));
+    return Object.fromEntries(
+      form.facts.map(({ stage }, i) => {
+        const pack = form.packs.find((p) => form.kernel.stages[p.stage] === stage);
+        const chosen = chooseSchedule(this.machine, form.facts[i] as StageFacts, pack === undefined ? null : `${pack.axis}.i`);
+        return [stage.name, chosen.schedule];
+      }),
+    );
   }
 
   private drawStage(random: Random, form: Form, at: number): StageSchedule {
@@ -159,9 +164,13 @@ export class ScheduleSpace {
   private randomForm(random: Random): Form {
     const algorithm = this.usable[Math.floor(random() * this.usable.length)] as Algorithm;
     const plain = this.form(algorithm, []) as Form;
-    const options = [...packings(this.sc, this.machine, plain.kernel)];
-    if (options.length === 0 || random() < 0.3) return plain;
-    return this.form(algorithm, [options[Math.floor(random() * options.length)] as Pack]) ?? plain;
+    let form = plain;
+    for (const stage of plain.kernel.stages.keys()) {
+      const options = [...packings(this.sc, this.machine, form.kernel, stage)];
+      if (options.length === 0 || random() < 0.35) continue;
+      form = this.form(algorithm, [...form.packs, options[Math.floor(random() * options.length)] as Pack]) ?? form;
+    }
+    return form;
   }
 
   private form(algorithm: Algorithm, packs: readonly Pack[]): Form | null {
