@@ -1,3 +1,4 @@
+import { productOf } from "../base/dim.ts";
 import { hashText } from "../base/hash.ts";
 import type { Expr, Storage, Variable } from "../scalar/expr.ts";
 import { loadsOf } from "../scalar/expr.ts";
@@ -40,7 +41,7 @@ export function identifyKernel(k: Kernel, isConstant: (t: Tensor) => boolean): K
     if (name === undefined) {
       name = `t${storages.size}`;
       storages.set(s, name);
-      facts.push(`${name}: ${s.dtype}${locals.has(s) ? ` local ${(s as Tensor).dims.join()}` : isConstant(s as Tensor) ? " constant" : ""}`);
+      facts.push(`${name}: ${s.dtype}${locals.has(s) ? ` local ${productOf((s as Tensor).dims)}` : isConstant(s as Tensor) ? " constant" : ""}`);
     }
     return name;
   };

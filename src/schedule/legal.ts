@@ -35,6 +35,7 @@ function stageViolations(s: Stage, schedule: StageSchedule): string[] {
   for (const [i, l] of loops.entries()) {
     if (l.split === true && kindOf.get(l.axis) !== "reduction") found.push(`a split loop over '${l.axis}', which is no reduction`);
     const span = spanAbove(s, loops, i);
+    if (l.split === true && l.kind === "serial") found.push(`a split loop over '${l.axis}' that is serial`);
     const isPrivate = kindOf.get(l.axis) === "reduction" && (l.kind === "vector" || l.split === true);
     if (isPrivate && (span === null || span % l.size !== 0)) found.push(`the split loop over '${l.axis}' needs a constant number of steps`);
   }
@@ -46,11 +47,11 @@ function stageViolations(s: Stage, schedule: StageSchedule): string[] {
 /** Loops over parallel axes inside of the reduction make a tile, whose size must be known. */
 function tileViolations(s: Stage, loops: readonly LoopSpec[], first: number): string[] {
   const out: string[] = [];
-  const seen = new Set<string>();
   for (const [i, l] of loops.entries()) {
-    if (i < first || seen.has(l.axis) || s.axes.find((a) => a.variable.name === l.axis)?.kind !== "parallel") continue;
-    seen.add(l.axis);
-    if (spanAbove(s, loops, i) === null) out.push(`axis '${l.axis}' has loops inside of the reduction, but its tile has no constant size`);
+    if (i < first || s.axes.find((a) => a.variable.name === l.axis)?.kind !== "parallel") continue;
+    const span = spanAbove(s, loops, i);
+    if (span === null) out.push(`axis '${l.axis}' has loops inside of the reduction, but its tile has no constant size`);
+    else if (span % l.size !== 0) out.push(`axis '${l.axis}': a loop of size ${l.size} inside of the reduction, over ${span} points`);
   }
   return out;
 }

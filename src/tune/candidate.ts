@@ -3,6 +3,7 @@ import { hashText } from "../base/hash.ts";
 import { compileTensor } from "../compile.ts";
 import { evaluateDim } from "../base/dim.ts";
 import { evaluateSize } from "../loop/interpret.ts";
+import type { Program } from "../loop/ir.ts";
 import { kernelPasses } from "../loop/passes/pipeline.ts";
 import { applySchedule, defaultChooser } from "../schedule/choose.ts";
 import { type ScheduleDatabase, databaseChooser } from "../schedule/database.ts";
@@ -29,6 +30,7 @@ export interface BuildContext {
 export interface Candidate {
   readonly schedule: KernelSchedule;
   readonly features: Features;
+  readonly program: Program;
   /** Equal for equal code. */
   readonly codeId: string;
   /** The module with its memory, given what the task's inputs hold. Packed constants are made here, ahead of time. */
@@ -71,6 +73,7 @@ export function buildCandidate(f: TensorFunction, schedule: KernelSchedule, c: B
   const places = program.inputs.map((p) => evaluateSize(program, p.address, base, symbols));
   return {
     schedule,
+    program,
     features: programFeatures(program, symbols, weights + arena),
     codeId: hashText(Array.from(module, (b) => String.fromCharCode(b)).join("")),
     runnable: async (inputs) => {

@@ -105,7 +105,10 @@ export function isolate(sc: Scalars, f: TensorFunction, k: Kernel, constants: Re
     flat.set(root, made);
     return made;
   };
-  const kernel = { ...retarget(sc, k, (t) => flatten(t)), name: "kernel" };
+  const locals = new Map<Tensor, Tensor>();
+  for (const t of [...k.locals, ...allStages(k).flatMap((s) => s.inner?.locals ?? [])])
+    locals.set(t, new Tensor(sc.freshId(), `l${locals.size}`, t.dtype, [productOf(t.dims)], null, t.origin));
+  const kernel = { ...retarget(sc, k, (t) => locals.get(t) ?? flatten(t)), name: "kernel" };
   const roots = [...flat];
   const inputs = roots.filter(([root, t]) => t.data === null && (!written.has(root) || isPartial(f, k, root))).map(([, t]) => t);
   const outputs = roots.filter(([root]) => written.has(root)).map(([, t]) => t);
@@ -137,18 +140,16 @@ function isPartial(f: TensorFunction, k: Kernel, root: Tensor): boolean {
   );
 }
 
-/** The kernel with other tensors in the place of those that are not its locals. */
-function retarget(sc: Scalars, k: Kernel, to: (t: Tensor) => Tensor): Kernel {
-  const locals = new Set<Tensor>([...k.locals, ...allStages(k).flatMap((s) => s.inner?.locals ?? [])]);
-  const of = (t: Tensor) => (locals.has(t) ? t : to(t));
+/** The kernel with other tensors in the place of its own. */
+function retarget(sc: Scalars, k: Kernel, of: (t: Tensor) => Tensor): Kernel {
   const memo = new Map<Expr, Expr>();
   const rewrite = (e: Expr) => sc.rebuild([e], (x, args) => (x.op === "load" ? sc.load(of(x.attr as Tensor), args) : null), memo)[0] as Expr;
   const stage = (s: Stage): Stage => {
     const mapped = mapStage({ ...s, inner: null }, rewrite);
-    const inner = s.inner === null ? null : { ...s.inner, stages: s.inner.stages.map(stage) };
+    const inner = s.inner === null ? null : { ...s.inner, locals: s.inner.locals.map(of), stages: s.inner.stages.map(stage) };
     return { ...mapped, inner, writes: mapped.writes.map((w) => ({ ...w, tensor: of(w.tensor) })) };
   };
-  return { ...k, stages: k.stages.map(stage) };
+  return { ...k, locals: k.locals.map(of), stages: k.stages.map(stage) };
 }
 
 /** Values of a task's symbols to measure with. */
