@@ -35,6 +35,9 @@ function stageViolations(s: Stage, schedule: StageSchedule): string[] {
   for (const [i, l] of loops.entries()) {
     if (l.split === true && kindOf.get(l.axis) !== "reduction") found.push(`a split loop over '${l.axis}', which is no reduction`);
     const span = spanAbove(s, loops, i);
+    // Places of their own lie side by side, where the lanes of the tile would.
+    if (l.split === true && loops.some((o) => o.kind === "vector" && kindOf.get(o.axis) === "parallel"))
+      found.push(`a split loop over '${l.axis}' beside vectors along a parallel axis`);
     if (l.split === true && l.kind === "serial") found.push(`a split loop over '${l.axis}' that is serial`);
     const isPrivate = kindOf.get(l.axis) === "reduction" && (l.kind === "vector" || l.split === true);
     if (isPrivate && (span === null || span % l.size !== 0)) found.push(`the split loop over '${l.axis}' needs a constant number of steps`);
@@ -78,11 +81,12 @@ export function isMixed(s: Stage): boolean {
 
 /** The points of its axis that a loop runs over, where that is a constant in the kernel's code; else null. */
 export function spanAbove(s: Stage, loops: readonly LoopSpec[], at: number): number | null {
-  const l = loops[at] as LoopSpec;
-  const above = loops.slice(0, at).findLast((x) => x.axis === l.axis);
-  if (above !== undefined) return above.size;
-  const axis = s.axes.find((a) => a.variable.name === l.axis) as Axis;
-  return typeof axis.extent === "number" && (axis.extent <= smallExtent || l.kind !== "serial") ? axis.extent : null;
+  const { axis: name } = loops[at] as LoopSpec;
+  const { extent } = s.axes.find((a) => a.variable.name === name) as Axis;
+  const own = loops.slice(0, at + 1).filter((l) => l.axis === name);
+  const isConstant = typeof extent === "number" && (extent <= smallExtent || own[0]?.kind !== "serial");
+  // A loop of a size that the points before it do not reach makes one step, over all of them.
+  return own.slice(0, -1).reduce<number | null>((span, l) => Math.min(span ?? l.size, l.size), isConstant ? extent : null);
 }
 
 /** Copies of the innermost body that a stage's unrolled loops make; a vector loop makes one. */
