@@ -24,6 +24,8 @@ export type {
   RunOptions,
   SymbolInfo,
 } from "./runtime/model.ts";
+export type { ScheduleDatabase, TunedSchedules } from "./schedule/database.ts";
+export { parseDatabase } from "./schedule/database.ts";
 export { version } from "./version.ts";
 
 export type { ExternalDataResolver } from "./frontends/onnx/tensor.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { UserError } from "../base/errors.ts";
 import type { TraceEvent, TraceListener } from "../base/trace.ts";
-import { type BuildOptions, artifactOf, checkOptions, compileSource } from "../load.ts";
+import { type BuildOptions, artifactOf, checkOptions, compileSource, pipelineOptions } from "../load.ts";
 import { disassemble } from "../targets/wasm/disassemble.ts";
 import { type ModelFlags, debugListeners, loadSource } from "./common.ts";
 import { addCompileOptions, command } from "./options.ts";
@@ -41,7 +41,7 @@ function irAction(file: string, flags: IrFlags): void {
   checkOptions(options);
   const { source } = loadSource(file, flags.shape);
   if (stage === "code") {
-    const c = compileSource(source, debugListeners());
+    const c = compileSource(source, debugListeners(), undefined, pipelineOptions(options));
     const relaxed = !options.deterministic && (options.features?.includes("relaxed") ?? true);
     const variant = { relaxed, shared: (options.threads ?? 1) > 1 };
     const a = artifactOf(c, { name: source.name, sourceHash: "", inputNames: source.inputNames, outputNames: source.outputNames }, [variant]);
@@ -56,7 +56,7 @@ function irAction(file: string, flags: IrFlags): void {
     flags.before ?? flags.after,
     flags.before !== undefined,
   );
-  compileSource(source, [kept.listener, ...debugListeners()]);
+  compileSource(source, [kept.listener, ...debugListeners()], undefined, pipelineOptions(options));
   process.stdout.write(kept.result());
 }
 

@@ -14,7 +14,7 @@ export function machineId(relaxed: boolean): string {
 }
 
 /** Reads a database of schedules. @throws UserError `file` when it cannot be read, `database` when it is malformed */
-export function readDatabase(file: string): ScheduleDatabase {
+function readDatabase(file: string): ScheduleDatabase {
   return parseDatabase(new TextDecoder().decode(readFile(file)), file);
 }
 

@@ -3,7 +3,7 @@ import type { Capabilities } from "../base/machine.ts";
 import type { Tensor } from "../tensor/ir.ts";
 import { type Chooser, applySchedule, constantsFrom } from "./choose.ts";
 import { identifyKernel } from "./kernel-key.ts";
-import { type PortableSchedule, fromPortable } from "./portable.ts";
+import { type PortableSchedule, fromPortable, inOrder } from "./portable.ts";
 import { algorithms, printSchedule } from "./schedule.ts";
 
 /**
@@ -38,7 +38,7 @@ export interface TunedSchedules {
   readonly note?: (text: string) => void;
 }
 
-export const databaseFormat = "tilewright-schedules";
+const databaseFormat = "tilewright-schedules";
 const formatVersion = 1;
 /** A database of more bytes than this is none. */
 const largestText = 1 << 28;
@@ -162,7 +162,7 @@ function readPortable(c: Checker): PortableSchedule {
     });
   const specialize = c.field("specialize").value;
   if (typeof specialize !== "boolean") c.field("specialize").fail("true or false");
-  return { algorithm, stages: Object.fromEntries(stages), packs, specialize: specialize === true };
+  return inOrder({ algorithm, stages: Object.fromEntries(stages), packs, specialize: specialize === true });
 }
 
 const shown = (v: unknown): string => (v === undefined ? "missing" : (JSON.stringify(v) ?? String(v)).slice(0, 60));

@@ -37,7 +37,25 @@ export function toPortable(sc: Scalars, machine: Capabilities, k: Kernel, schedu
     const own = schedule.stages[s.name] ?? { loops: [], tails: {} };
     return [String(i), renamed(own, new Map(s.axes.map((a, j) => [a.variable.name, axisName(s, j)])))];
   });
-  return { ...schedule, packs, stages: Object.fromEntries(stages) };
+  return inOrder({ ...schedule, packs, stages: Object.fromEntries(stages) });
+}
+
+/** The same schedule with its fields in one order, so that equal ones print alike. */
+export function inOrder(s: PortableSchedule): PortableSchedule {
+  const { algorithm, stages, packs, specialize } = s;
+  const stage = ({ loops, tails }: StageSchedule): StageSchedule => ({
+    loops: loops.map((l) => {
+      const { axis, size, kind, ...rest } = l;
+      return { axis, size, kind, ...rest };
+    }),
+    tails: Object.fromEntries(Object.entries(tails).sort(([a], [b]) => (a < b ? -1 : 1))),
+  });
+  return {
+    algorithm,
+    stages: Object.fromEntries(Object.entries(stages).map(([n, x]) => [n, stage(x)])),
+    packs: packs.map((p) => ({ stage: p.stage, operand: p.operand, axis: p.axis, size: p.size })),
+    specialize,
+  };
 }
 
 /** The portable schedule with the kernel's names; null, with the reason, where it does not fit. */

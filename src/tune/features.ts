@@ -228,7 +228,7 @@ export function featureRow(f: Features, reference: Features, cost: number, refer
   const own = featureNames.map((n) => log(f[n]));
   const change = featureNames.map((n, i) => (own[i] as number) - log(reference[n]));
   const modelled = Math.log2(Math.max(cost, 1e-9) / Math.max(referenceCost, 1e-9));
-  return [...own, ...change, modelled].map((v) => Math.round(v * 1000) / 1000);
+  return [...own, ...change, modelled].map((v) => Math.round(v * 1000) / 1000 + 0);
 }
 /** Where the modelled cost, relative to the default's, stands in a row. */
 export const modelledColumn = 2 * featureNames.length;

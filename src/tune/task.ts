@@ -90,7 +90,7 @@ export class TaskRecorder {
 }
 
 /** A linearised kernel as a function of its own: every buffer one flat tensor, constants that are computed ahead replaced by random ones. */
-export function isolate(sc: Scalars, f: TensorFunction, k: Kernel, constants: ReadonlySet<Tensor>): TensorFunction {
+function isolate(sc: Scalars, f: TensorFunction, k: Kernel, constants: ReadonlySet<Tensor>): TensorFunction {
   const flat = new Map<Tensor, Tensor>();
   const writes = writesOf(k);
   const written = new Set(writes.map((t) => rootOf(f, t)));

@@ -24,7 +24,7 @@ export class FakeEngine implements Engine {
     for (const f of r.fills) bytes.set(f.bytes, f.at);
     try {
       const { instance } = await WebAssembly.instantiate(r.module as BufferSource, { env: { memory } });
-      (instance.exports["main"] as (...symbols: readonly number[]) => void)(...r.symbols);
+      (instance.exports.main as (...symbols: readonly number[]) => void)(...r.symbols);
     } catch (e) {
       return { kind: "trap", why: (e as Error).message };
     }
