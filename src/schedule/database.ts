@@ -121,7 +121,7 @@ export function readPortableSchedule(value: unknown, fail: (what: string) => nev
 }
 
 function readPortable(c: Checker): PortableSchedule {
-  c.only(["algorithm", "stages", "packs", "specialize"]);
+  c.only(["algorithm", "stages", "packs", "joined", "specialize"]);
   const algorithm = c.field("algorithm").oneOf(algorithms);
   const stages = c
     .field("stages")
@@ -160,9 +160,11 @@ function readPortable(c: Checker): PortableSchedule {
         size: p.field("size").number("a size of at least 1", isSize),
       };
     });
-  const specialize = c.field("specialize").value;
-  if (typeof specialize !== "boolean") c.field("specialize").fail("true or false");
-  return inOrder({ algorithm, stages: Object.fromEntries(stages), packs, specialize: specialize === true });
+  const flag = (name: string): boolean => {
+    const f = c.field(name);
+    return typeof f.value === "boolean" ? f.value : f.fail("true or false");
+  };
+  return inOrder({ algorithm, stages: Object.fromEntries(stages), packs, joined: flag("joined"), specialize: flag("specialize") });
 }
 
 const shown = (v: unknown): string => (v === undefined ? "missing" : (JSON.stringify(v) ?? String(v)).slice(0, 60));

@@ -42,7 +42,7 @@ export function toPortable(sc: Scalars, machine: Capabilities, k: Kernel, schedu
 
 /** The same schedule with its fields in one order, so that equal ones print alike. */
 export function inOrder(s: PortableSchedule): PortableSchedule {
-  const { algorithm, stages, packs, specialize } = s;
+  const { algorithm, stages, packs, joined, specialize } = s;
   const stage = ({ loops, tails }: StageSchedule): StageSchedule => ({
     loops: loops.map((l) => {
       const { axis, size, kind, ...rest } = l;
@@ -54,6 +54,7 @@ export function inOrder(s: PortableSchedule): PortableSchedule {
     algorithm,
     stages: Object.fromEntries(Object.entries(stages).map(([n, x]) => [n, stage(x)])),
     packs: packs.map((p) => ({ stage: p.stage, operand: p.operand, axis: p.axis, size: p.size })),
+    joined,
     specialize,
   };
 }

@@ -84,7 +84,7 @@ export class ScheduleSpace {
   draw(random: Random): KernelSchedule {
     const form = this.randomForm(random);
     const stages = allStages(form.kernel).map((s, i): [string, StageSchedule] => [s.name, this.drawStage(random, form, i)]);
-    return this.legalOr({ ...headOf(form), stages: Object.fromEntries(stages), specialize: random() < 0.3 }, form);
+    return this.legalOr({ ...headOf(form), stages: Object.fromEntries(stages), joined: random() < 0.3, specialize: random() < 0.3 }, form);
   }
 
   /** The schedule with one to three of its fields changed. */
@@ -105,7 +105,8 @@ export class ScheduleSpace {
   private change(random: Random, s: KernelSchedule): KernelSchedule | null {
     const dice = random();
     if (dice < 0.08) return this.rewrite(random, s);
-    if (dice < 0.14) return { ...s, specialize: !s.specialize };
+    if (dice < 0.13) return { ...s, specialize: !s.specialize };
+    if (dice < 0.16) return { ...s, joined: !s.joined };
     const form = this.form(s.algorithm, s.packs);
     if (form === null) return null;
     const stages = allStages(form.kernel);
@@ -113,7 +114,7 @@ export class ScheduleSpace {
     const stage = stages[at] as Stage;
     const own = s.stages[stage.name];
     if (own === undefined) return null;
-    const whole = dice < 0.24 || isMixed(stage);
+    const whole = dice < 0.26 || isMixed(stage);
     const changed = whole ? this.drawStage(random, form, at) : changeStage(random, stage, own, this.lanes(form, at));
     return changed === null ? null : { ...s, stages: { ...s.stages, [stage.name]: changed } };
   }
@@ -122,7 +123,7 @@ export class ScheduleSpace {
   private rewrite(random: Random, s: KernelSchedule): KernelSchedule | null {
     const form = this.randomForm(random);
     if (form.algorithm === s.algorithm && JSON.stringify(form.packs) === JSON.stringify(s.packs)) return null;
-    return this.legalOr({ ...headOf(form), stages: this.bestStages(form), specialize: s.specialize }, form);
+    return this.legalOr({ ...headOf(form), stages: this.bestStages(form, s.specialize), joined: s.joined, specialize: s.specialize }, form);
   }
 
   private isWorthTrying(s: KernelSchedule): boolean {
@@ -131,17 +132,17 @@ export class ScheduleSpace {
     return allStages(form.kernel).every((x) => bodiesOf(x, s.stages[x.name] as StageSchedule) <= largestTile);
   }
   private legalOr(s: KernelSchedule, form: Form): KernelSchedule {
-    return this.isWorthTrying(s) ? s : { ...headOf(form), stages: this.bestStages(form), specialize: s.specialize };
+    return this.isWorthTrying(s) ? s : { ...headOf(form), stages: this.bestStages(form, s.specialize), joined: s.joined, specialize: s.specialize };
   }
   private lanes(form: Form, stage: number): number {
     return form.facts[stage]?.vectorizable === true ? this.machine.lanes.f32 : 1;
   }
 
-  private bestStages(form: Form): Record<string, StageSchedule> {
+  private bestStages(form: Form, specialize: boolean): Record<string, StageSchedule> {
     return Object.fromEntries(
       form.facts.map(({ stage }, i) => {
         const pack = form.packs.find((p) => form.kernel.stages[p.stage] === stage);
-        const chosen = chooseSchedule(this.machine, form.facts[i] as StageFacts, pack === undefined ? null : `${pack.axis}.i`);
+        const chosen = chooseSchedule(this.machine, form.facts[i] as StageFacts, pack === undefined ? null : `${pack.axis}.i`, "full", specialize);
         return [stage.name, chosen.schedule];
       }),
     );
@@ -151,7 +152,7 @@ export class ScheduleSpace {
     const facts = form.facts[at] as StageFacts;
     let list = form.enumerated[at];
     if (list === undefined) {
-      const priced = [...candidates(this.machine, facts)].map((s) => ({ s, cost: stageCost(this.machine, facts, s) }));
+      const priced = [...candidates(this.machine, facts)].map((s) => ({ s, cost: stageCost(this.machine, facts, s, false) }));
       list = priced
         .sort((a, b) => a.cost - b.cost)
         .slice(0, mostEnumerated)
