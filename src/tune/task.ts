@@ -100,7 +100,9 @@ function isolate(sc: Scalars, f: TensorFunction, k: Kernel, constants: ReadonlyS
     if (old !== undefined) return old;
     const { pad } = layoutOf(f, root);
     const elements = productOf(root.dims.map((d, i) => addDim(d, (pad[i]?.[0] ?? 0) + (pad[i]?.[1] ?? 0))));
-    const data = constants.has(t) && !written.has(root) ? dataOf(root, elements) : null;
+    // What is made of constants, but of a size that only a run tells, is made in every run.
+    const fixed = constants.has(t) && !written.has(root) && (root.data !== null || typeof elements === "number");
+    const data = fixed ? dataOf(root, elements) : null;
     const made = new Tensor(sc.freshId(), `t${flat.size}`, root.dtype, [elements], data, root.origin);
     flat.set(root, made);
     return made;
