@@ -168,7 +168,7 @@ function costKey(sc: Scalars, k: Kernel, isConstant: (t: Tensor) => boolean): st
 }
 
 /** The kernel with the lowest constant offset of each tensor's accesses taken from all of them: what a view's place adds. */
-function withoutOffsets(sc: Scalars, k: Kernel): Kernel {
+export function withoutOffsets(sc: Scalars, k: Kernel): Kernel {
   const lowest = new Map<Tensor, number>();
   const note = (t: Tensor, index: Expr) => lowest.set(t, Math.min(lowest.get(t) ?? Number.POSITIVE_INFINITY, constantTerm(index)));
   for (const s of allStages(k)) {

@@ -37,7 +37,7 @@ function seen(f: GraphFunction, choose: Chooser = defaultChooser(wasmMachine, is
   const out: { sc: Scalars; k: Kernel; key: string }[] = [];
   compileGraph(f, {
     schedule: (sc, k) => {
-      out.push({ sc, k, key: identifyKernel(k, isConstant).key });
+      out.push({ sc, k, key: identifyKernel(sc, k, isConstant).key });
       return choose(sc, k);
     },
   });
@@ -55,7 +55,7 @@ function randomEntries(f: GraphFunction, seed: number): DatabaseEntry[] {
   const choose = randomChooser(wasmMachine, seededRandom(seed));
   compileGraph(f, {
     schedule: (sc, k) => {
-      const { key, description } = identifyKernel(k, isConstant);
+      const { key, description } = identifyKernel(sc, k, isConstant);
       const chosen = choose(sc, k);
       const schedule = toPortable(sc, wasmMachine, k, chosen.schedule);
       out.set(key, { kernel: key, machine: machineId, what: description, schedule, ms: 1, default_ms: 2, trials: 3 });
@@ -74,8 +74,8 @@ describe("identity of a kernel", () => {
     expect(new Set(a.map((x) => x.key)).size).toBeLessThan(a.length);
   });
   it("tells constants from other operands", () => {
-    const [{ k } = { k: null }] = seen(layers(["first"]));
-    expect(identifyKernel(k as Kernel, () => false).key).not.toBe(identifyKernel(k as Kernel, isConstant).key);
+    const [{ sc, k } = { sc: null, k: null }] = seen(layers(["first"]));
+    expect(identifyKernel(sc as Scalars, k as Kernel, () => false).key).not.toBe(identifyKernel(sc as Scalars, k as Kernel, isConstant).key);
   });
 });
 

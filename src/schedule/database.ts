@@ -240,7 +240,7 @@ export function databaseChooser(inner: Chooser, db: ScheduleDatabase, options: D
   const constants = constantsFrom(options.isConstant);
   return (sc, k) => {
     constants.note(k);
-    const found = entries.get(identifyKernel(k, constants.has).key);
+    const found = entries.get(identifyKernel(sc, k, constants.has).key);
     if (found === undefined || (options.exact === true && found.schedule.algorithm !== "direct")) return inner(sc, k);
     const fitted = fromPortable(sc, options.machine, k, found.schedule);
     if (fitted.schedule !== null) return applySchedule(sc, options.machine, k, fitted.schedule);

@@ -2,7 +2,9 @@ import { productOf } from "../base/dim.ts";
 import { hashText } from "../base/hash.ts";
 import type { Expr, Storage, Variable } from "../scalar/expr.ts";
 import { loadsOf } from "../scalar/expr.ts";
+import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
+import { withoutOffsets } from "./choose.ts";
 import { type Axis, type Kernel, type Stage, type Tensor, allStages } from "../tensor/ir.ts";
 
 /** What tells a linearised kernel from others: equal keys mean the same computation on the same shapes and strides. */
@@ -19,9 +21,10 @@ export function axisName(s: Stage, position: number): string {
 
 /**
  * Identifies a linearised kernel by its structure, shape, strides, dtypes and which of its operands are constants; how
- * tensors, axes, stages and symbols are called does not matter.
+ * tensors, axes, stages and symbols are called does not matter, nor where in their buffers accesses begin.
  */
-export function identifyKernel(k: Kernel, isConstant: (t: Tensor) => boolean): KernelIdentity {
+export function identifyKernel(sc: Scalars, kernel: Kernel, isConstant: (t: Tensor) => boolean): KernelIdentity {
+  const k = withoutOffsets(sc, kernel);
   const stages = allStages(k);
   const variables = new Map<Variable, string>();
   const storages = new Map<Storage, string>();

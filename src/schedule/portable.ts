@@ -96,7 +96,7 @@ export function fromPortable(
 }
 
 function afterAlgorithm(sc: Scalars, machine: Capabilities, k: Kernel, s: KernelSchedule): Kernel | null {
-  return s.algorithm === "direct" ? k : (minimalFilter(sc, k, s.algorithm, blockBytes(machine))?.kernel ?? null);
+  return s.algorithm === "direct" ? k : (minimalFilter(sc, k, s.algorithm, blockBytes(machine))?.result ?? null);
 }
 
 /** Names that the map does not know stay, marked, so that they fit no axis. */

@@ -40,7 +40,11 @@ describe("schedules of the op examples' kernels", () => {
   it("an isolated kernel, copied, is the same kernel", () => {
     for (const t of tasks) {
       const [k] = t.function.kernels as [Kernel];
-      expect(identifyKernel(openTask(t.function).kernel, isConstant).key).toBe(identifyKernel(k, isConstant).key);
+      const open = openTask(t.function);
+      const again = openTask(open.function);
+      const [key, copied] = [identifyKernel(open.sc, open.kernel, isConstant).key, identifyKernel(again.sc, again.kernel, isConstant).key];
+      expect(copied).toBe(key);
+      expect(open.kernel.stages.map((s) => s.axes.map((a) => a.variable.name))).toEqual(k.stages.map((s) => s.axes.map((a) => a.variable.name)));
     }
   });
 

@@ -189,8 +189,8 @@ export class ScheduleSpace {
     if (algorithm !== "direct") {
       const filter = minimalFilter(sc, k, algorithm, blockBytes(machine));
       if (filter === null) return null;
-      kernel = filter.kernel;
-      before.push(...filter.before);
+      kernel = filter.result;
+      before.push(filter.weights(), filter.data, filter.product);
     }
     for (const p of packs) {
       const packed = packOperand(sc, kernel, p);

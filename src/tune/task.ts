@@ -58,7 +58,7 @@ export class TaskRecorder {
     if (isPart) this.pending.push((this.pending.pop() as number) - 1);
     const scheduled = this.choose(sc, k);
     if (scheduled.before.length > 0) this.pending.push(scheduled.before.length);
-    const { key, description } = identifyKernel(k, this.isConstant);
+    const { key, description } = identifyKernel(sc, k, this.isConstant);
     const constants = new Set(readsOf(k).filter(this.isConstant));
     this.calls.push({ sc, kernel: k, key, what: description, scheduled, isPart, constants });
     return scheduled;
