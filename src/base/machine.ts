@@ -30,6 +30,8 @@ export interface Capabilities {
     /** Time until the sum of a multiply-add can be added to again, and what a way through memory adds to that. */
     readonly chain: number;
     readonly memoryChain: number;
+    /** One instruction more, whatever it does, beside those that take longer. */
+    readonly issue: number;
     /** Making an address that a loop then moves along. */
     readonly pointer: number;
     readonly loopOverhead: number;

@@ -156,12 +156,14 @@ const chunkName = "chunk";
 
 /**
  * The program with its last launch cut down to one of its iterations, which a new symbol chooses: an interpreter takes
- * seconds where the whole would take hours. Null when main does not end with a launch of a known number of iterations.
+ * seconds where the whole would take hours. Null when main does not end with a launch of a known number of iterations, or
+ * that launch takes an operand's place: to mark what it does not write would destroy what it reads.
  */
 export function chunked(c: Compiled): { readonly program: Program; readonly chunks: number } | null {
   const { sc, program: p } = c;
   const last = p.main[p.main.length - 1];
   if (last?.kind !== "launch" || last.count.constant === null) return null;
+  if (p.outputs.some((o) => last.args.filter((a) => a === o.address).length > 1)) return null;
   const symbol = makeSymbol(chunkName, 0);
   const variable = sc.variable(chunkName, i32, { min: 0 });
   const inner = sc.variable(chunkName, i32, { min: 0 });

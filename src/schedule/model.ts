@@ -209,7 +209,9 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   // and with it an accumulator that one pass hands to the next: each pass then waits for the one before.
   const excess = Math.max(0, accumulators * Math.max(1, f.accumulators) + operands - machine.vectorRegisters);
   const chain = cost.chain * (vectorIsReduction ? 1 : unrolled) + (excess > 0 && steps > 1 ? cost.memoryChain : 0);
-  const throughput = Math.max(arithmetic, loads) + 0.2 * Math.min(arithmetic, loads) + 2 * excess + cost.loopOverhead + 0.1 * streams;
+  // Arithmetic, loads and the issue of instructions (a pointer is moved on by one) run beside each other: the slowest counts.
+  const issued = cost.issue * (points * f.liftCost + operands + streams);
+  const throughput = Math.max(arithmetic, loads, issued) + 2 * excess + cost.loopOverhead;
   // Where the innermost loop starts, every pointer is computed. Tiles of which none waits for the one before overlap.
   const pass = Math.max(throughput, reduces && steps > 1 ? chain : 0) + distance + (cost.pointer * streams) / trips;
 

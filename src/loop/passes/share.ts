@@ -25,9 +25,10 @@ export function shareSubexpressions(sc: Scalars, k: Kernel): Kernel {
   return { ...k, body: block(k.body) };
 }
 
-interface Use {
+/** Uses of an expression between which nothing that it depends on changes, by the positions of their statements. */
+interface Uses {
   count: number;
-  first: number;
+  readonly first: number;
   last: number;
 }
 
@@ -35,7 +36,7 @@ class Segment {
   private readonly sc: Scalars;
   private readonly kernel: Kernel;
   private readonly stmts: readonly Stmt[];
-  private readonly uses = new Map<Expr, Use>();
+  private readonly uses = new Map<Expr, Uses[]>();
   private readonly assigned = new Map<Variable, number[]>();
   private readonly stores: number[] = [];
   private readonly loads = new Map<Expr, boolean>();
@@ -53,14 +54,14 @@ class Segment {
       if (s.kind === "assign" || s.kind === "let") this.assigned.set(s.variable, [...(this.assigned.get(s.variable) ?? []), i]);
       if (s.kind === "store" || s.kind === "storeat") this.stores.push(i);
     });
-    const names = new Map<Expr, Expr>();
+    const names = new Map<Uses, Expr>();
     const out: Stmt[] = [];
-    this.stmts.forEach((s) => {
+    this.stmts.forEach((s, i) => {
       const memo = new Map<Expr, Expr>();
       out.push(
         mapStmt(
           s,
-          (e) => this.rewrite(e, names, memo, out),
+          (e) => this.rewrite(e, i, names, memo, out),
           (b) => b,
         ),
       );
@@ -74,15 +75,16 @@ class Segment {
     while (stack.length > 0) {
       const e = stack.pop() as Expr;
       if (e.args.length === 0 || e.constant !== null) continue;
-      const u = this.uses.get(e);
-      if (u !== undefined) {
+      const all = this.uses.get(e) ?? [];
+      const u = all[all.length - 1];
+      if (u !== undefined && !this.changes(e, u.first, at)) {
         u.count++;
         u.last = at;
         // If it will not be shared after all, its parts are used here again; count them as such.
         if (!this.sharable(e)) stack.push(...this.parts(e));
         continue;
       }
-      this.uses.set(e, { count: 1, first: at, last: at });
+      this.uses.set(e, [...all, { count: 1, first: at, last: at }]);
       stack.push(...this.parts(e));
     }
   }
@@ -106,12 +108,18 @@ class Segment {
     return e.op !== "ramp" && !(e.op === "broadcast" && e.dtype.kind === "bool");
   }
 
-  private shared(e: Expr): boolean {
-    const u = this.uses.get(e);
-    if (u === undefined || u.count < 2 || !this.sharable(e)) return false;
-    for (const v of mentionedIn(e)) if ((this.assigned.get(v) ?? []).some((i) => i >= u.first && i < u.last)) return false;
-    if (this.readsWritten(e) && this.stores.some((i) => i >= u.first && i < u.last)) return false;
-    return true;
+  /** Can the value differ between two statements? Of those before the second one, what they assign and store is known. */
+  private changes(e: Expr, first: number, last: number): boolean {
+    if (first === last) return false;
+    const between = (i: number) => i >= first && i < last;
+    for (const v of mentionedIn(e)) if ((this.assigned.get(v) ?? []).some(between)) return true;
+    return this.readsWritten(e) && this.stores.some(between);
+  }
+
+  /** The uses that one name serves; null for an expression that is used once. */
+  private shared(e: Expr, at: number): Uses | null {
+    const u = this.uses.get(e)?.find((x) => x.first <= at && at <= x.last);
+    return u !== undefined && u.count >= 2 && this.sharable(e) ? u : null;
   }
   private readsWritten(e: Expr): boolean {
     let r = this.writtenReads.get(e);
@@ -122,22 +130,23 @@ class Segment {
     return r;
   }
 
-  private rewrite(e: Expr, names: Map<Expr, Expr>, memo: Map<Expr, Expr>, out: Stmt[]): Expr {
-    const named = names.get(e) ?? memo.get(e);
-    if (named !== undefined) return named;
+  private rewrite(e: Expr, at: number, names: Map<Uses, Expr>, memo: Map<Expr, Expr>, out: Stmt[]): Expr {
     if (e.args.length === 0 || e.constant !== null) return e;
+    const shared = this.shared(e, at);
+    const named = (shared === null ? undefined : names.get(shared)) ?? memo.get(e);
+    if (named !== undefined) return named;
     const parts = new Set(this.parts(e));
     const rebuilt = this.sc.with(
       e,
-      e.args.map((a) => (parts.has(a) ? this.rewrite(a, names, memo, out) : a)),
+      e.args.map((a) => (parts.has(a) ? this.rewrite(a, at, names, memo, out) : a)),
     );
-    if (!this.shared(e)) {
+    if (shared === null) {
       memo.set(e, rebuilt);
       return rebuilt;
     }
     const v = this.sc.variable("c", e.dtype, { lanes: e.lanes });
     out.push({ kind: "let", variable: v, value: rebuilt });
-    names.set(e, this.sc.var(v));
+    names.set(shared, this.sc.var(v));
     return this.sc.var(v);
   }
 }

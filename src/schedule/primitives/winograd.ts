@@ -1,5 +1,5 @@
 import { type Dim, ceilDivDim, dimMultiple, dimMin, mulDim } from "../../base/dim.ts";
-import { i32 } from "../../base/dtype.ts";
+import { type DType, i32 } from "../../base/dtype.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import { mentions, simplifyIndex } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
@@ -132,12 +132,15 @@ function windowOf(sc: Scalars, k: Kernel): Window | null {
   const [stage] = k.stages;
   if (stage === undefined || k.stages.length !== 1 || k.axes.length > 0 || stage.inner !== null || stage.accumulators.length !== 1) return null;
   const [acc] = stage.accumulators;
-  if (acc === undefined || acc.combine !== sc.add(sc.var(acc.left), sc.var(acc.right)) || !acc.identity.isConst(0) || !acc.lift.dtype.isFloat)
+  if (acc === undefined || acc.combine !== sc.add(sc.var(acc.left), sc.var(acc.right)) || !acc.identity.isConst(0) || !isWideFloat(acc.lift.dtype))
     return null;
   if (acc.lift.op !== "mul" || stage.writes.some((x) => x.combiner !== null || x.guard !== null)) return null;
   const [a, b] = acc.lift.args.map((e) => factorOf(sc, e)) as [Factor | null, Factor | null];
   return a === null || b === null ? null : (windowWith(sc, stage, a, b) ?? windowWith(sc, stage, b, a));
 }
+
+/** Transforms are stored between kernels, and magnify what was rounded: half precision has too little to lose. */
+const isWideFloat = (d: DType) => d.isFloat && d.bits >= 32;
 
 /** One side of the product: an expression with one read, which moves evenly with every axis. */
 interface Factor {
