@@ -64,8 +64,17 @@ function countCompilations() {
 
 const hashOf = (modules) => modules.map((m) => createHash("sha256").update(m).digest("hex"));
 
+/** The pieces of the arena, with the dims and the origin of the tensor that each was made for (scratch memory has none). */
+function plannedTensors(artifact, compiled) {
+  const tensors = new Map(compiled.scheduled.function.tensors.map((t) => [t.name, t]));
+  return artifact.manifest.buffers.map(({ name, bytes }) => {
+    const t = tensors.get(name);
+    return { name, bytes, dims: t === undefined ? [] : t.dims.map(String), origin: t?.origin ?? [] };
+  });
+}
+
 async function runCases() {
-  const { artifact } = build();
+  const { artifact, compiled } = build();
   const before = cpu();
   const loaded = await startArtifact(artifact);
   steps.weights = cpu() - before;
@@ -83,7 +92,14 @@ async function runCases() {
   }
   loaded.dispose();
   const unchanged = `${hashOf(artifact.modules)}` === `${hashes}`;
-  return { cases, compileCpu, compiledAfterLoad: compilations.count, unchanged, kernels: artifact.manifest.kernels.length };
+  return {
+    cases,
+    compileCpu,
+    compiledAfterLoad: compilations.count,
+    unchanged,
+    kernels: artifact.manifest.kernels.length,
+    planned: plannedTensors(artifact, compiled),
+  };
 }
 
 /** Every element, where the reference's outputs were written beside the model. */

@@ -37,6 +37,8 @@ export interface RunResult extends ChildResult {
   /** The modules' hashes were the same before and after all cases. */
   readonly unchanged: boolean;
   readonly kernels: number;
+  /** What lies in the arena. */
+  readonly planned: readonly { readonly name: string; readonly dims: readonly string[]; readonly origin: readonly string[] }[];
 }
 export interface WriteResult extends ChildResult {
   /** Bytes of the largest constant of the model. */
