@@ -119,7 +119,9 @@ function report(model: string, db: string, r: TuneResult, relaxed: boolean): str
   return [
     table(reportHead, reportRows(r)),
     "",
-    ...(picture === "" ? [] : ["Time of all kernels under the best schedules seen, by trials:", picture, ""]),
+    ...(picture === ""
+      ? []
+      : ["Time of all kernels under the best schedules seen, by trials (first looks; the table is the closing comparison):", picture, ""]),
     `${model}: ${r.trials} schedules measured on one thread with ${simdText(relaxed)}${bad.length > 0 ? `; refused: ${bad.join(", ")}` : ""}`,
     `${db}: ${kept} of ${r.tasks.length} kernels have an entry${gain}`,
   ].join("\n");

@@ -206,16 +206,17 @@ class Tuner {
     );
   }
 
-  /** Time of all kernels together under the best schedules, relative to the default's. */
+  /** Time of all kernels together under the best schedules seen, relative to the default's. */
   private time(): number {
     let [all, now] = [0, 0];
     for (const t of this.turns) {
+      // A part's time, and what it gains, is in the time of the kernel that it belongs to.
+      if (t.search.task.isPart) continue;
       const w = this.weight(t);
-      // A part's time is in the time of the kernel that it belongs to.
-      if (!t.search.task.isPart) all += w;
-      now += t.search.task.isPart ? -w * (1 - t.search.best) : w * t.search.best;
+      all += w;
+      now += w * t.search.best;
     }
-    return all === 0 ? 1 : Math.max(0, now) / all;
+    return all === 0 ? 1 : now / all;
   }
   private note(): void {
     this.curve.push({ trials: this.trials, time: this.time() });
