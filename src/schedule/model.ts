@@ -127,12 +127,15 @@ function distinct(a: AccessFacts, t: Tile): number {
  * The same with shared places counted once, as code does that knows the strides: of two axes whose steps divide one
  * another, the longer steps fall on places of the shorter ones.
  */
-function distinctPlaces(a: AccessFacts, t: Tile): number {
+function distinctPlaces(a: AccessFacts, points: readonly number[]): number {
   const moves: [number, number][] = [];
-  for (let i = 0; i < t.size.length; i++)
-    if (a.strides[i] !== 0 && (t.size[i] as number) > 1) moves.push([Math.abs(a.strides[i] as number), t.size[i] as number]);
-  moves.sort((x, y) => x[0] - y[0]);
   let n = 1;
+  for (let i = 0; i < points.length; i++) {
+    const [step, size] = [Math.abs(a.strides[i] as number), points[i] as number];
+    if (Number.isNaN(step)) n *= size;
+    else if (step !== 0 && size > 1) moves.push([step, size]);
+  }
+  moves.sort((x, y) => x[0] - y[0]);
   for (let i = 0; i < moves.length; i++) {
     const [step, size] = moves[i] as [number, number];
     let places = size;
@@ -196,7 +199,7 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   const arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
   let [loads, operands, streams, distance] = [0, 0, 0, 0];
   for (const a of f.reduced) {
-    const n = specialize ? distinctPlaces(a, t) : distinct(a, t);
+    const n = specialize ? distinctPlaces(a, t.size) : distinct(a, t);
     loads += loadCost(machine, a, t, lanes, false, n);
     operands += t.vector >= 0 && a.strides[t.vector] !== 0 ? n / lanes : n;
     streams += specialize ? 1 : streamsOf(a, t);
@@ -245,12 +248,12 @@ export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer
   const all = [...f.reduced, ...f.finishing];
   const footprints = all.map((a) => {
     const inside = new Array<number>(outer.length + 1);
-    let n = distinct(a, t) * a.bytes;
-    inside[outer.length] = n;
+    const size = [...t.size];
+    inside[outer.length] = distinctPlaces(a, size) * a.bytes;
     for (let d = outer.length - 1; d >= 0; d--) {
       const l = outer[d] as OuterLoop;
-      if (a.strides[l.axis] !== 0) n *= l.trips;
-      inside[d] = n;
+      size[l.axis] = (size[l.axis] as number) * l.trips;
+      inside[d] = a.strides[l.axis] === 0 ? (inside[d + 1] as number) : distinctPlaces(a, size) * a.bytes;
     }
     return inside;
   });
