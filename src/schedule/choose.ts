@@ -6,7 +6,7 @@ import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
 import { type Kernel, type Stage, type Tensor, allStages, mapStage, readsOf, stageExprs, writesOf } from "../tensor/ir.ts";
-import { stageAccesses, typicalSize } from "./access.ts";
+import { type Access, stageAccesses, typicalSize } from "./access.ts";
 import { type Effort, chooseSchedule, plainSchedule } from "./candidates.ts";
 import { collapseAxes } from "./linearize.ts";
 import { movingCost, stageCost, stageFacts } from "./model.ts";
@@ -229,8 +229,13 @@ function packedAtBest(sc: Scalars, search: Search, k: Kernel): Option {
   let best = withoutPacking(sc, search, k);
   for (const stage of k.stages.keys()) {
     const start = best;
-    for (const pack of packings(sc, search.machine, start.kernel, stage)) {
-      if (search.effort === "quick" && pack.size !== 2 * search.machine.lanes.f32) continue;
+    const options = [...packings(sc, search.machine, start.kernel, stage)];
+    // Where a constant can be packed, whose copy costs nothing when the model runs, the other operand stays as it is.
+    const { reduced } = stageAccesses(sc, start.kernel.stages[stage] as Stage);
+    const constant = (p: Pack) => search.isConstant((reduced[p.operand] as Access).tensor);
+    const free = options.some(constant);
+    for (const pack of options) {
+      if ((search.effort === "quick" && pack.size !== 2 * search.machine.lanes.f32) || (free && !constant(pack))) continue;
       const packed = packOperand(sc, start.kernel, pack);
       if (packed === null) continue;
       const fixed = search.isConstant(sourceOf(packed));

@@ -144,8 +144,7 @@ class NestBuilder {
     verifyStageSchedule(s, schedule);
     const positions = new Map(outer);
     for (const a of s.axes) positions.set(a.variable, { base: this.sc.int(0), span: this.extentOf(a), steps: new Map() });
-    if (s.accumulators.length === 0)
-      return this.nest(s, schedule, 0, schedule.loops.length, positions, (p) => s.writes.flatMap((w) => this.write(w, p, new Map())));
+    if (s.accumulators.length === 0) return this.nest(s, schedule, 0, schedule.loops.length, positions, (p) => this.writesAt(s, p, new Map()));
     const kinds = new Map(s.axes.map((a) => [a.variable.name, a.kind]));
     const found = schedule.loops.findIndex((l) => kinds.get(l.axis) === "reduction");
     const firstReduction = found < 0 ? schedule.loops.length : found;
@@ -313,7 +312,7 @@ class NestBuilder {
         values = s.accumulators.map((a) => sc.substitute(a.combine, both));
       }
       const results = new Map(s.accumulators.map((a, k) => [a.left, values[k] as Expr]));
-      return s.writes.flatMap((w) => this.write(w, p, results));
+      return this.writesAt(s, p, results);
     });
     return [...allocs, ...init, ...update, ...finish];
   }
@@ -428,24 +427,34 @@ class NestBuilder {
   }
 
   /** Replaces axis variables by where the loops stand, and tensors by buffers. */
-  private bind(e: Expr, p: Positions): Expr {
+  private bind(e: Expr, p: Positions, memo: Map<Expr, Expr> = new Map()): Expr {
     const { sc } = this;
-    return sc.rebuild([e], (x, args) => {
-      if (x.op === "var") return p.get(x.attr as Variable)?.base ?? null;
-      if (x.op !== "load") return null;
-      const buffer = this.input.buffers.get(x.attr as Tensor);
-      return buffer === undefined ? null : sc.load(buffer, [simplifyIndex(sc, args[0] as Expr)]);
-    })[0] as Expr;
+    return sc.rebuild(
+      [e],
+      (x, args) => {
+        if (x.op === "var") return p.get(x.attr as Variable)?.base ?? null;
+        if (x.op !== "load") return null;
+        const buffer = this.input.buffers.get(x.attr as Tensor);
+        return buffer === undefined ? null : sc.load(buffer, [simplifyIndex(sc, args[0] as Expr)]);
+      },
+      memo,
+    )[0] as Expr;
   }
 
-  private write(w: Write, p: Positions, results: ReadonlyMap<Variable, Expr>): Stmt[] {
+  /** All writes of a stage, where the loops stand: what they share is bound once. */
+  private writesAt(s: Stage, p: Positions, results: ReadonlyMap<Variable, Expr>): Stmt[] {
+    const [values, places] = [new Map<Expr, Expr>(), new Map<Expr, Expr>()];
+    const at = (e: Expr): Expr => this.bind(this.sc.substituteAll([e], results, values)[0] as Expr, p, places);
+    return s.writes.flatMap((w) => this.write(w, at));
+  }
+  private write(w: Write, at: (e: Expr) => Expr): Stmt[] {
     const { sc } = this;
     const buffer = this.bufferOf(w.tensor);
-    const index = simplifyIndex(sc, this.bind(sc.substitute(w.index[0] as Expr, results), p));
-    const value = this.bind(sc.substitute(w.value, results), p);
+    const index = simplifyIndex(sc, at(w.index[0] as Expr));
+    const value = at(w.value);
     const store: Stmt = { kind: "store", buffer, index, value: w.combiner === null ? value : sc.op(w.combiner, [sc.load(buffer, [index]), value]) };
     if (w.guard === null) return [store];
-    return [{ kind: "if", condition: this.bind(sc.substitute(w.guard, results), p), then: [store], otherwise: [] }];
+    return [{ kind: "if", condition: at(w.guard), then: [store], otherwise: [] }];
   }
 }
 
