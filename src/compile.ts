@@ -156,7 +156,7 @@ function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOp
     f = trace.step("tensor", p.name, () => p.run(sc, f, wasmMachine), printTensor, f);
     check(`after ${p.name}`);
   }
-  f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f), printTensor, f);
+  f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f, options.exact ?? false), printTensor, f);
   check("after assign-layouts");
   return f;
 }

@@ -141,12 +141,13 @@ export function scheduleCost(
   machine: Capabilities,
   k: Kernel,
   isConstant: (t: Tensor) => boolean,
+  exact: boolean,
   cache: CostCache = new Map(),
 ): number {
   const key = costKey(sc, k, isConstant);
   let cost = cache.get(key);
   if (cost === undefined) {
-    cost = cheapest(sc, { machine, isConstant, effort: "quick", exact: false }, k).total;
+    cost = cheapest(sc, { machine, isConstant, effort: "quick", exact }, k).total;
     cache.set(key, cost);
   }
   return cost;

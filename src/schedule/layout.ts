@@ -29,9 +29,9 @@ import { collapseAxes, guardedReach, linearizeKernel } from "./linearize.ts";
  * that are read beyond their edges get zeros around them. What cannot change its layout (inputs) is copied where the
  * kernels that read it gain more than the copy costs.
  */
-export function assignLayouts(sc: Scalars, machine: Capabilities, f: TensorFunction): TensorFunction {
-  const assigned = new Assigner(sc, machine, f).run();
-  return padGuarded(convertInputs(sc, machine, assigned));
+export function assignLayouts(sc: Scalars, machine: Capabilities, f: TensorFunction, exact: boolean): TensorFunction {
+  const assigned = new Assigner(sc, machine, f, exact).run();
+  return padGuarded(convertInputs(sc, machine, assigned, exact));
 }
 
 /** Estimates are rough: what stages wish is left only for a gain beyond their error. */
@@ -41,11 +41,13 @@ class Assigner {
   private readonly sc: Scalars;
   private readonly machine: Capabilities;
   private readonly f: TensorFunction;
+  private readonly exact: boolean;
   private readonly parent = new Map<Tensor, Tensor>();
   private readonly fixed: ReadonlySet<Tensor>;
   private readonly cache: CostCache = new Map();
 
-  constructor(sc: Scalars, machine: Capabilities, f: TensorFunction) {
+  constructor(sc: Scalars, machine: Capabilities, f: TensorFunction, exact: boolean) {
+    this.exact = exact;
     this.sc = sc;
     this.machine = machine;
     this.f = f;
@@ -175,7 +177,7 @@ class Assigner {
       return v == null ? [t] : [t, v.of];
     });
     const g = padGuarded({ ...this.f, kernels: [k], layouts: this.layoutsWith(orders, roots) });
-    return scheduleCost(this.sc, this.machine, collapseAxes(this.sc, linearizeKernel(this.sc, g, k)), (t) => t.data !== null, this.cache);
+    return scheduleCost(this.sc, this.machine, collapseAxes(this.sc, linearizeKernel(this.sc, g, k)), (t) => t.data !== null, this.exact, this.cache);
   }
 
   private apply(orders: ReadonlyMap<Tensor, readonly number[]>): TensorFunction {
@@ -188,7 +190,7 @@ function isConstant(load: Expr | undefined): boolean {
 }
 
 /** Inputs that kernels would rather read in another order, or with zeros around them, are copied first where that pays. */
-function convertInputs(sc: Scalars, machine: Capabilities, f: TensorFunction): TensorFunction {
+function convertInputs(sc: Scalars, machine: Capabilities, f: TensorFunction, exact: boolean): TensorFunction {
   let out = f;
   for (const input of f.inputs) {
     if (input.dims.length < 3) continue;
@@ -230,7 +232,7 @@ function convertInputs(sc: Scalars, machine: Capabilities, f: TensorFunction): T
     const converted: TensorFunction = { ...out, tensors: [...out.tensors, copy], kernels: [kernel, ...out.kernels.map(redirect)], layouts };
     const padded = padGuarded(converted);
     const cost = (g: TensorFunction, kernels: readonly Kernel[]) =>
-      kernels.reduce((n, k) => n + scheduleCost(sc, machine, collapseAxes(sc, linearizeKernel(sc, g, k)), (t) => t.data !== null), 0);
+      kernels.reduce((n, k) => n + scheduleCost(sc, machine, collapseAxes(sc, linearizeKernel(sc, g, k)), (t) => t.data !== null, exact), 0);
     if (cost(padded, [kernel, ...readers.map(redirect)]) < cost(out, readers)) out = converted;
   }
   return out;

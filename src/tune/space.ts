@@ -202,7 +202,7 @@ export class ScheduleSpace {
     let fixedCost = movingCost(machine, kernel);
     for (const b of before) {
       note(b);
-      if (!writesOf(b).every(has)) fixedCost += scheduleCost(sc, machine, collapseAxes(sc, b), has, this.costs);
+      if (!writesOf(b).every(has)) fixedCost += scheduleCost(sc, machine, collapseAxes(sc, b), has, this.options.exact, this.costs);
     }
     const facts = allStages(kernel).map((s) => stageFacts(sc, s));
     return { algorithm, packs, kernel, facts, fixedCost, enumerated: [] };

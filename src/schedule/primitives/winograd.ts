@@ -5,6 +5,7 @@ import { mentions, simplifyIndex } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type Axis, type Kernel, type Stage, Tensor, type Write } from "../../tensor/ir.ts";
 import { type Access, accessesOf } from "../access.ts";
+import { type Matrix, applyMatrix } from "./small-matrix.ts";
 
 /**
  * Winograd's minimal filtering (Lavin & Gray, Fast Algorithms for Convolutional Neural Networks, 2015): where a window of
@@ -15,7 +16,6 @@ import { type Access, accessesOf } from "../access.ts";
  */
 export type Minimal = "winograd-2" | "winograd-4";
 
-type Matrix = readonly (readonly number[])[];
 interface Transforms {
   /** Results of a tile along each axis. */
   readonly tile: number;
@@ -268,11 +268,11 @@ class Filter {
   /** A matrix applied along every sliding axis to values on a grid, in row-major order of the grid that results. */
   private overGrid(m: Matrix, side: number, at: (index: readonly number[]) => Expr): Expr[] {
     const range = Array.from({ length: side }, (_, i) => i);
-    const line = (f: (i: number) => Expr) => apply(this.sc, m, range.map(f));
+    const line = (f: (i: number) => Expr) => applyMatrix(this.sc, m, range.map(f));
     if (this.w.slides.length === 1) return line((i) => at([i]));
     const columns = range.map((q) => line((p) => at([p, q])));
     return m.flatMap((_, i) =>
-      apply(
+      applyMatrix(
         this.sc,
         m,
         columns.map((c) => c[i] as Expr),
@@ -331,7 +331,7 @@ class Filter {
     const place = (i: Expr) => [i, ...this.vars(w.groups), ...this.vars(w.batch), sc.var(t.variable), ...this.vars(others), at];
     const shared = [t, ...w.groups, ...w.batch, ...others, ...(block === null ? [] : [block])];
     if (!two) {
-      const values = apply(
+      const values = applyMatrix(
         sc,
         this.m.data,
         this.each((i) => read([sc.int(i)])),
@@ -347,7 +347,7 @@ class Filter {
     const column = this.axis("j", this.points);
     const lane1 = this.again(lane);
     const move = new Map([[lane.variable, sc.var(lane1.variable)]]);
-    const along = apply(
+    const along = applyMatrix(
       sc,
       this.m.data,
       this.each((i) => sc.substitute(read([sc.int(i), sc.var(column.variable)]), move)),
@@ -358,7 +358,7 @@ class Filter {
       along.map((e, i) => this.write(rows, [sc.int(i), ...this.vars([column, lane1])], e)),
     );
     const row = this.axis("i", this.points);
-    const across = apply(
+    const across = applyMatrix(
       sc,
       this.m.data,
       this.each((j) => sc.load(rows, [this.position(rows, [sc.var(row.variable), sc.int(j), sc.var(lane.variable)])])),
@@ -424,7 +424,7 @@ class Filter {
     };
     const shared = [t, ...w.groups, ...w.batch, ...others, ...(block === null ? [] : [block])];
     if (!two) {
-      const sums = apply(
+      const sums = applyMatrix(
         sc,
         this.m.result,
         this.each((i) => read(sc.int(i), at)),
@@ -444,80 +444,12 @@ class Filter {
     const first = this.stage(
       "rows",
       [column, lane1],
-      apply(sc, this.m.result, down).map((e, y) => this.write(rows, [sc.int(y), ...this.vars([column, lane1])], e)),
+      applyMatrix(sc, this.m.result, down).map((e, y) => this.write(rows, [sc.int(y), ...this.vars([column, lane1])], e)),
     );
     const row = this.axis("y", this.m.tile);
     const across = this.each((j) => sc.load(rows, [this.position(rows, [sc.var(row.variable), sc.int(j), sc.var(lane.variable)])]));
-    const last = apply(sc, this.m.result, across).flatMap((e, x) => writes(e, [sc.var(row.variable), sc.int(x)]));
+    const last = applyMatrix(sc, this.m.result, across).flatMap((e, x) => writes(e, [sc.var(row.variable), sc.int(x)]));
     const second = this.stage("result", [row, lane], last);
     return { name: this.k.name, axes: shared, locals: [rows], stages: [first, second] };
   }
-}
-
-/**
- * A small matrix times a column of expressions. Columns that differ only in signs are added and subtracted first; of rows
- * that are `e + o` and `e − o`, both parts are made once.
- */
-function apply(sc: Scalars, m: Matrix, column: readonly Expr[]): Expr[] {
-  let [rows, xs] = [m.map((r) => [...r]), [...column]];
-  for (let i = 0; i < column.length; i++) {
-    for (let j = i + 1; j < column.length; j++) {
-      const [a, b] = [rows.map((r) => r[i] as number), rows.map((r) => r[j] as number)];
-      if (a.filter((c) => c !== 0).length < 2 || a.some((c, r) => Math.abs(c) !== Math.abs(b[r] as number))) continue;
-      const [x, y] = [xs[i] as Expr, xs[j] as Expr];
-      xs = [...xs, sc.add(x, y), sc.sub(x, y)];
-      rows = rows.map((r) => {
-        const [p, q] = [r[i] as number, r[j] as number];
-        return [...r.with(i, 0).with(j, 0), p === q ? p : 0, p === q ? 0 : p];
-      });
-    }
-  }
-  const done = new Array<Expr | undefined>(rows.length);
-  for (let i = 0; i < rows.length; i++) {
-    if (done[i] !== undefined) continue;
-    const row = rows[i] as number[];
-    const twin = rows.findIndex(
-      (r, j) => j > i && done[j] === undefined && r.every((c, x) => Math.abs(c) === Math.abs(row[x] as number)) && isMixed(r, row),
-    );
-    if (twin < 0) {
-      done[i] = weighted(sc, row, xs);
-      continue;
-    }
-    const other = rows[twin] as number[];
-    const even = weighted(
-      sc,
-      row.map((c, x) => (c === other[x] ? c : 0)),
-      xs,
-    );
-    const odd = weighted(
-      sc,
-      row.map((c, x) => (c === other[x] ? 0 : c)),
-      xs,
-    );
-    done[i] = sc.add(even, odd);
-    done[twin] = sc.sub(even, odd);
-  }
-  return done as Expr[];
-}
-
-/** Do two rows of equal magnitudes agree in some places and differ in others? */
-function isMixed(a: readonly number[], b: readonly number[]): boolean {
-  return a.some((c, i) => c !== 0 && c === b[i]) && a.some((c, i) => c !== 0 && c !== b[i]);
-}
-
-/** `Σ c · x`, factors of ±1 as plain additions and subtractions. */
-function weighted(sc: Scalars, row: readonly number[], xs: readonly Expr[]): Expr {
-  const type = (xs[0] as Expr).dtype;
-  let sum: Expr | null = null;
-  // Positive terms first, so that no negation is needed where there is one.
-  const order = row.map((_, i) => i).sort((i, j) => Math.sign(row[j] as number) - Math.sign(row[i] as number));
-  for (const i of order) {
-    const c = row[i] as number;
-    if (c === 0) continue;
-    const x = xs[i] as Expr;
-    const term = Math.abs(c) === 1 ? x : sc.mul(x, sc.const(Math.abs(c), type));
-    if (sum === null) sum = c > 0 ? term : sc.op("neg", [term]);
-    else sum = c > 0 ? sc.add(sum, term) : sc.sub(sum, term);
-  }
-  return sum ?? sc.const(0, type);
 }
