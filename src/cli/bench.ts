@@ -40,7 +40,7 @@ function time(s: Session, flags: BenchFlags): Times {
     return performance.now() - start;
   };
   const begun = performance.now();
-  for (let i = 0; i < 3 || (i < 20 && performance.now() - begun < 1000); i++) once();
+  for (let i = 0; i < 3 || performance.now() - begun < 500; i++) once();
   const all = Array.from({ length: flags.runs }, once).sort((a, b) => a - b);
   return { min: all[0] as number, median: all[Math.floor(all.length / 2)] as number };
 }
