@@ -10,8 +10,6 @@ export interface Capabilities {
   readonly vectorRegisters: number;
   /** Operations that the body of an innermost loop may hold before register allocation below us gets worse (measured). */
   readonly bodyOps: number;
-  /** General registers for addresses and counters. */
-  readonly scalarRegisters: number;
   /** Is there a fused (or relaxed) multiply-add? */
   readonly fusedMultiplyAdd: boolean;
   /** Can one instruction load a scalar into all lanes? */
@@ -35,7 +33,6 @@ export interface Capabilities {
     /** Making an address that a loop then moves along. */
     readonly pointer: number;
     readonly loopOverhead: number;
-    readonly callOverhead: number;
     readonly l2Byte: number;
     /** How many times as much a line of the second cache costs that no prefetcher saw coming. */
     readonly farLine: number;

@@ -88,33 +88,42 @@ export function constantsFrom(isConstant: (t: Tensor) => boolean): { has: (t: Te
 
 /** A schedule decided for a kernel of the same structure, whose stages have other names. */
 function replay(sc: Scalars, machine: Capabilities, k: Kernel, old: Scheduled, stages: readonly StageSchedule[]): Scheduled {
-  const { kernel, before } = rewriteKernel(sc, machine, k, old.schedule);
+  const { kernel, before } = rewritten(sc, machine, k, old.schedule);
   const named = Object.fromEntries(allStages(kernel).map((s, i) => [s.name, stages[i] as StageSchedule]));
   return { kernel, schedule: { ...old.schedule, stages: named }, before, cost: old.cost };
 }
 
 /** The kernel with a given schedule, as it was printed. @throws InternalError when it does not fit */
 export function applySchedule(sc: Scalars, machine: Capabilities, k: Kernel, schedule: KernelSchedule): Scheduled {
-  const { kernel, before } = rewriteKernel(sc, machine, k, schedule);
+  const { kernel, before } = rewritten(sc, machine, k, schedule);
   return { kernel, schedule, before, cost: kernelCost(sc, machine, kernel, schedule) };
 }
 
-/** What algorithm and packing make of a kernel. */
-function rewriteKernel(sc: Scalars, machine: Capabilities, k: Kernel, schedule: KernelSchedule): Pick<Scheduled, "kernel" | "before"> {
+type Rewriting = Pick<KernelSchedule, "algorithm" | "packs">;
+type Rewritten = Pick<Scheduled, "kernel" | "before">;
+
+function rewritten(sc: Scalars, machine: Capabilities, k: Kernel, schedule: Rewriting): Rewritten {
+  const r = rewriteKernel(sc, machine, k, schedule);
+  if (r !== null) return r;
+  const { algorithm, packs } = schedule;
+  throw new InternalError("schedule", `kernel @${k.name} cannot be rewritten as its schedule says: ${JSON.stringify({ algorithm, packs })}`);
+}
+
+/** What algorithm and packing make of a kernel; null when they do not fit it. */
+export function rewriteKernel(sc: Scalars, machine: Capabilities, k: Kernel, { algorithm, packs }: Rewriting): Rewritten | null {
   let kernel = k;
   const before: Kernel[] = [];
-  const take = (r: { readonly kernel: Kernel; readonly before: readonly Kernel[] } | null, what: unknown): void => {
-    if (r === null) throw new InternalError("schedule", `kernel @${k.name} cannot be rewritten as its schedule says: ${JSON.stringify(what)}`);
-    kernel = r.kernel;
-    before.push(...r.before);
-  };
-  if (schedule.algorithm !== "direct") {
-    const filter = minimalFilter(sc, kernel, schedule.algorithm, blockBytes(machine));
-    take(filter === null ? null : { kernel: filter.result, before: [filter.weights(), filter.data, filter.product] }, schedule.algorithm);
+  if (algorithm !== "direct") {
+    const filter = minimalFilter(sc, kernel, algorithm, blockBytes(machine));
+    if (filter === null) return null;
+    kernel = filter.result;
+    before.push(filter.weights(), filter.data, filter.product);
   }
-  for (const pack of schedule.packs) {
+  for (const pack of packs) {
     const packed = packOperand(sc, kernel, pack);
-    take(packed === null ? null : { kernel: packed.kernel, before: [packed.packing] }, pack);
+    if (packed === null) return null;
+    kernel = packed.kernel;
+    before.push(packed.packing);
   }
   return { kernel, before };
 }
@@ -124,10 +133,8 @@ export const blockBytes = (machine: Capabilities) => machine.l1Bytes / 4;
 
 /** Modelled cost of a kernel under a given schedule. */
 export function kernelCost(sc: Scalars, machine: Capabilities, k: Kernel, schedule: KernelSchedule): number {
-  return (
-    allStages(k).reduce((n, s) => n + stageCost(machine, stageFacts(sc, s), schedule.stages[s.name] as StageSchedule, schedule.specialize), 0) *
-    sharedPoints(k)
-  );
+  const cost = (s: Stage) => stageCost(machine, stageFacts(sc, s), schedule.stages[s.name] as StageSchedule, schedule.specialize);
+  return allStages(k).reduce((n, s) => n + cost(s), 0) * sharedPoints(k) + movingCost(machine, k);
 }
 
 /** How often the stages of a kernel run. */

@@ -1,12 +1,10 @@
 import type { Capabilities } from "../base/machine.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { candidates, chooseSchedule } from "../schedule/candidates.ts";
-import { type CostCache, blockBytes, constantsFrom, defaultChooser, kernelCost, packings, scheduleCost } from "../schedule/choose.ts";
+import { type CostCache, constantsFrom, defaultChooser, kernelCost, packings, rewriteKernel, scheduleCost } from "../schedule/choose.ts";
 import { bodiesOf, isMixed, kernelViolations } from "../schedule/legal.ts";
 import { collapseAxes } from "../schedule/linearize.ts";
-import { type StageFacts, movingCost, stageCost, stageFacts } from "../schedule/model.ts";
-import { packOperand } from "../schedule/primitives/pack.ts";
-import { minimalFilter } from "../schedule/primitives/winograd.ts";
+import { type StageFacts, stageCost, stageFacts } from "../schedule/model.ts";
 import type { Random } from "../schedule/random.ts";
 import { type Algorithm, type KernelSchedule, type Pack, type StageSchedule, algorithms } from "../schedule/schedule.ts";
 import { type Kernel, type Stage, type Tensor, allStages, writesOf } from "../tensor/ir.ts";
@@ -24,8 +22,8 @@ interface Form {
   readonly packs: readonly Pack[];
   readonly kernel: Kernel;
   readonly facts: readonly StageFacts[];
-  /** Modelled cost of what runs before it on every run of the model, and of moving what it writes. */
-  readonly fixedCost: number;
+  /** Modelled cost of what runs before it on every run of the model. */
+  readonly costBefore: number;
   /** For each stage the enumerated schedules, cheapest first; made when asked for. */
   readonly enumerated: (readonly StageSchedule[] | undefined)[];
 }
@@ -67,7 +65,7 @@ export class ScheduleSpace {
   /** Modelled cost of the whole: the kernel and what it adds to every run. Infinite where the schedule does not fit. */
   cost(s: KernelSchedule): number {
     const form = this.form(s.algorithm, s.packs);
-    return form === null ? Number.POSITIVE_INFINITY : kernelCost(this.sc, this.machine, form.kernel, s) + form.fixedCost;
+    return form === null ? Number.POSITIVE_INFINITY : kernelCost(this.sc, this.machine, form.kernel, s) + form.costBefore;
   }
 
   /** The kernel as algorithm and packing leave it; null where they do not apply. */
@@ -184,28 +182,17 @@ export class ScheduleSpace {
   }
   private makeForm(algorithm: Algorithm, packs: readonly Pack[]): Form | null {
     const { sc, machine, k } = this;
-    let kernel = k;
-    const before: Kernel[] = [];
-    if (algorithm !== "direct") {
-      const filter = minimalFilter(sc, k, algorithm, blockBytes(machine));
-      if (filter === null) return null;
-      kernel = filter.result;
-      before.push(filter.weights(), filter.data, filter.product);
-    }
-    for (const p of packs) {
-      const packed = packOperand(sc, kernel, p);
-      if (packed === null) return null;
-      kernel = packed.kernel;
-      before.push(packed.packing);
-    }
+    const rewritten = rewriteKernel(sc, machine, k, { algorithm, packs });
+    if (rewritten === null) return null;
+    const { kernel, before } = rewritten;
     const { has, note } = constantsFrom(this.options.isConstant);
-    let fixedCost = movingCost(machine, kernel);
+    let costBefore = 0;
     for (const b of before) {
       note(b);
-      if (!writesOf(b).every(has)) fixedCost += scheduleCost(sc, machine, collapseAxes(sc, b), has, this.options.exact, this.costs);
+      if (!writesOf(b).every(has)) costBefore += scheduleCost(sc, machine, collapseAxes(sc, b), has, this.options.exact, this.costs);
     }
     const facts = allStages(kernel).map((s) => stageFacts(sc, s));
-    return { algorithm, packs, kernel, facts, fixedCost, enumerated: [] };
+    return { algorithm, packs, kernel, facts, costBefore, enumerated: [] };
   }
 }
 
