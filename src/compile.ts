@@ -1,4 +1,5 @@
 import { InternalError } from "./base/errors.ts";
+import type { Capabilities } from "./base/machine.ts";
 import { Names } from "./base/text.ts";
 import { Trace, type TraceListener } from "./base/trace.ts";
 import type { GraphFunction, Op } from "./graph/ir.ts";
@@ -14,7 +15,7 @@ import { type LoopForm, verifyProgram } from "./loop/verify.ts";
 import { type Variable, variablesOf } from "./scalar/expr.ts";
 import { Scalars } from "./scalar/scalars.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
-import { type BuiltProgram, type KernelCache, type Step, buildProgram, scheduleFunction } from "./schedule/build.ts";
+import { type BuiltProgram, type KernelCache, type Step, buildProgram, rescheduleSteps, scheduleFunction } from "./schedule/build.ts";
 import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts";
 import { type ScheduleDatabase, databaseChooser } from "./schedule/database.ts";
 import { assignLayouts } from "./schedule/layout.ts";
@@ -26,6 +27,11 @@ import { verifyTensor } from "./tensor/verify.ts";
 
 /** What the pipeline is asked for. */
 export interface PipelineOptions {
+  /**
+   * The machines to compile for, one without more: WebAssembly's. The first decides whatever shapes data (layouts, algorithms,
+   * packing); the others choose loops of their own for the same kernels and share its constants.
+   */
+  readonly machines?: readonly Capabilities[];
   /** `default`: by the cost model; `empty`: one serial loop for each axis and no fusion; or a chooser of one's own. */
   readonly schedule?: "default" | "empty" | Chooser;
   readonly listeners?: readonly TraceListener[];
@@ -52,6 +58,8 @@ export interface Compiled {
   readonly sc: Scalars;
   readonly trace: Trace;
   readonly program: Program;
+  /** The program for each of the machines; `program` is the first one's. */
+  readonly levels: readonly Level[];
   /** The tensors of the weight slots, in order. */
   readonly weights: readonly Tensor[];
   /** Programs that compute constants: each from constants of the model, one after the other. */
@@ -59,6 +67,12 @@ export interface Compiled {
   readonly schedules: ReadonlyMap<LoopKernel, string>;
   /** The function whose kernels were scheduled, and the steps of `main`; absent for loop IR that was given as text. */
   readonly scheduled?: { readonly function: TensorFunction; readonly run: readonly Step[] };
+}
+
+/** The program as one machine runs it. */
+export interface Level {
+  readonly machine: Capabilities;
+  readonly program: Program;
 }
 
 /** Computes some of the weights. */
@@ -97,26 +111,41 @@ export function compileTensor(
   const constants = new Set(f.tensors.filter((t) => t.data !== null));
   const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, chooserOf(options, constants)), printSteps);
   const { run, ahead } = partitionSteps(steps, constants, new Set(f.outputs), new Set(f.symbols.map((s) => sc.symbol(s))));
-  const cache: KernelCache = new Map();
+  const weights = weightsOf(run, ahead, constants);
+  const machines = options.machines ?? [wasmMachine];
+  const [first] = machines;
+  const caches = new Map<Capabilities, KernelCache>([...machines, wasmMachine].map((m) => [m, new Map()]));
+  const loopsOn = (m: Capabilities, steps: readonly Step[]) => (m === first ? steps : rescheduleSteps(sc, m, steps));
   const names = new Names();
   const built = trace.step(
     "loop",
     "build-loops",
-    () => buildProgram(sc, f, run, weightsOf(run, ahead, constants), cache, names, wasmMachine.cost.fork),
-    (b) => printProgram(b.program),
+    () =>
+      machines.map((m) =>
+        buildProgram(sc, f, loopsOn(m, run), weights, caches.get(m) as KernelCache, m === first ? names : new Names(), m.cost.fork),
+      ),
+    (all) => printProgram((all[0] as BuiltProgram).program),
   );
+  // Constants are computed where the compiler runs: by WebAssembly, whatever the target.
   const prepared = trace.step(
     "loop",
     "build-prepare",
     () =>
       prepareGroups(ahead, run, constants).map((g) => ({
         ...g,
-        built: buildProgram(sc, { ...f, inputs: g.inputs, outputs: g.outputs, symbols: [] }, g.steps, [], cache, names),
+        built: buildProgram(
+          sc,
+          { ...f, inputs: g.inputs, outputs: g.outputs, symbols: [] },
+          options.schedule === undefined || options.schedule === "default" ? loopsOn(wasmMachine, g.steps) : g.steps,
+          [],
+          caches.get(wasmMachine) as KernelCache,
+          names,
+        ),
       })),
     () => "",
   );
-  const programs = [built, ...prepared.map((p) => p.built)];
-  const lowered = lowerKernels(sc, programs, built, options, trace, verify);
+  const programs = [...built, ...prepared.map((p) => p.built)];
+  const lowered = lowerKernels(sc, programs, built[0] as BuiltProgram, options, trace, verify);
   const planned = trace.step(
     "loop",
     "plan-memory",
@@ -124,9 +153,10 @@ export function compileTensor(
     (all) => printProgram(all[0] as Program),
   );
   if (verify) for (const p of planned) verifyProgram(p, { after: "after plan-memory", forbidden: ["allocation"] });
-  const prepare = prepared.map((p, i) => ({ program: planned[i + 1] as Program, inputs: p.inputs, outputs: p.outputs }));
-  const schedules = new Map([...built.schedules].map(([k, s]) => [lowered.get(k) ?? k, s]));
-  return { sc, trace, program: planned[0] as Program, weights: built.weights, prepare, schedules, scheduled: { function: f, run } };
+  const levels = machines.map((machine, i) => ({ machine, program: planned[i] as Program }));
+  const prepare = prepared.map((p, i) => ({ program: planned[machines.length + i] as Program, inputs: p.inputs, outputs: p.outputs }));
+  const schedules = new Map(built.flatMap((b) => [...b.schedules].map(([k, s]) => [lowered.get(k) ?? k, s] as const)));
+  return { sc, trace, program: planned[0] as Program, levels, weights, prepare, schedules, scheduled: { function: f, run } };
 }
 
 /** `TILEWRIGHT_VERIFY=1` turns the verifiers on; in a browser there is no environment, and they are off. */
@@ -139,13 +169,19 @@ function chooserOf(options: PipelineOptions, constants: ReadonlySet<Tensor>): Ch
   if (options.schedule === "empty") return emptyChooser;
   const exact = options.exact ?? false;
   const isConstant = (t: Tensor) => constants.has(t);
-  const chosen = defaultChooser(wasmMachine, isConstant, { exact });
+  const machine = firstMachine(options);
+  const chosen = defaultChooser(machine, isConstant, { exact });
   if (options.tuned === undefined) return chosen;
-  return databaseChooser(chosen, options.tuned.database, { ...options.tuned, machine: wasmMachine, isConstant, exact });
+  return databaseChooser(chosen, options.tuned.database, { ...options.tuned, machine, isConstant, exact });
+}
+
+function firstMachine(options: PipelineOptions): Capabilities {
+  return options.machines?.[0] ?? wasmMachine;
 }
 
 /** Tensor IR's passes and the choice of layouts; the empty schedule takes the function as it is. */
 function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
+  const machine = firstMachine(options);
   let f = source;
   const check = (after: string) => {
     if (verify) verifyTensor(f, { after });
@@ -153,10 +189,10 @@ function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOp
   check("before the passes on tensor IR");
   if (options.schedule === "empty") return f;
   for (const p of (options.passes ?? defaultPasses).tensor) {
-    f = trace.step("tensor", p.name, () => p.run(sc, f, wasmMachine), printTensor, f);
+    f = trace.step("tensor", p.name, () => p.run(sc, f, machine), printTensor, f);
     check(`after ${p.name}`);
   }
-  f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, wasmMachine, f, options.exact ?? false), printTensor, f);
+  f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, machine, f, options.exact ?? false), printTensor, f);
   check("after assign-layouts");
   return f;
 }
@@ -171,7 +207,13 @@ function lowerKernels(
   verify: boolean,
 ): Map<LoopKernel, LoopKernel> {
   const lowered = new Map<LoopKernel, LoopKernel>();
-  for (const b of programs) for (const k of b.program.kernels) lowered.set(k, k);
+  const machineOf = new Map<LoopKernel, Capabilities>();
+  programs.forEach((b, i) => {
+    for (const k of b.program.kernels) {
+      lowered.set(k, k);
+      machineOf.set(k, options.machines?.[i] ?? wasmMachine);
+    }
+  });
   const forbidden: LoopForm[] = [];
   if (verify) for (const b of programs) verifyProgram(b.program, { after: "after build-loops" });
   for (const p of (options.passes ?? defaultPasses).kernel) {
@@ -179,7 +221,7 @@ function lowerKernels(
       "loop",
       p.name,
       () => {
-        for (const [original, k] of lowered) lowered.set(original, p.run(sc, k));
+        for (const [original, k] of lowered) lowered.set(original, p.run(sc, k, machineOf.get(original) as Capabilities));
         return lowered;
       },
       () => printProgram(withKernels(main.program, lowered)),

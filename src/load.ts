@@ -14,6 +14,7 @@ import { mostThreads, sharedMemoryMissing } from "./runtime/threads.ts";
 import type { Scalars } from "./scalar/scalars.ts";
 import type { TunedSchedules } from "./schedule/database.ts";
 import { type Variant, type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
+import { wasmMachine } from "./targets/wasm/machine.ts";
 import { threadBytes, weightsBase } from "./targets/wasm/module.ts";
 import { weightBytes } from "./targets/wasm/weights.ts";
 import { version } from "./version.ts";
@@ -178,13 +179,13 @@ function compileProgram(sc: Scalars, source: Program, listeners: readonly TraceL
       "loop",
       p.name,
       () => {
-        kernels = new Map([...kernels].map(([original, k]) => [original, p.run(sc, k)]));
+        kernels = new Map([...kernels].map(([original, k]) => [original, p.run(sc, k, wasmMachine)]));
       },
       () => printProgram(current()),
     );
   }
   const program = trace.step("loop", "plan-memory", () => (source.allocations.length === 0 ? current() : planMemory(sc, current())), printProgram);
-  return { sc, trace, program, weights: [], prepare: [], schedules: new Map() };
+  return { sc, trace, program, levels: [{ machine: wasmMachine, program }], weights: [], prepare: [], schedules: new Map() };
 }
 
 /** Bytes of weights, arena and the threads' scratch memory together; null when a symbol has no upper bound. */

@@ -1,6 +1,7 @@
 import { type Dim, addDim, mulDim, productOf, symbolDim } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { InternalError } from "../base/errors.ts";
+import type { Capabilities } from "../base/machine.ts";
 import type { Names } from "../base/text.ts";
 import type { Allocation, Kernel as LoopKernel, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
 import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
@@ -19,7 +20,7 @@ import {
   writesOf,
 } from "../tensor/ir.ts";
 import { typicalSize } from "./access.ts";
-import type { Chooser } from "./choose.ts";
+import { type Chooser, loopsChooser } from "./choose.ts";
 import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
 import { buildNest } from "./nest.ts";
 import { parametrizeKernel } from "./parametrize.ts";
@@ -58,6 +59,15 @@ export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser
     schedule(collapseAxes(sc, linearizeKernel(sc, f, k)));
   }
   return steps;
+}
+
+/** The same kernels with the loops that suit another machine. */
+export function rescheduleSteps(sc: Scalars, machine: Capabilities, steps: readonly Step[]): Step[] {
+  const choose = loopsChooser(machine);
+  return steps.map((s) => {
+    const { schedule, cost } = choose(sc, s.kernel);
+    return { ...s, schedule, cost };
+  });
 }
 
 /** Writes the zeros around a padded tensor; null when it has none. */

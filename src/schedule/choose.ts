@@ -75,6 +75,12 @@ export function defaultChooser(machine: Capabilities, isConstant: (t: Tensor) =>
   };
 }
 
+/** The cheapest loops for kernels as they are: what was rewritten for another machine stays so. */
+export function loopsChooser(machine: Capabilities): Chooser {
+  const search: Search = { machine, isConstant: () => false, effort: "full", exact: true };
+  return (sc, k) => withoutPacking(sc, search, k);
+}
+
 /** Constants, and what kernels that were seen make of nothing but constants. */
 export function constantsFrom(isConstant: (t: Tensor) => boolean): { has: (t: Tensor) => boolean; note: (k: Kernel) => void } {
   const made = new Set<Tensor>();

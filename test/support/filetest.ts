@@ -140,7 +140,7 @@ function transform(t: Filetest, passes: readonly string[]): string {
   verifyProgram(p);
   for (const name of passes) {
     const pass = find("loop", kernelPasses, name);
-    const made = new Map(p.kernels.map((k) => [k, pass.run(sc, k)]));
+    const made = new Map(p.kernels.map((k) => [k, pass.run(sc, k, wasmMachine)]));
     p = { ...p, kernels: [...made.values()], main: p.main.map((s) => (s.kind === "launch" ? { ...s, kernel: made.get(s.kernel) ?? s.kernel } : s)) };
     verifyProgram(p, { after: `after ${name}` });
   }

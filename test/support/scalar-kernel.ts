@@ -1,3 +1,4 @@
+import { wasmMachine } from "../../src/targets/wasm/machine.ts";
 import { type DType, arrayOf } from "../../src/base/dtype.ts";
 import type { Num } from "../../src/base/numeric.ts";
 import { Buffer, type For, type Kernel, type Program, type Stmt } from "../../src/loop/ir.ts";
@@ -48,7 +49,7 @@ export function runElementwise(
     body: form.lanes === 4 ? [vector] : [store],
   };
   let kernel: Kernel = { name: "kernel", params: [...buffers, result], begin, end, body: [loop], writes: new Set([result]) };
-  for (const p of kernelPasses) kernel = p.run(sc, kernel);
+  for (const p of kernelPasses) kernel = p.run(sc, kernel, wasmMachine);
 
   const [arena, weights] = [sc.variable("arena", undefined, { min: 0 }), sc.variable("weights", undefined, { min: 0 })];
   const places = [...inputs.map((x) => x.dtype), out].map((d) => Math.ceil(d.bytes(n) / 64) * 64);

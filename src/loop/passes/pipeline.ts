@@ -1,3 +1,4 @@
+import type { Capabilities } from "../../base/machine.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import type { Kernel } from "../ir.ts";
 import type { LoopForm } from "../verify.ts";
@@ -15,7 +16,7 @@ import { vectorizeLoops } from "./vectorize.ts";
 export interface KernelPass {
   readonly name: string;
   readonly doc: string;
-  readonly run: (sc: Scalars, k: Kernel) => Kernel;
+  readonly run: (sc: Scalars, k: Kernel, machine: Capabilities) => Kernel;
   /** Forms that are gone after it, for good; the verifier holds it to that. */
   readonly removes?: readonly LoopForm[];
 }

@@ -1,3 +1,4 @@
+import type { Capabilities } from "../../base/machine.ts";
 import { type Expr, type Variable, isGuard, postorder } from "../../scalar/expr.ts";
 import { mentions } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
@@ -5,14 +6,14 @@ import { type For, type Kernel, type Stmt, mapBlock, mapStmt } from "../ir.ts";
 
 /**
  * Turns vector loops into vector expressions: the loop variable becomes a ramp, and what depends on it a vector. A loop
- * that has no vector form (a branch or a guarded read that differs between lanes, elements of other than 32 bits) is
- * unrolled instead.
+ * that has no vector form (a branch or a guarded read that differs between lanes, elements of other than 32 bits, more lanes than
+ * the machine has) is unrolled instead.
  */
-export function vectorizeLoops(sc: Scalars, k: Kernel): Kernel {
+export function vectorizeLoops(sc: Scalars, k: Kernel, machine: Capabilities): Kernel {
   const block = (b: readonly Stmt[]): readonly Stmt[] =>
     mapBlock(b, (s) => {
       if (s.kind !== "for" || s.loop !== "vector") return mapStmt(s, (e) => e, block);
-      return new Vectorizer(sc, s).run() ?? { ...s, loop: "unrolled", body: block(s.body) };
+      return new Vectorizer(sc, s, machine).run() ?? { ...s, loop: "unrolled", body: block(s.body) };
     });
   const body = block(k.body);
   return body === k.body ? k : { ...k, body };
@@ -26,14 +27,17 @@ class Vectorizer {
   private readonly lanes: number;
   private readonly map = new Map<Variable, Expr>();
 
-  constructor(sc: Scalars, loop: For) {
+  private readonly most: number;
+
+  constructor(sc: Scalars, loop: For, machine: Capabilities) {
     this.sc = sc;
     this.loop = loop;
     this.lanes = Number(loop.end.constant ?? 0);
+    this.most = machine.lanes.f32;
   }
 
   run(): readonly Stmt[] | null {
-    if (this.lanes !== 4 || !this.loop.begin.isConst(0)) return null;
+    if (![4, 8, 16].includes(this.lanes) || this.lanes > this.most || !this.loop.begin.isConst(0)) return null;
     this.map.set(this.loop.variable, this.sc.ramp(this.sc.int(0), this.sc.int(1), this.lanes));
     try {
       return this.block(this.loop.body);
