@@ -150,7 +150,7 @@ export function load(options = {}) {
 }
 
 /** The files of the runtime, each after those that it imports. */
-const runtimeFiles = ["errors", "values", "kept", "threads", "model", "artifact"] as const;
+const runtimeFiles = ["errors", "values", "kept", "inputs", "threads", "model", "artifact"] as const;
 
 /**
  * The compiled runtime as one module, from which every artifact's JavaScript is made: its files without what they import

@@ -25,8 +25,8 @@ export class KeptTensor {
   /** @internal the place inside the region of kept tensors; null after `dispose` */
   block: Block | null;
   /** @internal */
-  readonly region: KeptRegion;
-  constructor(dtype: string, dims: readonly number[], block: Block, region: KeptRegion) {
+  readonly region: KeptPlace;
+  constructor(dtype: string, dims: readonly number[], block: Block, region: KeptPlace) {
     this.dtype = dtype;
     this.dims = dims;
     this.block = block;
@@ -40,6 +40,13 @@ export class KeptTensor {
   }
 }
 
+/** Where a model keeps tensors. */
+export interface KeptPlace {
+  /** Frees the block when the handle is collected as garbage. */
+  readonly watch: (handle: KeptTensor, block: Block) => void;
+  readonly free: (block: Block) => void;
+}
+
 export interface Block {
   /** Bytes from the start of the region. */
   readonly offset: number;
@@ -50,7 +57,7 @@ export interface Block {
  * Kept tensors lie in one region above the arena. It grows with the memory; when the arena needs the room (inputs of larger
  * sizes), the whole region moves up within the memory.
  */
-export class KeptRegion {
+export class KeptRegion implements KeptPlace {
   readonly memory: WebAssembly.Memory;
   base: number;
   private readonly blocks = new Set<Block>();

@@ -1,20 +1,10 @@
 import { InternalError, UserError } from "./errors.ts";
-import { type Block, KeptRegion, KeptTensor, alignUp, pageBytes } from "./kept.ts";
+import { type Given, type Input, type SymbolInfo, bindSymbols, checkInputs } from "./inputs.ts";
+import { KeptRegion, KeptTensor, alignUp, pageBytes } from "./kept.ts";
 import { ThreadPool, sharedMemoryMissing } from "./threads.ts";
-import {
-  type InputData,
-  type NumberArray,
-  type PortInfo,
-  arrayType,
-  checkData,
-  checkDims,
-  describePorts,
-  isLong,
-  shapeText,
-  storedBytes,
-  storedElements,
-} from "./values.ts";
+import { type InputData, type NumberArray, type PortInfo, arrayType, isLong, storedBytes, storedElements } from "./values.ts";
 
+export type { Input, SymbolInfo } from "./inputs.ts";
 export type { InputData, NumberArray, PortInfo } from "./values.ts";
 
 /**
@@ -22,20 +12,12 @@ export type { InputData, NumberArray, PortInfo } from "./values.ts";
  * (src/node/artifact.ts), and followed by a few lines about one model, their compiled texts are that model's `model.js`.
  */
 
-/** A value given to `run`: bare data where all dims are known, data with dims where one is symbolic, or a kept output. */
-export type Input = InputData | { readonly data: InputData; readonly dims: readonly number[] } | KeptTensor;
 export interface OutputTensor {
   readonly data: NumberArray;
   readonly dims: readonly number[];
   readonly dtype: string;
 }
 
-export interface SymbolInfo {
-  readonly name: string;
-  readonly min: number;
-  readonly max: number | null;
-  readonly multiple: number;
-}
 export interface KernelInfo {
   readonly name: string;
   readonly origins: readonly string[];
@@ -136,12 +118,6 @@ export interface StartOptions {
 
 type Exports = Record<string, (...symbols: number[]) => number>;
 
-interface Given {
-  readonly data: InputData | null;
-  readonly kept: Block | null;
-  readonly dims: readonly number[];
-}
-
 /** A loaded model. Runs are queued; each copies its inputs in and its outputs out. */
 export class Model {
   readonly inputs: readonly PortInfo[];
@@ -194,17 +170,9 @@ export class Model {
     const { memory } = this;
     if (memory === null) throw new UserError("disposed", "the model was disposed of; load it again");
     if (this.broken) throw new UserError("broken", "an earlier run of the model failed; load it again");
-    for (const name of Object.keys(inputs)) {
-      if (!this.inputs.some((p) => p.name === name))
-        throw new UserError("unknown-input", `there is no input '${name}'; the inputs are: ${describePorts(this.inputs)}`);
-    }
     const keep = "keep" in options ? options.keep : [];
-    for (const name of keep) {
-      if (!this.outputs.some((p) => p.name === name))
-        throw new UserError("unknown-output", `there is no output '${name}' to keep; the outputs are: ${describePorts(this.outputs)}`);
-    }
-    const given = this.inputs.map((p) => this.checkInput(p, Object.hasOwn(inputs, p.name) ? inputs[p.name] : undefined));
-    const symbols = this.bindSymbols(given);
+    const given = checkInputs(this.manifest, inputs, keep, this.kept);
+    const symbols = bindSymbols(this.manifest, given, (i, k, values) => this.call(`input_${i}_dim_${k}`, values));
     if (symbols.length > 0) this.makeRoom(symbols);
     given.forEach((g, i) => this.writeInput(memory, i, g, symbols));
     this.runMain(symbols);
@@ -231,55 +199,6 @@ export class Model {
     const f = this.exports[name];
     if (f === undefined) throw new UserError("artifact", `the module does not export '${name}'; it does not belong to this manifest`);
     return f(...symbols) >>> 0;
-  }
-
-  private checkInput(p: PortInfo, value: Input | undefined): Given {
-    if (value === undefined || value === null)
-      throw new UserError("missing-input", `input '${p.name}' is missing; the inputs are: ${describePorts(this.inputs)}`);
-    if (value instanceof KeptTensor) {
-      if (value.region !== this.kept) throw new UserError("kept", `input '${p.name}': this tensor was kept by another model`);
-      if (value.block === null) throw new UserError("kept", `input '${p.name}': this kept tensor was disposed of`);
-      if (value.dtype !== p.dtype) throw new UserError("dtype", `input '${p.name}': expected ${p.dtype}, got a kept ${value.dtype}`);
-      checkDims(p, value.dims);
-      return { data: null, kept: value.block, dims: value.dims };
-    }
-    const withDims = typeof value === "object" && "data" in value && "dims" in value;
-    const data = withDims ? value.data : (value as InputData);
-    const known = p.dims.every((d) => typeof d === "number");
-    if (!withDims && !known) throw new UserError("shape", `input '${p.name}' has symbolic dims ${shapeText(p.dims)}: give { data, dims }`);
-    const dims = withDims ? value.dims : (p.dims as readonly number[]);
-    checkDims(p, dims);
-    checkData(p, data, dims);
-    return { data, kept: null, dims };
-  }
-
-  private bindSymbols(given: readonly Given[]): number[] {
-    const { symbols } = this.manifest;
-    const values = symbols.map((s) => {
-      for (const [i, p] of this.inputs.entries()) {
-        const d = p.dims.indexOf(s.name);
-        if (d >= 0) return given[i]?.dims[d] as number;
-      }
-      throw new UserError("shape", `no input tells the size of '${s.name}'`);
-    });
-    symbols.forEach((s, i) => {
-      const v = values[i] as number;
-      if (v < s.min || (s.max !== null && v > s.max) || v % s.multiple !== 0) {
-        throw new UserError(
-          "shape",
-          `'${s.name}' is ${v}, but must lie in [${s.min}, ${s.max ?? "∞"}]${s.multiple === 1 ? "" : ` and be a multiple of ${s.multiple}`}`,
-        );
-      }
-    });
-    this.inputs.forEach((p, i) => {
-      p.dims.forEach((d, k) => {
-        if (typeof d !== "string") return;
-        const expected = this.call(`input_${i}_dim_${k}`, values);
-        if (expected !== given[i]?.dims[k])
-          throw new UserError("shape", `input '${p.name}': dimension ${k} (${d}) must be ${expected}, got ${given[i]?.dims[k]}`);
-      });
-    });
-    return values;
   }
 
   /** Makes room for the arena of these sizes, and the threads' scratch memory above it; kept tensors move up if they are in the way. */
