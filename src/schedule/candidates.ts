@@ -1,6 +1,6 @@
 import type { Capabilities } from "../base/machine.ts";
 import type { Axis } from "../tensor/ir.ts";
-import { type OuterLoop, type StageFacts, type Tile, stageCost, tileCost, trafficCost } from "./model.ts";
+import { type AccessFacts, type OuterLoop, type StageFacts, type Tile, stageCost, tileCost, trafficCost } from "./model.ts";
 import type { LoopSpec, StageSchedule } from "./schedule.ts";
 
 /**
@@ -21,6 +21,8 @@ const vectorCounts = [1, 2, 3, 4] as const;
 const finalists = 4;
 /** Reductions of at most this many points may be unrolled whole. */
 const unrolledPoints = 27;
+/** A reduction axis of at most this many steps may be unrolled alone. */
+const shortAxis = 7;
 
 /** `quick` tries fewer tiles: enough to tell a good layout from a bad one. */
 export type Effort = "full" | "quick";
@@ -142,6 +144,13 @@ function* secondAxis(
   }
 }
 
+/** Does the stage reduce over few points that neighbours share, so that code which knows the strides reads them once? */
+export function hasSmallWindow(f: StageFacts): boolean {
+  const points = f.isReduction.reduce((n, is, i) => (is ? n * (f.extents[i] as number) : n), 1);
+  const moves = (a: AccessFacts, reduction: boolean) => f.isReduction.some((is, i) => is === reduction && a.strides[i] !== 0);
+  return points > 1 && points <= 2 * unrolledPoints && f.reduced.some((a) => moves(a, true) && moves(a, false));
+}
+
 /** Serial reductions with the innermost unrolled in a few ways; short ones may be unrolled whole. */
 function* reductionLoops(f: StageFacts): Generator<{ size: number[]; loops: LoopSpec[] }> {
   const ones = f.names.map(() => 1);
@@ -168,7 +177,14 @@ function* reductionLoops(f: StageFacts): Generator<{ size: number[]; loops: Loop
   const points = axes.reduce((n, i) => n * extent(i), 1);
   const whole: LoopSpec[] = axes.map((i) => ({ axis: name(i), size: 1, kind: "unrolled" }));
   if (points <= unrolledPoints) yield { size: ones.map((one, i) => (f.isReduction[i] ? extent(i) : one)), loops: whole };
-  else if (extent(last) <= 7) yield { size: ones.with(last, extent(last)), loops: [...before, { axis: name(last), size: 1, kind: "unrolled" }] };
+  // One short axis unrolled, the others around it: steps of a window share what they read with those of the tile.
+  for (const i of axes) {
+    if (extent(i) > shortAxis || (i === last && points <= unrolledPoints && axes.length === 1)) continue;
+    yield {
+      size: ones.with(i, extent(i)),
+      loops: [...axes.filter((o) => o !== i).map((o) => serial(name(o))), { axis: name(i), size: 1, kind: "unrolled" }],
+    };
+  }
 }
 
 /** The vector runs along a reduction: partial sums in lanes, a few of them in flight. */

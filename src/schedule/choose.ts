@@ -7,7 +7,7 @@ import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
 import { type Kernel, type Stage, type Tensor, allStages, mapStage, readsOf, stageExprs, writesOf } from "../tensor/ir.ts";
 import { type Access, stageAccesses, typicalSize } from "./access.ts";
-import { type Effort, chooseSchedule, plainSchedule } from "./candidates.ts";
+import { type Effort, chooseSchedule, hasSmallWindow, plainSchedule } from "./candidates.ts";
 import { collapseAxes } from "./linearize.ts";
 import { movingCost, stageCost, stageFacts } from "./model.ts";
 import { type Packed, packOperand } from "./primitives/pack.ts";
@@ -273,7 +273,8 @@ function sourceOf(p: Packed): Tensor {
 /** The cheapest loops for the stages as they are; vectors of a stage that was packed run along its packed lanes. */
 function withoutPacking(sc: Scalars, search: Search, k: Kernel, packs: readonly Pack[] = []): Option {
   const plain = loopsFor(sc, search, k, packs, false);
-  const special = plain.streams > fewStreams ? loopsFor(sc, search, k, packs, true) : plain;
+  const special =
+    plain.streams > fewStreams || allStages(k).some((s) => hasSmallWindow(stageFacts(sc, s))) ? loopsFor(sc, search, k, packs, true) : plain;
   const specialize = special.cost < worthCode * plain.cost;
   const { stages, cost: each } = specialize ? special : plain;
   const cost = each * sharedPoints(k) + movingCost(search.machine, k);

@@ -3,6 +3,7 @@ import type { Expr, Variable } from "../scalar/expr.ts";
 import { mentionedIn, polynomialOf, fromPolynomial, rangeOf, simplifyIndices, type Monomial } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Axis, type Kernel, type Layout, type Stage, type Tensor, type TensorFunction, allStages, layoutOf, mapStage } from "../tensor/ir.ts";
+import { splitAxes } from "./split.ts";
 
 /**
  * From multi-dimensional indices to positions in memory: every read and write of the kernel gets one index, by the
@@ -163,11 +164,12 @@ function coefficient(sc: Scalars, index: Expr, v: Variable): Expr | null {
 }
 
 /**
- * Joins neighbouring axes of a kind that run through memory like one: `a·E + b` in every index, with E the extent of b.
+ * Splits axes that indices divide, then joins neighbouring axes of a kind that run through memory like one: `a·E + b` in
+ * every index, with E the extent of b.
  * Works on a linearised kernel: on the axes its stages share, and, where it has one stage, on that stage's own.
  */
 export function collapseAxes(sc: Scalars, k: Kernel): Kernel {
-  let out = dropUnitAxes(sc, k);
+  let out = dropUnitAxes(sc, splitAxes(sc, k));
   for (let i = 0; i + 1 < out.axes.length; ) {
     const joined = joinShared(sc, out, out.axes[i] as Axis, out.axes[i + 1] as Axis);
     if (joined === null) i++;

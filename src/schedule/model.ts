@@ -125,13 +125,15 @@ function distinct(a: AccessFacts, t: Tile): number {
 
 /**
  * The same with shared places counted once, as code does that knows the strides: of two axes whose steps divide one
- * another, the longer steps fall on places of the shorter ones.
+ * another, the longer steps fall on places of the shorter ones. With `lanes`, a place is a vector along that axis: two that
+ * overlap are two.
  */
-function distinctPlaces(a: AccessFacts, points: readonly number[]): number {
+function distinctPlaces(a: AccessFacts, points: readonly number[], vector = -1, lanes = 1): number {
   const moves: [number, number][] = [];
   let n = 1;
   for (let i = 0; i < points.length; i++) {
-    const [step, size] = [Math.abs(a.strides[i] as number), points[i] as number];
+    const wide = i === vector && a.strides[i] !== 0 ? lanes : 1;
+    const [step, size] = [Math.abs(a.strides[i] as number) * wide, (points[i] as number) / wide];
     if (Number.isNaN(step)) n *= size;
     else if (step !== 0 && size > 1) moves.push([step, size]);
   }
@@ -199,9 +201,10 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   const arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
   let [loads, operands, streams, distance] = [0, 0, 0, 0];
   for (const a of f.reduced) {
-    const n = specialize ? distinctPlaces(a, t.size) : distinct(a, t);
-    loads += loadCost(machine, a, t, lanes, false, n);
-    operands += t.vector >= 0 && a.strides[t.vector] !== 0 ? n / lanes : n;
+    const moves = t.vector >= 0 && a.strides[t.vector] !== 0;
+    const places = specialize ? distinctPlaces(a, t.size, t.vector, lanes) : moves ? distinct(a, t) / lanes : distinct(a, t);
+    loads += loadCost(machine, a, t, lanes, false, moves ? places * lanes : places);
+    operands += places;
     streams += specialize ? 1 : streamsOf(a, t);
     // Between equals, a tile of neighbours is kinder to caches and pages than one of far places.
     for (let i = 0; i < t.size.length; i++)
@@ -240,6 +243,7 @@ export interface OuterLoop {
 const collidingBytes = 1024;
 const cacheWays = 8;
 const pageBytes = 4096;
+const keptPages = 64;
 
 /** Cost of bytes fetched again because the loops in between touch more than the caches hold. */
 export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer: readonly OuterLoop[]): number {
@@ -284,7 +288,27 @@ export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer
       cycles += fetched * perByte;
     }
   });
-  return cycles;
+  return cycles + pageCost(machine, f, t, outer);
+}
+
+/** What an innermost loop costs that goes from page to page, more of them than the processor keeps the addresses of. */
+function pageCost(machine: Capabilities, f: StageFacts, t: Tile, outer: readonly OuterLoop[]): number {
+  const last = outer.findLast((l) => l.trips > 1);
+  if (last === undefined) return 0;
+  let [pages, touched] = [0, 0];
+  for (const a of f.isReduction[last.axis] ? f.reduced : [...f.finishing, ...f.writes]) {
+    const stride = Math.abs((a.strides[last.axis] as number) * a.bytes);
+    const steps = t.size[last.axis] as number;
+    if (!(stride * steps >= pageBytes)) continue;
+    const each = stride >= pageBytes ? steps : 1;
+    pages += each * last.trips;
+    touched += each;
+  }
+  if (pages <= keptPages) return 0;
+  const tiles = outer.reduce((n, l) => n * l.trips, 1);
+  // Reads ahead of sums are under way while others are added; a copy waits for every line, and twice for those it writes.
+  const line = machine.cost.farLine * machine.lineBytes * machine.cost.l2Byte;
+  return tiles * touched * (f.isReduction[last.axis] ? line / 5 : line);
 }
 
 /** How many times the bytes it uses an access fetches, because it takes less than a line and then strides on. */
