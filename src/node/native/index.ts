@@ -1,0 +1,99 @@
+import fs from "node:fs";
+import path from "node:path";
+import { version } from "../../version.ts";
+import { type Sink, cacheFolder, cachedLibrary, cachedWeights, forgetLibrary, keyOf, libraryName } from "./cache.ts";
+import { type CCompiler, compileLibrary, findCompiler, libraryFlags } from "./compiler.ts";
+import { type Ffi, loadFfi } from "./ffi.ts";
+import { NativeLibrary } from "./library.ts";
+import { type NativeManifest, NativeModel } from "./model.ts";
+
+/** A model as C, and what computes its weights. */
+export interface CSource {
+  /** What the names of its C functions begin with. */
+  readonly prefix: string;
+  readonly files: { readonly "model.c": string; readonly "model.h": string };
+  readonly manifest: NativeManifest;
+  /** Hash of all that decides what is in the weights. */
+  readonly weightsKey: () => string;
+  readonly writeWeights: (sink: Sink, signal?: AbortSignal) => Promise<void>;
+}
+
+/** What it takes to build and load native code here. */
+export interface Toolchain {
+  readonly compiler: CCompiler;
+  readonly ffi: Ffi;
+}
+
+export interface NativeStartOptions {
+  readonly threads?: number;
+  /** The library records how long each launch took. */
+  readonly profile?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Finds the C compiler and the FFI package.
+ * @throws UserError `compiler` where no compiler is found, UnsupportedError `ffi` where the package is missing
+ */
+export async function findToolchain(): Promise<Toolchain> {
+  return { compiler: findCompiler(), ffi: await loadFfi() };
+}
+
+/** A started model, and what making it took. */
+export interface StartedNative {
+  readonly model: NativeModel;
+  /** Bytes of the shared library. */
+  readonly codeBytes: number;
+  /** The C compiler ran; otherwise the library was in the cache. */
+  readonly built: boolean;
+}
+
+/**
+ * Builds a model's shared library, unless the cache has it, and opens the model.
+ * @throws UserError for a compiler that fails, a cache that cannot be written, and what the model's own code refuses
+ */
+export async function startNative(source: CSource, tools: Toolchain, options: NativeStartOptions = {}): Promise<StartedNative> {
+  const { threads = 1, profile = false, signal } = options;
+  const cache = cacheFolder();
+  const weights = await cachedWeights(cache, keyOf([version, source.weightsKey()]), source.manifest.weight_bytes, (sink) =>
+    source.writeWeights(sink, signal),
+  );
+  const { library, file, built } = await openLibrary(source, tools, cache, profile, signal);
+  signal?.throwIfAborted();
+  const model = new NativeModel(source.manifest, { library, file, compiler: tools.compiler.version, weights, threads });
+  return { model, codeBytes: fs.statSync(file).size, built };
+}
+
+interface OpenedLibrary {
+  readonly library: NativeLibrary;
+  readonly file: string;
+  readonly built: boolean;
+}
+
+async function openLibrary(
+  source: CSource,
+  tools: Toolchain,
+  cache: string,
+  profile: boolean,
+  signal: AbortSignal | undefined,
+): Promise<OpenedLibrary> {
+  const { compiler, ffi } = tools;
+  const flags = [...libraryFlags, ...(profile ? ["-DTW_PROFILE"] : [])];
+  const texts = Object.entries(source.files);
+  const about = [compiler.version, compiler.machine, compiler.args.join(" "), process.platform, process.arch];
+  const key = keyOf([...texts.flat(), ...flags, ...about]);
+  const build = async (folder: string): Promise<void> => {
+    for (const [name, text] of texts) fs.writeFileSync(path.join(folder, name), text);
+    await compileLibrary(compiler, path.join(folder, "model.c"), path.join(folder, libraryName), flags, signal);
+  };
+  for (;;) {
+    const { library: file, built } = await cachedLibrary(cache, key, build);
+    try {
+      return { library: new NativeLibrary(ffi, file, source.prefix, profile), file, built };
+    } catch (e) {
+      // One that was built elsewhere, for a system with other libraries: it is built again, once.
+      forgetLibrary(file);
+      if (built) throw e;
+    }
+  }
+}
