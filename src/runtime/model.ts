@@ -36,14 +36,14 @@ export interface BufferInfo {
   readonly offset: number | string;
   readonly bytes: number | string;
 }
-/** The manifest, `model.json`. */
-export interface Manifest {
+/** What the manifests (`model.json`) of all targets say. */
+export interface ModelManifest {
   readonly format: "tilewright";
   readonly version: string;
-  /** Ties manifest and modules together: each module holds it in a custom section named `tilewright`. */
+  /** Ties manifest and code together: each module of target `wasm` holds it in a custom section named `tilewright`. */
   readonly id: string;
   readonly name: string;
-  readonly target: "wasm";
+  readonly target: string;
   /** Threads to run on where the caller does not say. */
   readonly threads: number;
   /** Launches of kernels that threads share; the others are too small for it. */
@@ -51,12 +51,9 @@ export interface Manifest {
   readonly inputs: readonly PortInfo[];
   readonly outputs: readonly PortInfo[];
   readonly symbols: readonly SymbolInfo[];
-  /** Byte address of the weights, and their size; the arena follows. */
-  readonly weights_base: number;
   readonly weight_bytes: number;
   /** Null when it depends on symbols. */
   readonly arena_bytes: number | null;
-  readonly modules: readonly { readonly file: string; readonly relaxed: boolean; readonly shared: boolean; readonly bytes: number }[];
   readonly weights: readonly WeightFile[];
   readonly kernels: readonly KernelInfo[];
   /** Additions and multiplications of one run; null when it depends on symbols or is not known. */
@@ -64,6 +61,24 @@ export interface Manifest {
   readonly buffers: readonly BufferInfo[];
   /** SHA-256 of the model's file. */
   readonly source_hash: string;
+}
+
+/** The manifest of target `wasm`. */
+export interface Manifest extends ModelManifest {
+  readonly target: "wasm";
+  /** Byte address of the weights; the arena follows them. */
+  readonly weights_base: number;
+  readonly modules: readonly { readonly file: string; readonly relaxed: boolean; readonly shared: boolean; readonly bytes: number }[];
+}
+
+/** The manifest of target `c`. */
+export interface CManifest extends ModelManifest {
+  readonly target: "c";
+  /** What the names of its C functions begin with. */
+  readonly prefix: string;
+  /** The kinds of processor that there is code for, widest first. */
+  readonly levels: readonly string[];
+  readonly files: readonly { readonly file: string; readonly bytes: number }[];
 }
 
 export interface ModelInfo {

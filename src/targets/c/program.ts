@@ -1,0 +1,378 @@
+import { productOf } from "../../base/dim.ts";
+import { InternalError, UnsupportedError } from "../../base/errors.ts";
+import { type Names, Printer } from "../../base/text.ts";
+import { type Kernel, type Launch, type Port, type Program, type Stmt, bodiesOf } from "../../loop/ir.ts";
+import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
+import type { Scalars } from "../../scalar/scalars.ts";
+import { scratchLayout } from "../wasm/threads.ts";
+import { addressParams } from "./addresses.ts";
+import { castTo } from "./render.ts";
+import { type Level, levels } from "./levels.ts";
+import type { Prelude } from "./prelude.ts";
+import { mostSharedArgs } from "./runtime.ts";
+import { type KernelSignature, FunctionWriter, writeKernel } from "./statements.ts";
+import { commentLines } from "./types.ts";
+
+/** A program as it is for one level. */
+export interface LevelProgram {
+  readonly level: Level;
+  readonly program: Program;
+}
+
+/** A single buffer stays below this: positions inside of it are int32_t. */
+const mostBufferBytes = 2 ** 31;
+
+/** @throws UnsupportedError `buffer` for buffers of known size that positions of 32 bits do not reach the end of */
+export function checkBuffers(p: Program): void {
+  const sized = [...(p.placements ?? []).map((b) => ({ name: b.name, bytes: known(b.bytes) ?? 0 })), ...p.weightSlots];
+  const large = sized.filter((b) => b.bytes >= mostBufferBytes);
+  if (large.length > 0)
+    throw new UnsupportedError(
+      "buffer",
+      "C code reaches buffers of less than 2 GiB each; these are larger (compile with smaller shapes, or a model with its tensors split):",
+      [...new Set(large.map((b) => `${b.name}: ${b.bytes} bytes`))],
+    );
+}
+
+export const known = (e: Expr): number | null => (e.constant === null ? null : Number(e.constant));
+
+/** The launches of a program's main, in order. */
+export function launchesOf(p: Program): Launch[] {
+  const out: Launch[] = [];
+  const visit = (b: readonly Stmt[]): void => {
+    for (const s of b) {
+      if (s.kind === "launch") out.push(s);
+      bodiesOf(s).forEach(visit);
+    }
+  };
+  visit(p.main);
+  return out;
+}
+
+/** May threads share the launch? Not where there is less to do than in one piece, or than is worth it. */
+export function isShared(p: Program, s: Launch): boolean {
+  const [count, grain] = [known(s.count), known(s.grain)];
+  const symbols = new Set(p.symbolVariables);
+  const sized = s.scratch.every((x) => [...variablesOf(x.bytes)].every((v) => symbols.has(v)));
+  if (s.threadsFrom === null || !sized || s.args.length > mostSharedArgs) return false;
+  return count === null || (count >= s.threadsFrom && (grain === null || count > grain));
+}
+
+/** The most scratch memory that a thread needs in a shared launch. */
+export function threadBytes(sc: Scalars, p: Program): Expr {
+  const shared = launchesOf(p).filter((s) => isShared(p, s));
+  return shared.reduce((n, s) => sc.max(n, scratchLayout(sc, s).bytes), sc.int(0));
+}
+
+/** Sizes are never negative: their divisions need no correction. */
+export function sizeExpression(sc: Scalars, e: Expr): Expr {
+  const truncating = sc.rebuild([e], (x, args) => (x.op === "floordiv" ? sc.op("div", args) : x.op === "mod" ? sc.op("rem", args) : null))[0] as Expr;
+  return sc.decompose(truncating);
+}
+
+/** Bytes of a port's data. */
+export function portBytes(sc: Scalars, p: Port): Expr {
+  const n = sc.dim(productOf(p.dims));
+  const { bits } = p.dtype;
+  if (bits >= 8) return sc.mul(n, sc.int(bits / 8));
+  return sc.floordiv(sc.add(sc.mul(n, sc.int(bits)), sc.int(7)), sc.int(8));
+}
+
+/** What the code of a level is made with. */
+export interface LevelContext {
+  readonly sc: Scalars;
+  /** The C name of the context's type. */
+  readonly name: string;
+  readonly prelude: Prelude;
+  /** Names of the file's functions. */
+  readonly names: Names;
+  /** Does some level have launches that threads share? */
+  readonly threads: boolean;
+  /** How each kernel was scheduled, to be written above it. */
+  readonly schedules: ReadonlyMap<Kernel, string>;
+}
+
+/** The code of one level, in the pieces that stand in different places of the file. */
+export interface LevelCode {
+  readonly kernels: string;
+  /** Tasks of shared launches, main, sizes. */
+  readonly program: string;
+  /** C names of the kernels. */
+  readonly kernelNames: ReadonlyMap<Kernel, string>;
+}
+
+/** Writes kernels and main of a level. */
+export function writeLevel(c: LevelContext, { level, program }: LevelProgram): LevelCode {
+  const launches = launchesOf(program);
+  const main = new Printer();
+  const roots = [program.arena, program.weights];
+  const isAddress = new FunctionWriter(main, level, c.prelude, program.main, roots, { wide: true }).facts.isAddress;
+  const kernels = new Printer();
+  const kernelNames = new Map<Kernel, string>();
+  const signatures = new Map<Kernel, KernelSignature>();
+  for (const k of program.kernels) {
+    const own = launches.filter((l) => l.kernel === k);
+    if (own.length === 0) continue;
+    const name = c.names.fresh(`${k.name}_${level.name}`);
+    kernelNames.set(k, name);
+    writeComment(kernels, [[...new Set(own.flatMap((l) => l.origin))].join(", "), c.schedules.get(k) ?? ""]);
+    signatures.set(k, writeKernel(kernels, k, name, level, c.prelude, addressParams(k, own, isAddress)));
+    kernels.line("");
+  }
+  const w = new MainWriter(c, level, program, main, kernelNames, signatures);
+  w.write();
+  return { kernels: textOf(kernels), program: textOf(main), kernelNames };
+}
+
+const textOf = (p: Printer): string => p.toString().replace(/\n+$/, "\n");
+
+function writeComment(out: Printer, parts: readonly string[]): void {
+  const lines = parts.filter((p) => p !== "").flatMap((p) => commentLines(p));
+  lines.forEach((l, i) => out.line(`${i === 0 ? "/* " : "   "}${l}${i === lines.length - 1 ? " */" : ""}`));
+}
+
+/** Functions that each level has. */
+export const levelFunctions = ["run", "place", "arena_bytes", "thread_bytes"] as const;
+/** The name of one of them. */
+export function levelFunction(which: (typeof levelFunctions)[number], level: Level): string {
+  return `tw_${which}_${level.name}`;
+}
+
+/** Writes tasks, main and sizes of one level. */
+class MainWriter {
+  private readonly c: LevelContext;
+  private readonly level: Level;
+  private readonly program: Program;
+  private readonly out: Printer;
+  private readonly kernelNames: ReadonlyMap<Kernel, string>;
+  private readonly signatures: ReadonlyMap<Kernel, KernelSignature>;
+  private readonly tasks = new Map<Kernel, string>();
+  private launched = 0;
+
+  constructor(
+    c: LevelContext,
+    level: Level,
+    program: Program,
+    out: Printer,
+    kernelNames: ReadonlyMap<Kernel, string>,
+    signatures: ReadonlyMap<Kernel, KernelSignature>,
+  ) {
+    this.c = c;
+    this.level = level;
+    this.program = program;
+    this.out = out;
+    this.kernelNames = kernelNames;
+    this.signatures = signatures;
+  }
+
+  write(): void {
+    const { program: p, out } = this;
+    const shared = launchesOf(p).filter((s) => isShared(p, s));
+    if (shared.length > 0) this.writeTasks(new Set(shared.map((s) => s.kernel)));
+    this.writeMain();
+    writeSizes(this.c, this.level, p, out);
+  }
+
+  /** Tasks: a thread's call of a kernel, its arguments in an array. */
+  private writeTasks(kernels: ReadonlySet<Kernel>): void {
+    const { out } = this;
+    out.line("#ifndef TW_FREESTANDING");
+    for (const k of kernels) {
+      const kernel = this.kernelNames.get(k) as string;
+      const task = this.c.names.fresh(`task_${kernel}`);
+      this.tasks.set(k, task);
+      const fields = usedOf(this.signature(k)).map((p, i) => `args[${i}].${field[p]}`);
+      out.block(`static void ${task}(const union tw_arg *args, int32_t begin, int32_t end)`, () => {
+        if (fields.length === 0) out.line("(void)args;");
+        out.line(`${kernel}(${[...fields, "begin", "end"].join(", ")});`);
+      });
+      out.line("");
+    }
+    out.line("#endif");
+    out.line("");
+  }
+
+  private signature(k: Kernel): KernelSignature {
+    const s = this.signatures.get(k);
+    if (s === undefined) throw new InternalError("c", `kernel '${k.name}' is not part of the program`);
+    return s;
+  }
+
+  private writeMain(): void {
+    const { program: p, out, level } = this;
+    const w = this.writer(p.main, [p.arena, p.weights]);
+    w.launch = (s) => this.launch(w, s);
+    out.block(`static void ${levelFunction("run", level)}(struct ${this.c.name} *m, const int32_t *symbols)`, () => {
+      this.givenMemory(w, p.arena, "unsigned char *", "m->arena");
+      this.givenMemory(w, p.weights, "const unsigned char *", "m->weights");
+      givenSymbols(w, p, out);
+      if (p.main.length === 0) out.line("(void)m;");
+      w.block(p.main);
+    });
+    out.line("");
+  }
+  /** A writer for code of main's kind, with names that no function of the file has. */
+  private writer(body: readonly Stmt[], roots: readonly Variable[]): FunctionWriter {
+    const names = this.c.names.child();
+    for (const n of ["m", "symbols", "port", "args", "scratch", "offsets"]) names.fresh(n);
+    return new FunctionWriter(this.out, this.level, this.c.prelude, body, roots, { wide: true, names });
+  }
+
+  private givenMemory(w: FunctionWriter, v: Variable, type: string, value: string): void {
+    const name = w.given(v);
+    if (w.facts.live.has(v)) this.out.line(`${type}${name} = ${value};`);
+  }
+
+  private launch(w: FunctionWriter, launch: Launch): void {
+    const { out, program: p } = this;
+    const { sc } = this.c;
+    const s: Launch = { ...launch, count: sizeExpression(sc, launch.count), grain: sizeExpression(sc, launch.grain) };
+    if (s.origin.length > 0) writeComment(out, [s.origin.join(", ")]);
+    const kinds = this.signature(s.kernel).params;
+    const args = s.args.flatMap((a, i) => (kinds[i] === "unused" ? [] : [this.argument(w, sizeExpression(sc, a))]));
+    const count = this.int32(w, s.count);
+    const kernel = this.kernelNames.get(s.kernel) as string;
+    if (isShared(p, s)) this.share(w, s, args, count);
+    out.line(`${kernel}(${[...args, "0", count].join(", ")});`);
+    out.line(`tw_launched(m, ${this.launched++});`);
+  }
+
+  private int32(w: FunctionWriter, e: Expr): string {
+    if (e.constant !== null) return w.text(e);
+    return castTo("int32_t", w.expressions.expr(e, "wide")).text;
+  }
+  private argument(w: FunctionWriter, e: Expr): string {
+    return w.facts.isAddress(e) ? w.text(e) : this.int32(w, e);
+  }
+
+  /** Where there are several threads they share the launch; the call that follows is for one. */
+  private share(w: FunctionWriter, s: Launch, args: readonly string[], count: string): void {
+    const { out } = this;
+    const { sc } = this.c;
+    const { params } = this.signature(s.kernel);
+    const kinds = usedOf({ params });
+    const fields = args.map((a, i) => `{.${field[kinds[i] ?? "size"]} = ${a}}`);
+    const enough = known(s.count) === null ? ` && ${count} >= ${s.threadsFrom ?? 0}` : "";
+    out.line("#ifndef TW_FREESTANDING");
+    out.block(`if (m->threads > 1${enough})`, () => {
+      out.line(`const union tw_arg args[] = {${fields.length === 0 ? "{.i = 0}" : fields.join(", ")}};`);
+      let scratch = "NULL, 0, NULL, 0, NULL";
+      const places = scratchLayout(sc, s).places;
+      const own = s.scratch.flatMap((x, i) => (params[x.arg] === "unused" ? [] : [{ arg: x.arg, place: places[i] as Expr }]));
+      if (own.length > 0) {
+        const numbers = own.map((x) => usedOf({ params: params.slice(0, x.arg) }).length);
+        out.line(`static const int scratch[] = {${numbers.join(", ")}};`);
+        out.line(`const size_t offsets[] = {${own.map((x) => `(size_t)(${w.text(sizeExpression(sc, x.place))})`).join(", ")}};`);
+        scratch = `scratch, ${own.length}, m->scratch, m->scratch_step, offsets`;
+      }
+      const task = this.tasks.get(s.kernel) as string;
+      out.line(`tw_share((struct tw_pool *)m->pool, ${task}, args, ${args.length}, ${scratch}, ${count}, ${this.int32(w, s.grain)});`);
+    });
+    out.line("else");
+    out.line("#endif");
+  }
+}
+
+/** Fields of an argument in an array. */
+const field = { address: "c", written: "p", size: "i" } as const;
+/** The parameters that the function has. */
+function usedOf(s: KernelSignature): (keyof typeof field)[] {
+  return s.params.filter((p) => p !== "unused");
+}
+
+function givenSymbols(w: FunctionWriter, p: Program, out: Printer): void {
+  p.symbolVariables.forEach((v, i) => {
+    const name = w.given(v);
+    if (w.facts.live.has(v)) out.line(`const int64_t ${name} = symbols[${i}];`);
+  });
+  if (!p.symbolVariables.some((v) => w.facts.live.has(v))) out.line("(void)symbols;");
+}
+
+/** Functions of the symbols: places of inputs and outputs, sizes of the arena and of a thread's scratch memory. */
+function writeSizes(c: LevelContext, level: Level, p: Program, out: Printer): void {
+  const { sc } = c;
+  const fromArena = (e: Expr): Expr => sc.substituteAll([e], new Map([[p.arena, sc.int(0)]]), new Map())[0] as Expr;
+  const places = [...p.inputs, ...p.outputs].map((x) => fromArena(x.address));
+  writeSwitch(c, p, out, `static int64_t ${levelFunction("place", level)}(const int32_t *symbols, int port)`, "port", places);
+  writeSize(c, p, out, `static int64_t ${levelFunction("arena_bytes", level)}(const int32_t *symbols)`, p.arenaBytes);
+  if (c.threads) {
+    out.line("#ifndef TW_FREESTANDING");
+    writeSize(c, p, out, `static int64_t ${levelFunction("thread_bytes", level)}(const int32_t *symbols)`, threadBytes(sc, p));
+    out.line("#endif");
+  }
+}
+
+/** A writer of sizes, whose symbols have been declared. */
+function sizeWriter(c: LevelContext, p: Program, out: Printer, values: readonly Expr[]): FunctionWriter {
+  const names = c.names.child();
+  for (const n of ["symbols", "port", "dim"]) names.fresh(n);
+  const used = values.map((value): Stmt => ({ kind: "if", condition: value, then: [], otherwise: [] }));
+  const w = new FunctionWriter(out, levels[levels.length - 1] as Level, c.prelude, used, [], { wide: true, names });
+  givenSymbols(w, p, out);
+  return w;
+}
+
+function writeSize(c: LevelContext, p: Program, out: Printer, head: string, size: Expr): void {
+  const value = sizeExpression(c.sc, size);
+  out.block(head, () => {
+    const w = sizeWriter(c, p, out, [value]);
+    out.line(`return ${w.text(value)};`);
+  });
+  out.line("");
+}
+
+/** A function that gives one of several sizes, -1 for another number. */
+export function writeSwitch(c: LevelContext, p: Program, out: Printer, head: string, which: string, sizes: readonly Expr[]): void {
+  const values = sizes.map((e) => sizeExpression(c.sc, e));
+  out.block(head, () => {
+    const w = sizeWriter(c, p, out, values);
+    out.block(`switch (${which})`, () => {
+      values.forEach((v, i) => out.line(`case ${i}: return ${w.text(v)};`));
+      out.line("default: return -1;");
+    });
+  });
+  out.line("");
+}
+
+/** Is some buffer of these symbols too large? In double, which does not overflow. */
+export function writeSizeCheck(c: LevelContext, programs: readonly Program[], out: Printer, head: string): void {
+  const tests = new Set<string>();
+  for (const p of programs) {
+    const order = new Map(p.symbolVariables.map((v, i) => [v, i]));
+    for (const b of p.placements ?? [])
+      if (known(b.bytes) === null) tests.add(`${doubleText(sizeExpression(c.sc, b.bytes), order)} < ${mostBufferBytes}.0`);
+  }
+  out.block(head, () => {
+    if (tests.size === 0) out.line("(void)symbols;");
+    for (const t of tests) out.line(`if (!(${t})) return 0;`);
+    out.line("return 1;");
+  });
+  out.line("");
+}
+
+/** A size in floating point; every operator in parentheses. */
+function doubleText(e: Expr, symbols: ReadonlyMap<Variable, number>): string {
+  const [a = "", b = ""] = e.args.map((x) => doubleText(x, symbols));
+  switch (e.op) {
+    case "const":
+      return `${Number(e.constant)}.0`;
+    case "var":
+      return `(double)symbols[${symbols.get(e.attr as Variable)}]`;
+    case "add":
+      return `(${a} + ${b})`;
+    case "sub":
+      return `(${a} - ${b})`;
+    case "mul":
+      return `(${a} * ${b})`;
+    case "div":
+      return `floor(${a} / ${b})`;
+    case "rem":
+      return `(${a} - floor(${a} / ${b}) * ${b})`;
+    case "max":
+      return `(${a} > ${b} ? ${a} : ${b})`;
+    case "min":
+      return `(${a} < ${b} ? ${a} : ${b})`;
+    default:
+      throw new InternalError("c", `a size has the op '${e.op}'`);
+  }
+}

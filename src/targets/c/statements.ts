@@ -1,0 +1,175 @@
+import { InternalError } from "../../base/errors.ts";
+import type { Names, Printer } from "../../base/text.ts";
+import type { Kernel, Launch, Stmt } from "../../loop/ir.ts";
+import { isBuffer } from "../../loop/ir.ts";
+import type { Expr, Variable } from "../../scalar/expr.ts";
+import { type Facts, factsOf } from "./addresses.ts";
+import { ExpressionWriter, type Purpose } from "./expressions.ts";
+import type { Level } from "./levels.ts";
+import type { Prelude } from "./prelude.ts";
+import { cNames, scalarType } from "./types.ts";
+
+/** Writes the statements of one function. */
+export class FunctionWriter {
+  readonly facts: Facts;
+  readonly expressions: ExpressionWriter;
+  private readonly out: Printer;
+  private readonly wide: boolean;
+  private readonly names: Names;
+  private readonly nameOf = new Map<Variable, string>();
+  /** Variables that are declared where the writer is now. */
+  private readonly declared = new Set<Variable>();
+  /** How `launch` is written; only main has any. */
+  launch: (s: Launch) => void = () => {
+    throw new InternalError("c", "a kernel cannot launch kernels");
+  };
+
+  /** `roots`: addresses that the function is given. `wide`: i32 is computed in int64_t, as main does with sizes. */
+  constructor(
+    out: Printer,
+    level: Level,
+    prelude: Prelude,
+    body: readonly Stmt[],
+    roots: Iterable<Variable>,
+    options: { wide: boolean; names?: Names },
+  ) {
+    this.out = out;
+    this.wide = options.wide;
+    this.names = options.names ?? cNames();
+    this.facts = factsOf(body, roots);
+    this.expressions = new ExpressionWriter(level, prelude, this.facts, (v) => this.name(v));
+  }
+
+  /** The C name of a variable. */
+  name(v: Variable): string {
+    let n = this.nameOf.get(v);
+    if (n === undefined) {
+      n = this.names.fresh(v.name);
+      this.nameOf.set(v, n);
+    }
+    return n;
+  }
+  /** Declares a variable that the function is given. */
+  given(v: Variable): string {
+    this.declared.add(v);
+    return this.name(v);
+  }
+
+  /** A variable's declaration: `const unsigned char *p`, `int32_t i`. */
+  declaration(v: Variable, isAddress: boolean): string {
+    if (isAddress) return `${this.facts.written.has(v) ? "" : "const "}unsigned char *${this.name(v)}`;
+    if (v.lanes > 1) return `${this.expressions.vectorType(v.dtype, v.lanes)} ${this.name(v)}`;
+    const type = scalarType(v.dtype);
+    return `${this.wide && type === "int32_t" ? "int64_t" : type} ${this.name(v)}`;
+  }
+
+  text(e: Expr, purpose: Purpose = this.wide ? "wide" : "index"): string {
+    return this.expressions.expr(e, purpose).text;
+  }
+
+  block(b: readonly Stmt[]): void {
+    const bound: Variable[] = [];
+    for (const s of b) this.stmt(s, bound);
+    // Names end with their block.
+    for (const v of bound) this.declared.delete(v);
+  }
+
+  private stmt(s: Stmt, bound: Variable[]): void {
+    switch (s.kind) {
+      case "let":
+      case "assign":
+        this.bind(s.variable, s.value, bound);
+        return;
+      case "storeat":
+        this.store(s);
+        return;
+      case "for":
+        this.loop(s);
+        return;
+      case "if": {
+        const condition = this.text(s.condition, this.facts.isRead(s.condition) ? "data" : undefined);
+        this.out.block(`if (${condition})`, () => this.block(s.then));
+        if (s.otherwise.length > 0) this.out.block("else", () => this.block(s.otherwise));
+        return;
+      }
+      case "launch":
+        this.launch(s);
+        return;
+      case "store":
+      case "alloc":
+        throw new InternalError("c", `'${s.kind}' should have been lowered`);
+      default:
+        throw s satisfies never;
+    }
+  }
+
+  private bind(v: Variable, value: Expr, bound: Variable[]): void {
+    if (!this.facts.live.has(v)) return;
+    const isAddress = this.facts.isAddress(value);
+    const purpose = this.wide ? "wide" : this.facts.data.has(v) && !isAddress ? "data" : "index";
+    const text = this.text(value, purpose);
+    if (this.declared.has(v)) {
+      this.out.line(`${this.name(v)} = ${text};`);
+      return;
+    }
+    bound.push(v);
+    this.declared.add(v);
+    this.out.line(`${this.declaration(v, isAddress)} = ${text};`);
+  }
+
+  private store(s: Extract<Stmt, { kind: "storeat" }>): void {
+    const place = this.expressions.pointer(s.address, s.offset).text;
+    const value = this.text(s.value, "data");
+    this.out.line(`${this.expressions.storeFunction(s.buffer.dtype, s.value.lanes)}(${place}, ${value});`);
+  }
+
+  private loop(s: Extract<Stmt, { kind: "for" }>): void {
+    if (s.loop !== "serial") throw new InternalError("c", `a ${s.loop} loop should have been lowered`);
+    const type = this.wide ? "int64_t" : "int32_t";
+    const isSimple = s.end.constant !== null || s.end.op === "var";
+    let end = this.text(s.end);
+    const begin = this.text(s.begin);
+    const i = this.name(s.variable);
+    if (!isSimple) {
+      const name = this.names.fresh(`${i}_end`);
+      this.out.line(`const ${type} ${name} = ${end};`);
+      end = name;
+    }
+    this.declared.add(s.variable);
+    this.out.block(`for (${type} ${i} = ${begin}; ${i} < ${end}; ++${i})`, () => this.block(s.body));
+    this.declared.delete(s.variable);
+  }
+}
+
+/** How a kernel is declared and called. */
+export interface KernelSignature {
+  /** What each parameter of the kernel is; one that its code does not use is none of the function's. */
+  readonly params: readonly ("address" | "written" | "size" | "unused")[];
+}
+
+/** Writes a kernel as a static function called `name`; its parameters are followed by `begin` and `end`. */
+export function writeKernel(
+  out: Printer,
+  k: Kernel,
+  name: string,
+  level: Level,
+  prelude: Prelude,
+  addresses: ReadonlySet<Variable>,
+): KernelSignature {
+  const variables = k.params.map((p) => {
+    if (isBuffer(p)) throw new InternalError("c", `parameter '${p.name}' should have been lowered to an address`);
+    return p;
+  });
+  const w = new FunctionWriter(out, level, prelude, k.body, addresses, { wide: false });
+  const used = variables.filter((v) => w.facts.live.has(v));
+  const all = [...used, k.begin, k.end];
+  for (const v of all) w.given(v);
+  const head = all.map((v) => w.declaration(v, addresses.has(v))).join(", ");
+  out.block(`TW_KERNEL${level.target === null ? "" : `_${level.name.toUpperCase()}`} void ${name}(${head})`, () => {
+    for (const v of [k.begin, k.end]) if (!w.facts.live.has(v)) out.line(`(void)${w.name(v)};`);
+    w.block(k.body);
+  });
+  const kind = (v: Variable): KernelSignature["params"][0] =>
+    !w.facts.live.has(v) ? "unused" : !addresses.has(v) ? "size" : w.facts.written.has(v) ? "written" : "address";
+  return { params: variables.map(kind) };
+}
