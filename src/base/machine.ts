@@ -10,6 +10,11 @@ export interface Capabilities {
   readonly vectorRegisters: number;
   /** Operations that the body of an innermost loop may hold before register allocation below us gets worse (measured). */
   readonly bodyOps: number;
+  /**
+   * Are all operands of a body loaded before the first is used, so that each takes a register (engines that keep the order of
+   * instructions and allocate in it)? Else one at a time is enough beside the vectors that all rows of a tile share.
+   */
+  readonly loadsFirst: boolean;
   /** Is there a fused (or relaxed) multiply-add? */
   readonly fusedMultiplyAdd: boolean;
   /** Can one instruction load a scalar into all lanes? */

@@ -14,8 +14,9 @@ export interface Chosen {
   readonly streams: number;
 }
 
-const tileSteps = [1, 2, 3, 4, 5, 6, 7, 8] as const;
-const quickSteps = [1, 2, 4, 7] as const;
+/** Steps of a tile's second axis: up to what makes a tile of two vectors fill the registers, whatever they hold besides. */
+const mostSteps = (machine: Capabilities) => Math.max(8, Math.floor(0.46 * machine.vectorRegisters));
+const quickSteps = [1, 2, 4, 7, 14] as const;
 const vectorCounts = [1, 2, 3, 4] as const;
 /** Tiles that go on to the choice of a loop order. */
 const finalists = 4;
@@ -128,7 +129,8 @@ function* secondAxis(
   parallel: readonly number[],
   effort: Effort,
 ): Generator<Plan> {
-  const steps = effort === "full" ? tileSteps : quickSteps;
+  const most = mostSteps(machine);
+  const steps = effort === "full" ? Array.from({ length: most }, (_, i) => i + 1) : quickSteps.filter((n) => n <= most);
   const reductions = [...reductionLoops(f)];
   for (const m of [-1, ...parallel]) {
     if (m === v && m >= 0) continue;

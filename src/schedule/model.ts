@@ -32,6 +32,7 @@ export interface StageFacts {
 
 /** How an access moves: elements per step of each axis; NaN where that is unknown or not even. */
 export interface AccessFacts {
+  readonly tensor: Tensor;
   readonly strides: readonly number[];
   readonly bytes: number;
 }
@@ -64,14 +65,15 @@ function reckonFacts(sc: Scalars, s: Stage): StageFacts {
   const { axes } = s;
   const lifts = s.accumulators.flatMap((a) => [a.lift, a.combine]);
   const finals = s.writes.map((w) => w.value);
-  const facts = (strides: ReadonlyMap<unknown, Expr | null>, bytes: number): AccessFacts => ({
+  const facts = (strides: ReadonlyMap<unknown, Expr | null>, tensor: Tensor): AccessFacts => ({
+    tensor,
     strides: axes.map((a) => {
       const e = strides.get(a.variable);
       return e === undefined ? 0 : e?.constant == null ? Number.NaN : Number(e.constant);
     }),
-    bytes,
+    bytes: tensor.dtype.byteWidth,
   });
-  const access = (roots: readonly Expr[]) => accessesOf(sc, roots).map((a) => facts(a.strides, a.tensor.dtype.byteWidth));
+  const access = (roots: readonly Expr[]) => accessesOf(sc, roots).map((a) => facts(a.strides, a.tensor));
   return {
     stage: s,
     extents: axes.map((a) => typicalSize(a.extent)),
@@ -79,7 +81,7 @@ function reckonFacts(sc: Scalars, s: Stage): StageFacts {
     names: axes.map((a) => a.variable.name),
     reduced: access(s.accumulators.map((a) => a.lift)),
     finishing: access(finals),
-    writes: s.writes.map((w) => facts(stridesOf(sc, w.index[0] as Expr), w.tensor.dtype.byteWidth)),
+    writes: s.writes.map((w) => facts(stridesOf(sc, w.index[0] as Expr), w.tensor)),
     liftCost: arithmeticCost(lifts),
     finishCost: arithmeticCost(finals),
     accumulators: s.accumulators.length,
@@ -199,21 +201,23 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   }
   const points = (parallel * unrolled) / lanes;
   const arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
-  let [loads, operands, streams, distance] = [0, 0, 0, 0];
+  let [loads, operands, streams, distance, fewest] = [0, 0, 0, 0, Number.POSITIVE_INFINITY];
   for (const a of f.reduced) {
     const moves = t.vector >= 0 && a.strides[t.vector] !== 0;
     const places = specialize ? distinctPlaces(a, t.size, t.vector, lanes) : moves ? distinct(a, t) / lanes : distinct(a, t);
     loads += loadCost(machine, a, t, lanes, false, moves ? places * lanes : places);
     operands += places;
+    fewest = Math.min(fewest, places / unrolled);
     streams += specialize ? 1 : streamsOf(a, t);
     // Between equals, a tile of neighbours is kinder to caches and pages than one of far places.
     for (let i = 0; i < t.size.length; i++)
       if ((t.size[i] as number) > 1 && Math.abs(a.strides[i] as number) > 16) distance += 0.01 * Math.log2(Math.abs(a.strides[i] as number));
   }
   const accumulators = (vectorIsReduction ? parallel * unrolled : parallel) / lanes;
-  // Engines load all operands of a body before they use the first. What is too much for the registers goes through memory,
-  // and with it an accumulator that one pass hands to the next: each pass then waits for the one before.
-  const excess = Math.max(0, accumulators * Math.max(1, f.accumulators) + operands - machine.vectorRegisters);
+  // What is too much for the registers goes through memory, and with it an accumulator that one pass hands to the next: each
+  // pass then waits for the one before.
+  const held = machine.loadsFirst ? operands : Math.min(operands, 1 + fewest);
+  const excess = Math.max(0, accumulators * Math.max(1, f.accumulators) + held - machine.vectorRegisters);
   const chain = cost.chain * (vectorIsReduction ? 1 : unrolled) + (excess > 0 && steps > 1 ? cost.memoryChain : 0);
   // Arithmetic, loads and the issue of instructions (a pointer is moved on by one) run beside each other: the slowest counts.
   const issued = cost.issue * (points * f.liftCost + operands + streams);
@@ -229,8 +233,12 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   const horizontal = vectorIsReduction ? parallel * lanes : 0;
   // Without a reduction the end is the body.
   const crowding = 0.2 * Math.max(0, each * (f.finishing.length + f.writes.length + f.finishCost) - machine.bodyOps);
-  const work = tiles * (reduces ? steps * pass + finish + horizontal : finish + crowding + cost.loopOverhead);
-  return { work, streams: reduces ? streams : f.finishing.reduce((n, a) => n + streamsOf(a, t), 0) };
+  if (!reduces) {
+    const ends = [...f.finishing, ...f.writes];
+    streams = specialize ? new Set(ends.map((a) => a.tensor)).size : ends.reduce((n, a) => n + streamsOf(a, t), 0);
+  }
+  const work = tiles * (reduces ? steps * pass + finish + horizontal : finish + crowding + cost.loopOverhead + cost.issue * streams);
+  return { work, streams };
 }
 
 /** A loop outside of the tile: its axis and how often it runs. */
