@@ -1,11 +1,13 @@
-import { spawnSync } from "node:child_process";
-import fs from "node:fs";
 import os from "node:os";
 import type { Command } from "commander";
+import { cacheFolder, cacheSize } from "../node/native/cache.ts";
+import { compilerAdvice, findCompiler, listCompilers } from "../node/native/compiler.ts";
+import { loadFfi } from "../node/native/ffi.ts";
+import { nativeLevel, processorFeatures } from "../node/native/processor.ts";
 import { hasRelaxedSimd } from "../runtime/model.ts";
 import { mostThreads, sharedMemoryMissing } from "../runtime/threads.ts";
 import { version } from "../version.ts";
-import { enableRelaxedSimd } from "./common.ts";
+import { bytesText, enableRelaxedSimd } from "./common.ts";
 import { command } from "./options.ts";
 
 export function doctorCommand(): Command {
@@ -15,7 +17,7 @@ export function doctorCommand(): Command {
 /** A module with one function, `(func (result v128) (i32x4.splat (i32.const 0)))`: takes SIMD to validate. */
 const simdProbe = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 17, 11];
 
-function doctorAction(): void {
+async function doctorAction(): Promise<void> {
   const byDefault = hasRelaxedSimd();
   enableRelaxedSimd();
   const simd = WebAssembly.validate(new Uint8Array(simdProbe));
@@ -32,8 +34,8 @@ function doctorAction(): void {
     ["SIMD", simd ? "yes" : "no: models need it; use a newer engine"],
     ["relaxed SIMD", relaxed],
     ["shared memory", threads()],
-    ["processor features", processorFeatures()],
-    ...compilers(),
+    ["processor features", vectorFeatures()],
+    ...(await native()),
   ];
   const width = Math.max(...lines.map(([k]) => k.length));
   process.stdout.write(`${lines.map(([k, v]) => `${k.padEnd(width)}  ${v}`).join("\n")}\n`);
@@ -47,14 +49,17 @@ function threads(): string {
 }
 
 /** Vector extensions, where the system tells. */
-function processorFeatures(): string {
+function vectorFeatures(): string {
   const wanted = [
     "sse4_1",
+    "sse4_2",
     "avx",
     "avx2",
     "fma",
     "f16c",
     "avx512f",
+    "avx512dq",
+    "avx512bw",
     "avx512vl",
     "avx512_vnni",
     "avx_vnni",
@@ -65,26 +70,35 @@ function processorFeatures(): string {
     "sve",
     "sve2",
   ];
-  try {
-    const info = fs.readFileSync("/proc/cpuinfo", "utf8");
-    const flags = new Set((/^(?:flags|Features)\s*:\s*(.*)$/m.exec(info)?.[1] ?? "").split(" "));
-    return wanted.filter((f) => flags.has(f)).join(" ") || "none of those looked for";
-  } catch {
-    return `not told by ${process.platform}`;
-  }
+  const features = processorFeatures();
+  return features === null ? `not told by ${process.platform}` : wanted.filter((f) => features.has(f)).join(" ") || "none of those looked for";
 }
 
-/** C compilers on the path; they are for the C target of a later version. */
-function compilers(): [string, string][] {
-  const found = ["cc", "gcc", "clang"].flatMap((name): [string, string][] => {
-    const r = spawnSync(name, ["--version"], { encoding: "utf8", timeout: 5000 });
-    return r.status === 0 ? [[`C compiler ${name}`, r.stdout.split("\n")[0] ?? ""]] : [];
-  });
-  if (found.length > 0) return found;
+/** What target 'native' needs: a C compiler and the FFI package; and where it builds. */
+async function native(): Promise<[string, string][]> {
+  const compilers = listCompilers();
+  const ffi = await loadFfi().catch((e: Error) => e);
+  const cache = cacheFolder();
+  const { files, bytes } = cacheSize(cache);
+  const level = nativeLevel();
+  const chosen = (): string => {
+    try {
+      const c = findCompiler();
+      return `yes, compiled by ${[c.command, ...c.args].join(" ")} ${level === null ? "for all levels" : `at level ${level}`}: run and bench with --target native`;
+    } catch (e) {
+      return `no: ${(e as Error).message}`;
+    }
+  };
   return [
+    ...compilers.map((c): [string, string] => [`C compiler ${[c.command, ...c.args].join(" ")}`, c.version]),
+    ...(compilers.length > 0 ? [] : ([["C compiler", `none, target native needs one: ${compilerAdvice()}`]] as [string, string][])),
+    ["FFI", ffi instanceof Error ? `no: ${ffi.message}` : `koffi ${ffi.version}`],
     [
-      "C compiler",
-      "none: install gcc or clang (Debian: apt install gcc; macOS: xcode-select --install); only the C target, which is to come, needs one",
+      "native code",
+      ffi instanceof Error || compilers.length === 0
+        ? `no: ${ffi instanceof Error ? "the FFI package" : "a C compiler"} is missing, see above`
+        : chosen(),
     ],
+    ["native cache", `${cache}, ${files} files, ${bytesText(bytes)}: may be deleted at any time; XDG_CACHE_HOME moves it`],
   ];
 }

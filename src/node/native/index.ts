@@ -2,15 +2,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { version } from "../../version.ts";
 import { type Sink, cacheFolder, cachedLibrary, cachedWeights, forgetLibrary, keyOf, libraryName } from "./cache.ts";
-import { type CCompiler, compileLibrary, findCompiler, libraryFlags } from "./compiler.ts";
-import { type Ffi, loadFfi } from "./ffi.ts";
+import { compileLibrary, libraryFlags } from "./compiler.ts";
 import { NativeLibrary } from "./library.ts";
 import { type NativeManifest, NativeModel } from "./model.ts";
+import type { Toolchain } from "./toolchain.ts";
 
 /** A model as C, and what computes its weights. */
 export interface CSource {
-  /** What the names of its C functions begin with. */
-  readonly prefix: string;
   readonly files: { readonly "model.c": string; readonly "model.h": string };
   readonly manifest: NativeManifest;
   /** Hash of all that decides what is in the weights. */
@@ -18,25 +16,11 @@ export interface CSource {
   readonly writeWeights: (sink: Sink, signal?: AbortSignal) => Promise<void>;
 }
 
-/** What it takes to build and load native code here. */
-export interface Toolchain {
-  readonly compiler: CCompiler;
-  readonly ffi: Ffi;
-}
-
 export interface NativeStartOptions {
   readonly threads?: number;
   /** The library records how long each launch took. */
   readonly profile?: boolean;
   readonly signal?: AbortSignal | undefined;
-}
-
-/**
- * Finds the C compiler and the FFI package.
- * @throws UserError `compiler` where no compiler is found, UnsupportedError `ffi` where the package is missing
- */
-export async function findToolchain(): Promise<Toolchain> {
-  return { compiler: findCompiler(), ffi: await loadFfi() };
 }
 
 /** A started model, and what making it took. */
@@ -89,7 +73,7 @@ async function openLibrary(
   for (;;) {
     const { library: file, built } = await cachedLibrary(cache, key, build);
     try {
-      return { library: new NativeLibrary(ffi, file, source.prefix, profile), file, built };
+      return { library: new NativeLibrary(ffi, file, source.manifest.prefix, profile), file, built };
     } catch (e) {
       // One that was built elsewhere, for a system with other libraries: it is built again, once.
       forgetLibrary(file);

@@ -1,14 +1,14 @@
 import { InternalError, UserError } from "../../base/errors.ts";
 import { type Given, type Input, bindSymbols, checkInputs } from "../../runtime/inputs.ts";
 import { type Block, type KeptPlace, KeptTensor } from "../../runtime/kept.ts";
-import type { KeepOptions, Manifest, Model, ModelInfo, OutputTensor, Outputs, PortInfo, RunOptions } from "../../runtime/model.ts";
+import type { CManifest, KeepOptions, Model, ModelInfo, OutputTensor, Outputs, PortInfo, RunOptions } from "../../runtime/model.ts";
 import { type InputData, type NumberArray, arrayType, isLong, storedBytes, storedElements } from "../../runtime/values.ts";
 import type { Context, NativeLibrary, Sizes } from "./library.ts";
 
 /** What a native model needs to know of itself. */
 export type NativeManifest = Pick<
-  Manifest,
-  "name" | "inputs" | "outputs" | "symbols" | "weight_bytes" | "arena_bytes" | "kernels" | "shared_launches"
+  CManifest,
+  "prefix" | "name" | "inputs" | "outputs" | "symbols" | "weight_bytes" | "arena_bytes" | "kernels" | "shared_launches"
 >;
 
 /** What the model is, and how it runs here. */

@@ -8,6 +8,8 @@ import { compileLibrary, findCompiler, libraryFlags, listCompilers } from "./com
 import { loadFfi } from "./ffi.ts";
 import { type CSource, startNative } from "./index.ts";
 import type { NativeModel } from "./model.ts";
+import { measureNativePeak } from "./peak.ts";
+import { findToolchain } from "./toolchain.ts";
 
 const missing =
   listCompilers().length === 0
@@ -83,9 +85,9 @@ int tiny_run(struct tiny *m, const int32_t *symbols, const void *const *inputs, 
 `;
   const dims = symbolic ? ["n"] : [4];
   return {
-    prefix: "tiny",
     files: { "model.c": text, "model.h": "#include <stdint.h>\n" },
     manifest: {
+      prefix: "tiny",
       name: "tiny",
       inputs: [
         { name: "x", dtype: "f32", dims },
@@ -103,9 +105,8 @@ int tiny_run(struct tiny *m, const int32_t *symbols, const void *const *inputs, 
   };
 }
 
-const tools = async () => ({ compiler: findCompiler(), ffi: await loadFfi() });
 async function start(source: CSource, options: Parameters<typeof startNative>[2] = {}): Promise<NativeModel> {
-  return (await startNative(source, await tools(), options)).model;
+  return (await startNative(source, await findToolchain(), options)).model;
 }
 const x = Float32Array.of(1, 2, 3, 4);
 const b = [1n];
@@ -211,9 +212,16 @@ describe.skipIf(missing !== null)("a native model", () => {
   });
 });
 
+test.skipIf(missing !== null)("the peak of multiply-adds is measured", async () => {
+  const peak = await measureNativePeak(await findToolchain(), "portable");
+  expect(peak).toBeGreaterThan(0.5);
+  expect(peak).toBeLessThan(5000);
+  await expect(measureNativePeak(await findToolchain(), "other")).rejects.toThrowError(/no level of native code is called 'other'/);
+});
+
 describe.skipIf(missing !== null)("the cache", () => {
   test("builds once; what decides the code decides the entry; a broken entry is built again", async () => {
-    const t = await tools();
+    const t = await findToolchain();
     const source = handmade({ mark: "cache" });
     const first = await startNative(source, t);
     const second = await startNative(source, t);
