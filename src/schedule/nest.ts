@@ -21,7 +21,7 @@ interface Position {
 type Positions = ReadonlyMap<Variable, Position>;
 
 /** Accumulators of more elements than this are kept in memory, even if all their loops are unrolled. */
-const registerLimit = 256;
+const registerLimit = 512;
 
 export interface NestInput {
   readonly name: string;
