@@ -72,7 +72,7 @@ export async function disagreements(
 }
 
 /** How much wider the error bounds are for the algorithms that a compilation's schedules chose. */
-function algorithmFactor(c: Compiled): number {
+export function algorithmFactor(c: Compiled): number {
   const chosen = [...c.schedules.values()].map((s) => parseSchedule(s).algorithm);
   return Math.max(1, ...chosen.map((a) => (a === "direct" ? 1 : errorFactor(a, 2))));
 }

@@ -182,7 +182,7 @@ export class ExpressionWriter {
   /** The case that is not chosen is not evaluated. */
   choice(c: Code, a: Code, b: Code): Code {
     const least = precedence.choice + 1;
-    return { text: `${operand(c, least)} ? ${operand(a, least)} : ${operand(b, precedence.choice)}`, precedence: precedence.choice };
+    return { text: `${operand(c, precedence.equality)} ? ${operand(a, least)} : ${operand(b, precedence.choice)}`, precedence: precedence.choice };
   }
 
   private multiplyAdd(e: Expr, purpose: Purpose): Code {

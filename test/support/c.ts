@@ -1,0 +1,240 @@
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { evaluateDim } from "../../src/base/dim.ts";
+import type { Compiled, PipelineOptions } from "../../src/compile.ts";
+import { type HostTensor, hostFromBytes, hostToBytes, sizeOf } from "../../src/graph/host.ts";
+import { bindSymbols } from "../../src/graph/interpret.ts";
+import { type CArtifact, makeCArtifact } from "../../src/targets/c/artifact.ts";
+import { type LevelName, levelOf, levels } from "../../src/targets/c/levels.ts";
+import { levelMachine } from "../../src/targets/c/machine.ts";
+import { type Bounded, firstDifference } from "./bounds.ts";
+import { algorithmFactor } from "./executions.ts";
+
+/** The machines of all levels, widest first. */
+export const cMachines = levels.map((l) => levelMachine(l.name));
+/** For the pipeline: all levels. */
+export const cOptions: PipelineOptions = { machines: cMachines, verify: true };
+
+/** The C compilers that tests use where they are. */
+export type CompilerName = "gcc" | "clang";
+function has(name: string): boolean {
+  return spawnSync(name, ["--version"]).status === 0;
+}
+const found = { gcc: has("gcc"), clang: has("clang") };
+/** Why there are no tests with this compiler; null where there are. */
+export const compilerMissing = (name: CompilerName): string | null =>
+  found[name] ? null : `${name} is not installed (Debian: apt-get install ${name})`;
+
+/** What is as users are told to build it, apart from optimisation; all warnings are errors. */
+export const warningFlags = ["-Wall", "-Wextra", "-Wconversion", "-Werror"] as const;
+export const baseFlags = ["-std=c11", "-ffp-contract=off"] as const;
+
+/** The C of a compiled program, all of its levels. */
+export function cArtifactOf(c: Compiled, name: string): CArtifact {
+  return makeCArtifact({
+    sc: c.sc,
+    program: c.program,
+    weights: c.weights,
+    prepare: c.prepare,
+    name,
+    version: "0.0.0",
+    sourceHash: "",
+    inputNames: c.program.inputs.map((p) => p.name),
+    outputNames: c.program.outputs.map((p) => p.name),
+    levels: c.levels.map((l) => ({ level: levelOf(l.machine), program: l.program })),
+    schedules: c.schedules,
+  });
+}
+
+/** A program to run, with inputs and what must come of them. */
+export interface CCase {
+  readonly what: string;
+  readonly compiled: Compiled;
+  readonly inputs: readonly HostTensor[];
+  readonly want: readonly Bounded[];
+  /** Widens the bounds. */
+  readonly factor?: number;
+}
+
+/** Runs a command; gives what it wrote. Rejects with what it said when it fails. */
+function run(command: string, args: readonly string[], cwd: string, input?: Uint8Array): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, env: { ...process.env, UBSAN_OPTIONS: "print_stacktrace=1" } });
+    const [out, err]: [Buffer[], Buffer[]] = [[], []];
+    child.stdout.on("data", (d: Buffer) => out.push(d));
+    child.stderr.on("data", (d: Buffer) => err.push(d));
+    child.on("error", reject);
+    child.stdin.on("error", () => {
+      // It ended before it had read all; its status says why.
+    });
+    child.on("close", (status, signal) => {
+      if (status === 0) resolve(Buffer.concat(out));
+      else reject(new Error(`${command} ${args.join(" ")} ended with ${status ?? signal}:\n${Buffer.concat(err).toString().slice(0, 6000)}`));
+    });
+    child.stdin.end(input);
+  });
+}
+
+/** Runs tasks, two at a time. */
+async function twoAtATime(tasks: readonly (() => Promise<unknown>)[]): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let t = tasks[next++]; t !== undefined; t = tasks[next++]) await t();
+  };
+  await Promise.all([worker(), worker()]);
+}
+
+/** A program that runs every case at every level that the processor has, each twice, in memory of exactly the size that was asked for. */
+const driver = `#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define CASE(n) \\
+  void *n##_make(void); int64_t n##_arena_bytes(const int32_t *); int n##_init(void *, const void *, size_t, void *, size_t); \\
+  int n##_level(void *, const char *); int n##_run(void *, const int32_t *, const void *const *, void *const *); \\
+  int64_t n##_input_bytes(const int32_t *, int); int64_t n##_output_bytes(const int32_t *, int); extern const int n##_counts[3];
+#include "cases.h"
+#undef CASE
+#define CASE(n) {n##_make, n##_arena_bytes, n##_init, n##_level, n##_run, n##_input_bytes, n##_output_bytes, n##_counts},
+static const struct {
+  void *(*make)(void); int64_t (*arena_bytes)(const int32_t *); int (*init)(void *, const void *, size_t, void *, size_t);
+  int (*level)(void *, const char *); int (*run)(void *, const int32_t *, const void *const *, void *const *);
+  int64_t (*input_bytes)(const int32_t *, int); int64_t (*output_bytes)(const int32_t *, int); const int *counts;
+} cases[] = {
+#include "cases.h"
+};
+static void fail(const char *what, size_t i, int status) { fprintf(stderr, "case %zu: %s: %d\\n", i, what, status); exit(1); }
+static void *take(size_t bytes) {
+  void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+  if (p == NULL || (bytes > 0 && fread(p, 1, bytes, stdin) != bytes)) { fprintf(stderr, "no input of %zu bytes\\n", bytes); exit(1); }
+  return p;
+}
+int main(void) {
+  static const char *const names[] = {"avx512", "avx2", "sse42", "portable"};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+    const int inputs = cases[i].counts[0], outputs = cases[i].counts[1], symbols = cases[i].counts[2];
+    int32_t *sizes = take((size_t)symbols * 4);
+    int64_t *bytes = take(8);
+    void *weights = take((size_t)*bytes);
+    const void *given[64];
+    for (int k = 0; k < inputs; ++k) given[k] = take((size_t)cases[i].input_bytes(sizes, k));
+    const int64_t arena_bytes = cases[i].arena_bytes(sizes);
+    if (arena_bytes < 0) fail("arena_bytes", i, (int)arena_bytes);
+    for (int l = 0; l < 4; ++l) {
+      /* Of the very size, so that nothing behind it is touched unseen; all bits set, so that nothing counts on zeros. */
+      void *arena = NULL;
+      if (posix_memalign(&arena, 64, (size_t)arena_bytes) != 0) fail("memory", i, 0);
+      memset(arena, 0xff, (size_t)arena_bytes);
+      void *m = cases[i].make();
+      int status = cases[i].init(m, weights, (size_t)*bytes, arena, (size_t)arena_bytes);
+      if (status != 0) fail("init", i, status);
+      status = cases[i].level(m, names[l]);
+      fwrite(&status, 4, 1, stdout);
+      for (int twice = 0; status == 0 && twice < 2; ++twice) {
+        void *made[64];
+        for (int k = 0; k < outputs; ++k) made[k] = malloc((size_t)cases[i].output_bytes(sizes, k) + 1);
+        const int ran = cases[i].run(m, symbols == 0 ? NULL : sizes, given, made);
+        if (ran != 0) fail("run", i, ran);
+        for (int k = 0; k < outputs; ++k) {
+          fwrite(made[k], 1, (size_t)cases[i].output_bytes(sizes, k), stdout);
+          free(made[k]);
+        }
+      }
+      free(m);
+      free(arena);
+    }
+    for (int k = 0; k < inputs; ++k) free((void *)(uintptr_t)given[k]);
+    free(weights); free(bytes); free(sizes);
+  }
+  return 0;
+}
+`;
+
+/** Compiles all cases with the compiler, runs them, and gives every disagreement with what they must give. */
+export async function cDisagreements(cases: readonly CCase[], compiler: CompilerName, flags: readonly string[]): Promise<string[]> {
+  const folder = mkdtempSync(join(tmpdir(), "tilewright-c-"));
+  try {
+    const all = [...baseFlags, "-D_GNU_SOURCE", ...flags];
+    // The headers, read once.
+    writeFileSync(join(folder, "all.h"), "#include <immintrin.h>\n#include <math.h>\n#include <string.h>\n#include <stdlib.h>\n");
+    await run(compiler, [...all, "-x", "c-header", "all.h", "-o", compiler === "gcc" ? "all.h.gch" : "all.pch"], folder);
+    const header = compiler === "gcc" ? ["-include", "all.h"] : ["-include-pch", "all.pch"];
+    const names = cases.map((_, i) => `case${i}`);
+    const artifacts = cases.map((c, i) => cArtifactOf(c.compiled, names[i] as string));
+    const compile = artifacts.map((a, i) => async () => {
+      const name = names[i] as string;
+      const counts = `const int ${name}_counts[3] = {${name.toUpperCase()}_INPUTS, ${name.toUpperCase()}_OUTPUTS, ${name.toUpperCase()}_SYMBOLS};\n`;
+      const make = `void *${name}_make(void);\nvoid *${name}_make(void) {\n  return malloc(sizeof(struct ${name}));\n}\n`;
+      writeFileSync(join(folder, `${name}.h`), a.files["model.h"]);
+      const text = a.files["model.c"].replace(`#include "model.h"`, `#include "${name}.h"`);
+      writeFileSync(join(folder, `${name}.c`), `${text}\n#include <stdlib.h>\nextern const int ${name}_counts[3];\n${counts}${make}`);
+      await run(compiler, [...all, ...header, "-c", `${name}.c`, "-o", `${name}.o`], folder).catch((e: Error) => {
+        throw new Error(`${cases[i]?.what}: ${e.message}`);
+      });
+    });
+    await twoAtATime(compile);
+    writeFileSync(join(folder, "cases.h"), names.map((n) => `CASE(${n})\n`).join(""));
+    writeFileSync(join(folder, "main.c"), driver);
+    const plain = flags.filter((f) => !f.startsWith("-W"));
+    await run(compiler, [...baseFlags, "-D_GNU_SOURCE", ...plain, "main.c", ...names.map((n) => `${n}.o`), "-o", "main", "-lm", "-lpthread"], folder);
+    const out = await run(join(folder, "main"), [], folder, await inputsOf(cases, artifacts));
+    return compareOutputs(cases, out);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function symbolsOf(c: CCase): number[] {
+  const { program: p } = c.compiled;
+  const env = bindSymbols(
+    p.inputs,
+    c.inputs.map((t) => t.dims),
+  );
+  return p.symbols.map((s) => env.get(s.name) as number);
+}
+
+async function inputsOf(cases: readonly CCase[], artifacts: readonly CArtifact[]): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for (const [i, c] of cases.entries()) {
+    const a = artifacts[i] as CArtifact;
+    const weights = new Uint8Array(a.manifest.weight_bytes);
+    await a.writeWeights((offset, bytes) => weights.set(bytes, offset));
+    const size = new Uint8Array(new BigInt64Array([BigInt(weights.length)]).buffer);
+    parts.push(new Uint8Array(Int32Array.from(symbolsOf(c)).buffer), size, weights, ...c.inputs.map(hostToBytes));
+  }
+  return Buffer.concat(parts);
+}
+
+function compareOutputs(cases: readonly CCase[], out: Buffer): string[] {
+  const wrong: string[] = [];
+  const ran = new Set<LevelName>();
+  let at = 0;
+  for (const c of cases) {
+    const { program: p, schedules } = c.compiled;
+    const values = symbolsOf(c);
+    const env = new Map(p.symbols.map((s, i) => [s.name, values[i] as number]));
+    const factor = (c.factor ?? 1) * algorithmFactor(c.compiled);
+    for (const level of levels) {
+      const status = out.readInt32LE(at);
+      at += 4;
+      if (status !== 0) continue;
+      ran.add(level.name);
+      for (let twice = 0; twice < 2; twice++) {
+        p.outputs.forEach((o, k) => {
+          const dims = o.dims.map((d) => evaluateDim(d, env));
+          const bytes = o.dtype.bytes(sizeOf(dims));
+          const got = hostFromBytes(o.dtype, dims, new Uint8Array(out.subarray(at, at + bytes)).slice());
+          at += bytes;
+          const difference = firstDifference(got, c.want[k] as Bounded, factor);
+          if (difference !== null)
+            wrong.push(`${c.what}, ${level.name}, run ${twice + 1}, output ${k}: ${difference}; schedules: ${[...schedules.values()].join(" ")}`);
+        });
+      }
+    }
+  }
+  if (at !== out.length) wrong.push(`the program wrote ${out.length} bytes, expected ${at}`);
+  if (!ran.has("portable")) wrong.push("the portable level did not run");
+  return wrong;
+}
