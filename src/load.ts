@@ -75,7 +75,10 @@ export interface NamedProgram {
 /** @throws UnsupportedError, UserError for options that this version does not have or that contradict one another */
 export function checkOptions(o: CompileOptions): void {
   if (o.target !== undefined && o.target !== "wasm")
-    throw new UnsupportedError("target", `target '${o.target}' is not supported yet; this version compiles to 'wasm'`);
+    throw new UnsupportedError(
+      "target",
+      `there is no target '${o.target}' here; there are: wasm, c (commands compile and ir), native (commands run and bench, and the library in Node)`,
+    );
   if (o.threads !== undefined && (!Number.isInteger(o.threads) || o.threads < 1 || o.threads > mostThreads))
     throw new UserError("threads", `threads must be a whole number from 1 to ${mostThreads}, got ${o.threads}`);
   for (const f of o.features ?? [])

@@ -1,9 +1,14 @@
 import type { Command } from "commander";
+import { UserError } from "../base/errors.ts";
+import { buildC, levelsFor } from "../build-c.ts";
 import { type BuildOptions, buildArtifact } from "../load.ts";
-import { writeArtifact } from "../node/artifact.ts";
+import { writeArtifact, writeCArtifact } from "../node/artifact.ts";
+import { nativeLevel } from "../node/native/processor.ts";
+import type { CManifest, Manifest } from "../runtime/model.ts";
+import type { Source } from "../importer.ts";
 import { type ModelFlags, Progress, bytesText, debugListeners, loadSource, parseBytes } from "./common.ts";
 import { IrDump } from "./dump.ts";
-import { addCompileOptions, command } from "./options.ts";
+import { addCompileOptions, addCpuOption, command } from "./options.ts";
 import { compileOptions } from "./session.ts";
 import { sourceText } from "./source-text.ts";
 
@@ -11,15 +16,17 @@ interface CompileFlags extends ModelFlags {
   readonly output: string;
   readonly shard?: number;
   readonly dumpIr?: string;
+  readonly cpu?: string;
 }
 
 export function compileCommand(): Command {
-  const c = command("compile", "<model>", "Compile a model file to an artifact: WebAssembly, weights and a loader.", [
+  const c = command("compile", "<model>", "Compile a model file to an artifact: WebAssembly or C, and weights.", [
     "compile model.onnx -o out",
     "compile model.onnx -o out --shape batch=1..16 --shard 20MiB",
+    "compile model.onnx -o out --target c --cpu x86-64-v3",
     "compile model.onnx -o out --dump-ir ir",
   ]);
-  return addCompileOptions(c)
+  return addCpuOption(addCompileOptions(c))
     .requiredOption("-o, --output <dir>", "folder of the artifact")
     .option("--shard <size>", "split the weights into files of at most this size, for example 20MiB", parseBytes)
     .option("--dump-ir <dir>", "write the IR after every step that changed it to numbered files")
@@ -40,21 +47,43 @@ async function compileAction(file: string, flags: CompileFlags): Promise<void> {
       sourceHash: loaded.hash,
       listeners: [progress.listener, ...(dump === null ? [] : [dump.listener]), ...debugListeners()],
     };
-    const { artifact } = buildArtifact(loaded.source, options);
-    progress.show("writing the artifact");
-    const m = await writeArtifact(artifact, flags.output, flags.shard === undefined ? {} : { shardBytes: flags.shard });
+    const written =
+      flags.target === "c" ? await compileToC(loaded.source, options, flags, progress) : await compileToWasm(loaded.source, options, flags, progress);
     progress.done();
-    const modules = m.modules.map((x) => `${x.file} ${bytesText(x.bytes)}`).join(", ");
-    const weights =
-      m.weights.length === 0 ? "no weights" : `weights ${bytesText(m.weight_bytes)}${m.weights.length > 1 ? ` in ${m.weights.length} files` : ""}`;
-    const arena =
-      m.arena_bytes === null
-        ? "arena by its symbols' sizes"
-        : `arena ${bytesText(m.arena_bytes)}, planned peak ${bytesText(m.weights_base + m.weight_bytes + m.arena_bytes)}`;
-    process.stdout.write(
-      `${flags.output}: ${modules}; ${weights}; ${arena}; ${m.kernels.length} kernels; ${((performance.now() - start) / 1e3).toFixed(1)} s\n`,
-    );
+    process.stdout.write(`${flags.output}: ${written}; ${((performance.now() - start) / 1e3).toFixed(1)} s\n`);
   } finally {
     progress.done();
   }
+}
+
+/** Writes the artifact; gives what is said of it. */
+async function compileToWasm(source: Source, options: BuildOptions, flags: CompileFlags, progress: Progress): Promise<string> {
+  if (flags.cpu !== undefined) throw new UserError("cpu", "--cpu is for --target c; WebAssembly is for all processors");
+  const { artifact } = buildArtifact(source, options);
+  progress.show("writing the artifact");
+  const m = await writeArtifact(artifact, flags.output, flags.shard === undefined ? {} : { shardBytes: flags.shard });
+  const arena = m.arena_bytes === null ? "" : `, planned peak ${bytesText(m.weights_base + m.weight_bytes + m.arena_bytes)}`;
+  return [
+    m.modules.map((x) => `${x.file} ${bytesText(x.bytes)}`).join(", "),
+    weightsText(m),
+    `${arenaText(m)}${arena}`,
+    `${m.kernels.length} kernels`,
+  ].join("; ");
+}
+
+async function compileToC(source: Source, options: BuildOptions, flags: CompileFlags, progress: Progress): Promise<string> {
+  if (flags.shard !== undefined) throw new UserError("shard", "--shard is for --target wasm; C code maps its weights from one file");
+  const { target: _, ...rest } = options;
+  const { artifact } = buildC(source, rest, levelsFor(flags.cpu, flags.deterministic ?? false, nativeLevel));
+  progress.show("writing the artifact");
+  const m = await writeCArtifact(artifact, flags.output);
+  const files = m.files.map((f) => `${f.file} ${bytesText(f.bytes)}`).join(", ");
+  return [files, `code for ${m.levels.join(", ")}`, weightsText(m), arenaText(m), `${m.kernels.length} kernels`].join("; ");
+}
+
+function weightsText(m: Manifest | CManifest): string {
+  return m.weights.length === 0 ? "no weights" : `weights ${bytesText(m.weight_bytes)}${m.weights.length > 1 ? ` in ${m.weights.length} files` : ""}`;
+}
+function arenaText(m: Manifest | CManifest): string {
+  return m.arena_bytes === null ? "arena by its symbols' sizes" : `arena ${bytesText(m.arena_bytes)}`;
 }

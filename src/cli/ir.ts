@@ -1,10 +1,13 @@
 import type { Command } from "commander";
 import { UserError } from "../base/errors.ts";
 import type { TraceEvent, TraceListener } from "../base/trace.ts";
+import { buildC, levelsFor } from "../build-c.ts";
 import { type BuildOptions, artifactOf, checkOptions, compileSource, pipelineOptions } from "../load.ts";
+import { nativeLevel } from "../node/native/processor.ts";
+import { levelMachine } from "../targets/c/machine.ts";
 import { disassemble } from "../targets/wasm/disassemble.ts";
 import { type ModelFlags, debugListeners, loadSource } from "./common.ts";
-import { addCompileOptions, command } from "./options.ts";
+import { addCompileOptions, addCpuOption, command } from "./options.ts";
 import { compileOptions } from "./session.ts";
 import { sourceText } from "./source-text.ts";
 
@@ -15,6 +18,7 @@ interface IrFlags extends ModelFlags {
   readonly stage?: string;
   readonly before?: string;
   readonly after?: string;
+  readonly cpu?: string;
 }
 
 export function irCommand(): Command {
@@ -23,8 +27,9 @@ export function irCommand(): Command {
     "ir model.onnx --stage loop",
     "ir model.onnx --after assign-layouts",
     "ir model.onnx --stage code",
+    "ir model.onnx --stage code --target c --cpu native",
   ]);
-  return addCompileOptions(c)
+  return addCpuOption(addCompileOptions(c))
     .option("--stage <stage>", `${stages.join(", ")}: the IR after the last step of that stage`)
     .option("--before <step>", "the IR that a step gets")
     .option("--after <step>", "the IR that a step leaves")
@@ -37,9 +42,17 @@ function irAction(file: string, flags: IrFlags): void {
   const stage = flags.stage ?? (chosen === 0 ? "graph" : undefined);
   if (stage !== undefined && !stages.includes(stage as Stage))
     throw new UserError("stage", `unknown stage '${stage}'; there are: ${stages.join(", ")}`);
-  const options: BuildOptions = compileOptions(flags);
+  const { target, ...rest } = compileOptions(flags);
+  const isC = flags.target === "c";
+  const options: BuildOptions = isC || target === undefined ? rest : { ...rest, target };
   checkOptions(options);
+  if (!isC && flags.cpu !== undefined) throw new UserError("cpu", "--cpu is for --target c; WebAssembly is for all processors");
+  const names = isC ? levelsFor(flags.cpu, options.deterministic ?? false, nativeLevel) : [];
   const { source } = loadSource(file, flags.shape);
+  if (stage === "code" && isC) {
+    process.stdout.write(buildC(source, { ...options, listeners: debugListeners() }, names).artifact.files["model.c"]);
+    return;
+  }
   if (stage === "code") {
     const c = compileSource(source, debugListeners(), undefined, pipelineOptions(options));
     const relaxed = !options.deterministic && (options.features?.includes("relaxed") ?? true);
@@ -56,7 +69,8 @@ function irAction(file: string, flags: IrFlags): void {
     flags.before ?? flags.after,
     flags.before !== undefined,
   );
-  compileSource(source, [kept.listener, ...debugListeners()], undefined, pipelineOptions(options));
+  const pipeline = isC ? { exact: options.exact ?? false, machines: names.map((n) => levelMachine(n)) } : pipelineOptions(options);
+  compileSource(source, [kept.listener, ...debugListeners()], undefined, pipeline);
   process.stdout.write(kept.result());
 }
 

@@ -20,11 +20,19 @@ export function addCompileOptions(c: Command): Command {
 /** Options that say what is compiled, and to which code. */
 export function addSourceOptions(c: Command): Command {
   return c
-    .option("--target <target>", "what to compile to: wasm", "wasm")
+    .option("--target <target>", "what to compile to: wasm; or native, C that is built and run here (run, bench)", "wasm")
     .option("--shape <spec>", "NAME=1x3x224x224 fixes an input's shape, SYMBOL=4 a symbol, SYMBOL=1..16 bounds one; may be repeated", collect)
     .option("--deterministic", "the same bits on every engine: no relaxed operations")
     .option("--exact", "no algebraic change of an algorithm")
     .option("--features <list>", "modules to make, of: simd,relaxed,mt (mt: each of them also for threads)", parseFeatures);
+}
+
+/** For which processors C code is. */
+export function addCpuOption(c: Command): Command {
+  return c.option(
+    "--cpu <name>",
+    "C code for processors up to this: native, portable, x86-64, x86-64-v2, x86-64-v3 or x86-64-v4 (default: for all, chosen at the start)",
+  );
 }
 
 /** Options of every command that runs a model. */

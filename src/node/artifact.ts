@@ -3,7 +3,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { InternalError, UserError } from "../base/errors.ts";
-import type { Manifest, WeightFile } from "../runtime/model.ts";
+import type { CManifest, Manifest, WeightFile } from "../runtime/model.ts";
+import type { CArtifact } from "../targets/c/artifact.ts";
 import type { WasmArtifact } from "../targets/wasm/artifact.ts";
 import { declarationsOf } from "./declarations.ts";
 import { hashFile, reason } from "./files.ts";
@@ -20,20 +21,46 @@ export interface WriteOptions {
  * @throws UserError `output` when the folder cannot be written
  */
 export async function writeArtifact(a: WasmArtifact, folder: string, options: WriteOptions = {}): Promise<Manifest> {
-  const place = openOutput(folder);
-  try {
-    const weights = await writeWeightFiles(a, place.work, options);
+  return inPlace(folder, async (work) => {
+    const weights = await writeWeightFiles(a, work, options);
     const manifest: Manifest = { ...a.manifest, weights };
-    const put = (name: string, content: string | Uint8Array) => fs.writeFileSync(path.join(place.work, name), content);
+    const put = (name: string, content: string | Uint8Array) => fs.writeFileSync(path.join(work, name), content);
     manifest.modules.forEach((m, i) => {
       put(m.file, a.modules[i] as Uint8Array);
     });
     put("model.js", loaderText(manifest));
     put("model.d.ts", declarationsOf(manifest));
     if (ownsPackage(folder)) put("package.json", packageText(manifest));
-    put("model.json", `${JSON.stringify(manifest, null, 1)}\n`);
-    place.commit();
+    put("model.json", manifestText(manifest));
     return manifest;
+  });
+}
+
+/**
+ * Writes the files of a model compiled to C, like those of other artifacts.
+ * @throws UserError `output` when the folder cannot be written
+ */
+export async function writeCArtifact(a: CArtifact, folder: string, options: Pick<WriteOptions, "signal"> = {}): Promise<CManifest> {
+  return inPlace(folder, async (work) => {
+    const weights = await writeWeightFiles(a, work, options);
+    const manifest: CManifest = { ...a.manifest, weights };
+    for (const [name, text] of Object.entries(a.files)) fs.writeFileSync(path.join(work, name), text);
+    fs.writeFileSync(path.join(work, "model.json"), manifestText(manifest));
+    return manifest;
+  });
+}
+
+function manifestText(m: Manifest | CManifest): string {
+  return `${JSON.stringify(m, null, 1)}\n`;
+}
+
+/** Has files made in a temporary folder, and puts them in place when all are there. */
+async function inPlace<T>(folder: string, write: (work: string) => Promise<T>): Promise<T> {
+  const place = openOutput(folder);
+  try {
+    const made = await write(place.work);
+    place.commit();
+    return made;
   } catch (e) {
     if ((e as NodeJS.ErrnoException).syscall === undefined) throw e;
     throw outputError(folder, e);
@@ -54,7 +81,7 @@ interface OutputPlace {
 }
 
 /** Files that an artifact may consist of. */
-const ours = /^model(\.relaxed)?(\.mt)?\.wasm$|^model\.weights(\.\d+)?\.bin$|^model\.(js|d\.ts|json)$/;
+const ours = /^model(\.relaxed)?(\.mt)?\.wasm$|^model\.weights(\.\d+)?\.bin$|^model\.(js|d\.ts|json|c|h)$/;
 
 /** A temporary folder inside the output folder if that exists, else beside it. */
 function openOutput(folder: string): OutputPlace {
@@ -104,7 +131,11 @@ function packageText(m: Manifest): string {
 }
 
 /** Streams the weights to their files: each constant is written when it is ready, wherever it belongs. */
-async function writeWeightFiles(a: WasmArtifact, folder: string, options: WriteOptions): Promise<WeightFile[]> {
+async function writeWeightFiles(
+  a: Pick<WasmArtifact | CArtifact, "manifest" | "writeWeights">,
+  folder: string,
+  options: WriteOptions,
+): Promise<WeightFile[]> {
   const total = a.manifest.weight_bytes;
   if (total === 0) return [];
   const size = Math.min(options.shardBytes ?? total, total);
