@@ -1,9 +1,13 @@
 import path from "node:path";
 import type { Command } from "commander";
+import type { Stmt } from "../loop/ir.ts";
 import { type InputFlags, gatherInputs } from "../node/inputs.ts";
+import { NativeModel } from "../node/native/model.ts";
+import { measureNativePeak } from "../node/native/peak.ts";
 import { measurePeak } from "../targets/wasm/peak.ts";
-import { type ModelFlags, enableRelaxedSimd, parseCount, simdText, table } from "./common.ts";
-import { type KernelTime, LaunchClock, kernelTimes } from "./kernel-times.ts";
+import { type Loaded, type ModelFlags, enableRelaxedSimd, parseCount, simdText, table } from "./common.ts";
+import { type KernelTime, LaunchClock, kernelTimes, launchesOf } from "./kernel-times.ts";
+import { openNativeSession } from "./native.ts";
 import { addCompileOptions, addInputOptions, command } from "./options.ts";
 import { type Session, openSession } from "./session.ts";
 
@@ -17,6 +21,7 @@ export function benchCommand(): Command {
   const c = command("bench", "<model>", "Time a model file or an artifact. Inputs without a file are random.", [
     "bench model.onnx --runs 50",
     "bench model.onnx --per-kernel",
+    "bench model.onnx --target native --threads 2",
     "bench out --shape batch=4 --json",
   ]);
   return addInputOptions(addCompileOptions(c))
@@ -49,7 +54,8 @@ const round = (v: number, digits: number) => Number(v.toFixed(digits));
 
 async function benchAction(file: string, flags: BenchFlags): Promise<void> {
   enableRelaxedSimd();
-  const s = await openSession(file, flags);
+  const native = flags.target === "native" ? await openNativeSession(file, flags) : null;
+  const s = native ?? (await openSession(file, flags));
   const t = time(s, flags);
   const info = s.model.info();
   const { flops } = s.manifest;
@@ -66,9 +72,9 @@ async function benchAction(file: string, flags: BenchFlags): Promise<void> {
     arena_bytes: info.arena_bytes,
     code_bytes: s.codeBytes,
     weight_bytes: info.weight_bytes,
-    relaxed_simd: info.relaxed_simd,
+    ...codeInfo(s.model),
   };
-  const kernels = flags.perKernel ? await profile(file, flags, t) : null;
+  const kernels = flags.perKernel ? await (native === null ? profile(file, flags, t) : profileNative(file, flags, t)) : null;
   if (flags.json) {
     process.stdout.write(
       `${JSON.stringify(kernels === null ? result : { ...result, peak_gflops: round(kernels.peak, 1), profiling_overhead: round(kernels.overhead, 4), kernels: kernels.rows })}\n`,
@@ -77,7 +83,7 @@ async function benchAction(file: string, flags: BenchFlags): Promise<void> {
   }
   const lines = [
     `${result.model}: median ${result.median_ms} ms, best ${result.min_ms} ms of ${flags.runs} runs${result.gflops === null ? "" : `, ${result.gflops} GFLOP/s`}`,
-    `${result.target}, ${info.threads} thread${info.threads === 1 ? "" : "s"}, ${simdText(info.relaxed_simd)}`,
+    `${result.target}, ${info.threads} thread${info.threads === 1 ? "" : "s"}, ${codeText(s.model)}`,
     `compile ${result.compile_ms} ms, load ${result.load_ms} ms, code ${result.code_bytes} B, weights ${result.weight_bytes} B, arena ${result.arena_bytes} B`,
   ];
   if (kernels !== null)
@@ -88,6 +94,17 @@ async function benchAction(file: string, flags: BenchFlags): Promise<void> {
       `The profiling build takes ${(kernels.overhead * 100).toFixed(1)}% longer than the normal one. The peak is ${kernels.peak.toFixed(1)} GFLOP/s, measured${info.threads === 1 ? "" : ` on one thread, times ${info.threads}`}.`,
     );
   process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+/** What is to be known of the code beside its size: of native code its level and compiler. */
+function codeInfo(m: Session["model"]): { readonly relaxed_simd: boolean } | { readonly level: string; readonly compiler: string } {
+  if (!(m instanceof NativeModel)) return { relaxed_simd: m.info().relaxed_simd };
+  const { level, compiler } = m.info();
+  return { level, compiler };
+}
+function codeText(m: Session["model"]): string {
+  const info = codeInfo(m);
+  return "level" in info ? `level ${info.level}, ${info.compiler}` : simdText(info.relaxed_simd);
 }
 
 interface Profile {
@@ -108,10 +125,30 @@ async function profile(file: string, flags: BenchFlags, normal: Times): Promise<
     s.model.runNow(inputs, { views: true });
   }
   const { built, loaded } = s;
-  const times = kernelTimes(built?.compiled.program.main ?? [], loaded?.source.kind === "graph" ? loaded.source.graph : null, clock);
-  const rows = times.map((k) => ({ ...k, ms: round(k.ms, 4), gflops: k.gflops === null ? null : round(k.gflops, 2) }));
   const { relaxed_simd, threads } = s.model.info();
+  const rows = kernelRows(built?.compiled.program.main ?? [], loaded, clock);
   return { rows, peak: threads * (await measurePeak(relaxed_simd)), overhead: t.median / normal.median - 1 };
+}
+
+/** The same for native code, which takes the times itself. */
+async function profileNative(file: string, flags: BenchFlags, normal: Times): Promise<Profile> {
+  const clock = new LaunchClock();
+  const { model, main, loaded, tools, ...s } = await openNativeSession(file, flags, true);
+  const inputs = gatherInputs(s.manifest, { random: 1, ...flags }, s.sizes);
+  const t = time({ ...s, model }, flags);
+  const launches = launchesOf(main ?? []).length;
+  for (let i = 0; i < flags.runs; i++) {
+    model.runNow(inputs, { views: true });
+    clock.add(model.launchTimes(launches));
+  }
+  const { level, threads } = model.info();
+  const rows = kernelRows(main ?? [], loaded, clock);
+  return { rows, peak: threads * (await measureNativePeak(tools, level)), overhead: t.median / normal.median - 1 };
+}
+
+function kernelRows(main: readonly Stmt[], loaded: Loaded | null, clock: LaunchClock): KernelTime[] {
+  const times = kernelTimes(main, loaded?.source.kind === "graph" ? loaded.source.graph : null, clock);
+  return times.map((k) => ({ ...k, ms: round(k.ms, 4), gflops: k.gflops === null ? null : round(k.gflops, 2) }));
 }
 
 function kernelTable(p: Profile): string {

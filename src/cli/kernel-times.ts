@@ -32,6 +32,13 @@ export class LaunchClock {
     this.runs++;
     this.last = performance.now();
   }
+  /** Counts a run of which the launches' seconds are known. */
+  add(seconds: readonly number[]): void {
+    this.runs++;
+    seconds.forEach((s, i) => {
+      this.spent[i] = (this.spent[i] ?? 0) + s * 1e3;
+    });
+  }
   /** Mean milliseconds of a launch. */
   mean(launch: number): number {
     return (this.spent[launch] ?? 0) / Math.max(1, this.runs);
@@ -63,7 +70,7 @@ function launchFlops(launches: readonly Launch[], times: readonly number[], byOr
   return launches.map((l, i) => l.origin.reduce((n, o) => n + (owner.get(o) === i ? (byOrigin.get(o) ?? 0) : 0), 0));
 }
 
-function launchesOf(main: readonly Stmt[]): Launch[] {
+export function launchesOf(main: readonly Stmt[]): Launch[] {
   return main.flatMap((s) => {
     switch (s.kind) {
       case "launch":

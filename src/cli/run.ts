@@ -8,6 +8,7 @@ import { type InputFlags, gatherInputs } from "../node/inputs.ts";
 import { writeNpy } from "../node/npy.ts";
 import type { OutputTensor } from "../runtime/model.ts";
 import { type ModelFlags, enableRelaxedSimd, portText } from "./common.ts";
+import { openNativeSession } from "./native.ts";
 import { addCompileOptions, addInputOptions, command } from "./options.ts";
 import { openSession } from "./session.ts";
 
@@ -20,7 +21,7 @@ export function runCommand(): Command {
   const c = command("run", "<model>", "Run a model file or an artifact once, and print its outputs.", [
     "run model.onnx --input image=cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --labels labels.txt",
     "run out --input tokens=tokens.npy --output results",
-    "run model.onnx --random 1",
+    "run model.onnx --random 1 --target native --threads 2",
   ]);
   return addInputOptions(addCompileOptions(c))
     .option("--labels <file>", "names of the classes, one a line (or a JSON list): prints the top 5 of a class vector")
@@ -31,7 +32,7 @@ export function runCommand(): Command {
 async function runAction(file: string, flags: RunFlags): Promise<void> {
   enableRelaxedSimd();
   const labels = flags.labels === undefined ? null : readLabels(flags.labels);
-  const { model, manifest, sizes } = await openSession(file, flags);
+  const { model, manifest, sizes } = await (flags.target === "native" ? openNativeSession(file, flags) : openSession(file, flags));
   const inputs = gatherInputs(manifest, flags, sizes);
   const outputs = await model.run(inputs);
   const lines: string[] = [];

@@ -6,21 +6,25 @@ import { readFile } from "../node/files.ts";
 import type { KnownSizes } from "../node/inputs.ts";
 import { tunedSchedules } from "../node/tuning.ts";
 import { loadArtifact } from "../runtime/artifact.ts";
-import type { Manifest, Model } from "../runtime/model.ts";
+import type { Manifest, Model, ModelManifest } from "../runtime/model.ts";
 import { type Loaded, type ModelFlags, Progress, type Sizes, debugListeners, isFolder, loadSource, note, parseSizes } from "./common.ts";
 
 /** A model that runs in this process, compiled for it or loaded from an artifact. */
 export interface Session {
-  readonly model: Model;
-  readonly manifest: Manifest;
+  readonly model: Pick<Model, keyof Model>;
+  readonly manifest: ModelManifest;
   readonly sizes: KnownSizes;
+  readonly compileMs: number;
+  readonly loadMs: number;
+  /** Of the module or library that runs. */
+  readonly codeBytes: number;
+}
+
+/** A session with a model of target `wasm`. */
+export interface WasmSession extends Session {
   /** Null for an artifact. */
   readonly built: Built | null;
   readonly loaded: Loaded | null;
-  readonly compileMs: number;
-  readonly loadMs: number;
-  /** Of the module that runs. */
-  readonly codeBytes: number;
 }
 
 /** The library's options from the command line's. */
@@ -37,7 +41,7 @@ export function compileOptions(flags: ModelFlags): CompileOptions {
 }
 
 /** Compiles a model file for this process, or loads an artifact's folder. `clock` asks for a profiling build. */
-export async function openSession(file: string, flags: ModelFlags, clock?: (launch: number) => void): Promise<Session> {
+export async function openSession(file: string, flags: ModelFlags, clock?: (launch: number) => void): Promise<WasmSession> {
   if (isFolder(file)) {
     if (clock !== undefined) throw new UserError("profile", `${file} is an artifact; a profiling build needs the model's file`);
     return openArtifact(file, flags);
@@ -88,13 +92,12 @@ function moduleOf(m: Manifest, model: Model): Manifest["modules"][number] | unde
   return m.modules.find((x) => x.relaxed === relaxed_simd && x.shared === shared_memory);
 }
 
-function knownSizes(s: Sizes): KnownSizes {
+export function knownSizes(s: Sizes): KnownSizes {
   return { shapes: s.shapes, symbols: new Map(Object.entries(s.symbols).filter((e): e is [string, number] => typeof e[1] === "number")) };
 }
 
-async function openArtifact(folder: string, flags: ModelFlags): Promise<Session> {
-  const start = performance.now();
-  const manifest = readManifest(folder);
+/** The sizes that the options give for an artifact. @throws UserError for options that do not fit it */
+export function sizesOfArtifact(folder: string, manifest: ModelManifest, flags: ModelFlags): KnownSizes {
   for (const k of ["deterministic", "exact", "maxMemory", "features", "db"] as const) {
     if (flags[k] !== undefined)
       throw new UserError(
@@ -112,6 +115,13 @@ async function openArtifact(folder: string, flags: ModelFlags): Promise<Session>
   const unknown = [...Object.keys(sizes.shapes), ...Object.keys(sizes.symbols)].find((k) => !names.includes(k));
   if (unknown !== undefined)
     throw new UserError("shape", `a size was given for '${unknown}', but ${folder} has no such input or symbol; it has ${names.join(", ")}`);
+  return knownSizes(sizes);
+}
+
+async function openArtifact(folder: string, flags: ModelFlags): Promise<WasmSession> {
+  const start = performance.now();
+  const manifest = readManifest(folder);
+  const sizes = sizesOfArtifact(folder, manifest, flags);
   const model = await loadArtifact(
     manifest,
     pathToFileURL(`${path.resolve(folder)}/`),
@@ -122,7 +132,7 @@ async function openArtifact(folder: string, flags: ModelFlags): Promise<Session>
   return {
     model,
     manifest,
-    sizes: knownSizes(sizes),
+    sizes,
     built: null,
     loaded: null,
     compileMs: 0,
@@ -140,6 +150,8 @@ function readManifest(folder: string): Manifest {
   } catch (e) {
     throw new UserError("artifact", `${folder} holds no artifact: ${(e as Error).message}; make one with 'tilewright compile MODEL -o ${folder}'`);
   }
+  if (manifest?.format === "tilewright" && (manifest.target as string) === "c")
+    throw new UserError("target", `${folder} was compiled for target c: run it with --target native`);
   const lists = ["inputs", "outputs", "symbols", "modules", "weights", "kernels"] as const;
   if (manifest?.format !== "tilewright" || !lists.every((k) => Array.isArray(manifest[k])))
     throw new UserError("artifact", `${file} is not the manifest of an artifact`);

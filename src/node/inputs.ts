@@ -4,7 +4,7 @@ import { evaluateDim } from "../base/dim.ts";
 import { type DType, type TypedArray, arrayOf, parseDType } from "../base/dtype.ts";
 import { UserError } from "../base/errors.ts";
 import { type Num, roundTo, writeElement } from "../base/numeric.ts";
-import type { Manifest, PortInfo } from "../runtime/model.ts";
+import type { ModelManifest, PortInfo } from "../runtime/model.ts";
 import { readFile } from "./files.ts";
 import { type Normalization, decodePicture, pictureLayout, pictureToTensor } from "./images.ts";
 import { readNpy, typedArray } from "./npy.ts";
@@ -154,7 +154,7 @@ export interface InputFlags {
 }
 
 /** All inputs of a model: files where they are given, else random ones if a seed is. @throws UserError that lists the inputs */
-export function gatherInputs(m: Pick<Manifest, "inputs">, flags: InputFlags, sizes: KnownSizes): Record<string, InputValue> {
+export function gatherInputs(m: Pick<ModelManifest, "inputs">, flags: InputFlags, sizes: KnownSizes): Record<string, InputValue> {
   const list = m.inputs.map((p) => `  ${p.name}: ${p.dtype}[${p.dims.join(", ")}]`).join("\n");
   const files = new Map<string, string>();
   for (const text of flags.input ?? []) {

@@ -1,16 +1,22 @@
 import fs from "node:fs";
 import path from "node:path";
+import type { CManifest } from "../../runtime/model.ts";
 import { version } from "../../version.ts";
 import { type Sink, cacheFolder, cachedLibrary, cachedWeights, forgetLibrary, keyOf, libraryName } from "./cache.ts";
 import { compileLibrary, libraryFlags } from "./compiler.ts";
+import { readFile } from "../files.ts";
 import { NativeLibrary } from "./library.ts";
 import { type NativeManifest, NativeModel } from "./model.ts";
 import type { Toolchain } from "./toolchain.ts";
 
-/** A model as C, and what computes its weights. */
-export interface CSource {
+/** A model as C. */
+interface CText {
   readonly files: { readonly "model.c": string; readonly "model.h": string };
   readonly manifest: NativeManifest;
+}
+
+/** A model as C, and what computes its weights. */
+export interface CSource extends CText {
   /** Hash of all that decides what is in the weights. */
   readonly weightsKey: () => string;
   readonly writeWeights: (sink: Sink, signal?: AbortSignal) => Promise<void>;
@@ -30,6 +36,9 @@ export interface StartedNative {
   readonly codeBytes: number;
   /** The C compiler ran; otherwise the library was in the cache. */
   readonly built: boolean;
+  /** Milliseconds for the library, and for the weights and for opening the model. */
+  readonly buildMs: number;
+  readonly loadMs: number;
 }
 
 /**
@@ -37,15 +46,45 @@ export interface StartedNative {
  * @throws UserError for a compiler that fails, a cache that cannot be written, and what the model's own code refuses
  */
 export async function startNative(source: CSource, tools: Toolchain, options: NativeStartOptions = {}): Promise<StartedNative> {
-  const { threads = 1, profile = false, signal } = options;
   const cache = cacheFolder();
+  const start = performance.now();
   const weights = await cachedWeights(cache, keyOf([version, source.weightsKey()]), source.manifest.weight_bytes, (sink) =>
-    source.writeWeights(sink, signal),
+    source.writeWeights(sink, options.signal),
   );
-  const { library, file, built } = await openLibrary(source, tools, cache, profile, signal);
+  return startWith(source, weights, tools, options, performance.now() - start);
+}
+
+/**
+ * The same for an artifact of target `c` in a folder; its weights are used where they lie.
+ * @throws UserError also for files that are missing or do not fit
+ */
+export async function startArtifactFolder(
+  folder: string,
+  manifest: CManifest,
+  tools: Toolchain,
+  options: NativeStartOptions = {},
+): Promise<StartedNative> {
+  const text = (name: string): string => new TextDecoder().decode(readFile(path.join(folder, name)));
+  const files = { "model.c": text("model.c"), "model.h": text("model.h") };
+  const weights = manifest.weight_bytes === 0 ? null : path.resolve(folder, manifest.weights[0]?.file ?? "model.weights.bin");
+  return startWith({ files, manifest }, weights, tools, options, 0);
+}
+
+async function startWith(
+  source: CText,
+  weights: string | null,
+  tools: Toolchain,
+  options: NativeStartOptions,
+  weightsMs: number,
+): Promise<StartedNative> {
+  const { threads = 1, profile = false, signal } = options;
+  const start = performance.now();
+  const { library, file, built } = await openLibrary(source, tools, cacheFolder(), profile, signal);
   signal?.throwIfAborted();
+  const opened = performance.now();
   const model = new NativeModel(source.manifest, { library, file, compiler: tools.compiler.version, weights, threads });
-  return { model, codeBytes: fs.statSync(file).size, built };
+  const loadMs = weightsMs + performance.now() - opened;
+  return { model, codeBytes: fs.statSync(file).size, built, buildMs: opened - start, loadMs };
 }
 
 interface OpenedLibrary {
@@ -55,7 +94,7 @@ interface OpenedLibrary {
 }
 
 async function openLibrary(
-  source: CSource,
+  source: CText,
   tools: Toolchain,
   cache: string,
   profile: boolean,

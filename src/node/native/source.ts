@@ -1,12 +1,14 @@
-import { UnsupportedError } from "../../base/errors.ts";
-import type { Compiled } from "../../compile.ts";
+import { UnsupportedError, UserError } from "../../base/errors.ts";
+import { type Compiled, defaultPasses } from "../../compile.ts";
 import { countFlops } from "../../graph/flops.ts";
 import type { Source } from "../../importer.ts";
 import { type BuildOptions, compileSource } from "../../load.ts";
+import { evaluateSize } from "../../loop/interpret.ts";
 import { type CArtifact, makeCArtifact } from "../../targets/c/artifact.ts";
 import { type LevelName, levelOf, levels } from "../../targets/c/levels.ts";
 import { levelMachine } from "../../targets/c/machine.ts";
-import { defaultPasses } from "../../compile.ts";
+import { threadBytes } from "../../targets/c/program.ts";
+import { weightBytes } from "../../targets/wasm/weights.ts";
 import { version } from "../../version.ts";
 import type { CSource } from "./index.ts";
 import { nativeLevel } from "./processor.ts";
@@ -46,7 +48,32 @@ export function nativeSource(source: Source, options: BuildOptions, level: Level
       }),
     () => "",
   );
+  checkMemory(compiled, options.threads ?? 1, options.maxMemory);
   return { ...artifact, compiled, weightsKey: () => weightsKey(compiled) };
+}
+
+/** @throws UserError `max-memory` when weights, arena and the threads' scratch memory may need more than the limit */
+function checkMemory({ sc, levels: all, program }: Compiled, threads: number, limit: number | undefined): void {
+  if (limit === undefined) return;
+  const most = program.symbols.map((s) => s.max);
+  const open = program.symbols.filter((s) => !Number.isFinite(s.max));
+  const planned = Math.max(
+    ...all.map(({ program: p }) => {
+      const changing = sc.add(p.arenaBytes, sc.mul(sc.int(threads > 1 ? threads : 0), threadBytes(sc, p)));
+      if (changing.constant === null && open.length > 0)
+        throw new UserError(
+          "max-memory",
+          `the peak depends on symbols without an upper bound (${open.map((s) => s.name).join(", ")}): bound them, for example --shape ${open[0]?.name}=1..16`,
+        );
+      return weightBytes(p) + evaluateSize(p, changing, { weights: 0, arena: 0 }, most);
+    }),
+  );
+  const mib = (n: number): string => `${(n / 2 ** 20).toFixed(1)} MiB`;
+  if (planned > limit)
+    throw new UserError(
+      "max-memory",
+      `the planned peak is ${mib(planned)} (weights ${mib(weightBytes(program))}, arena ${mib(planned - weightBytes(program))}), more than the limit of ${mib(limit)}`,
+    );
 }
 
 /** @throws UnsupportedError for options of target `wasm` */
