@@ -107,22 +107,46 @@ export function writeLevel(c: LevelContext, { level, program }: LevelProgram): L
   const main = new Printer();
   const roots = [program.arena, program.weights];
   const isAddress = new FunctionWriter(main, level, c.prelude, program.main, roots, { wide: true }).facts.isAddress;
-  const kernels = new Printer();
-  const kernelNames = new Map<Kernel, string>();
+  const written = writeKernels(c, level, program, launches, isAddress);
+  const w = new MainWriter(c, level, program, main, written.names, written.signatures);
+  w.write();
+  return { kernels: written.text, program: textOf(main), kernelNames: written.names };
+}
+
+interface WrittenKernels {
+  readonly text: string;
+  readonly names: ReadonlyMap<Kernel, string>;
+  readonly signatures: ReadonlyMap<Kernel, KernelSignature>;
+}
+
+/** Writes the kernels that are launched; those that come out alike are one function. */
+function writeKernels(c: LevelContext, level: Level, p: Program, launches: readonly Launch[], isAddress: (e: Expr) => boolean): WrittenKernels {
+  const names = new Map<Kernel, string>();
   const signatures = new Map<Kernel, KernelSignature>();
-  for (const k of program.kernels) {
+  const functions = new Map<string, { readonly name: string; readonly kernels: Kernel[] }>();
+  for (const k of p.kernels) {
     const own = launches.filter((l) => l.kernel === k);
     if (own.length === 0) continue;
-    const name = c.names.fresh(`${k.name}_${level.name}`);
-    kernelNames.set(k, name);
-    writeComment(kernels, [[...new Set(own.flatMap((l) => l.origin))].join(", "), c.schedules.get(k) ?? ""]);
-    signatures.set(k, writeKernel(kernels, k, name, level, c.prelude, addressParams(k, own, isAddress)));
-    kernels.line("");
+    const out = new Printer();
+    signatures.set(k, writeKernel(out, k, nameMark, level, c.prelude, addressParams(k, own, isAddress)));
+    const text = out.toString();
+    const same = functions.get(text);
+    const name = same?.name ?? c.names.fresh(`${k.name}_${level.name}`);
+    if (same === undefined) functions.set(text, { name, kernels: [k] });
+    else same.kernels.push(k);
+    names.set(k, name);
   }
-  const w = new MainWriter(c, level, program, main, kernelNames, signatures);
-  w.write();
-  return { kernels: textOf(kernels), program: textOf(main), kernelNames };
+  const texts = [...functions].map(([text, { name, kernels }]) => {
+    const comment = new Printer();
+    const origins = launches.filter((l) => kernels.includes(l.kernel)).flatMap((l) => l.origin);
+    writeComment(comment, [[...new Set(origins)].join(", "), c.schedules.get(kernels[0] as Kernel) ?? ""]);
+    return `${comment}${text.replace(nameMark, name)}`.replace(/^\n/, "");
+  });
+  return { text: texts.join("\n"), names, signatures };
 }
+
+/** Stands for a function's name until it has one; no identifier of C. */
+const nameMark = "@";
 
 const textOf = (p: Printer): string => p.toString().replace(/\n+$/, "\n");
 
