@@ -3,14 +3,18 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { evaluateDim } from "../../src/base/dim.ts";
-import type { Compiled, PipelineOptions } from "../../src/compile.ts";
+import { describe } from "vitest";
+import type { Capabilities } from "../../src/base/machine.ts";
+import { type Compiled, type PipelineOptions, compileGraph } from "../../src/compile.ts";
+import type { OpDef } from "../../src/graph/op.ts";
+import { seededRandom } from "../../src/schedule/random.ts";
 import { type HostTensor, hostFromBytes, hostToBytes, sizeOf } from "../../src/graph/host.ts";
 import { bindSymbols } from "../../src/graph/interpret.ts";
 import { type CArtifact, makeCArtifact } from "../../src/targets/c/artifact.ts";
 import { type LevelName, levelOf, levels } from "../../src/targets/c/levels.ts";
 import { levelMachine } from "../../src/targets/c/machine.ts";
-import { type Bounded, firstDifference } from "./bounds.ts";
-import { algorithmFactor } from "./executions.ts";
+import { type Bounded, boundGraph, firstDifference } from "./bounds.ts";
+import { algorithmFactor, exampleCase } from "./executions.ts";
 
 /** The machines of all levels, widest first. */
 export const cMachines = levels.map((l) => levelMachine(l.name));
@@ -30,6 +34,30 @@ export const compilerMissing = (name: CompilerName): string | null =>
 /** What is as users are told to build it, apart from optimisation; all warnings are errors. */
 export const warningFlags = ["-Wall", "-Wextra", "-Wconversion", "-Werror"] as const;
 export const baseFlags = ["-std=c11", "-ffp-contract=off"] as const;
+
+export const sanitizers = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] as const;
+
+/** Tests with a compiler, or none and the reason. */
+export function withCompiler(compiler: CompilerName, body: () => void): void {
+  const missing = compilerMissing(compiler);
+  describe.skipIf(missing !== null)(`C by ${compiler}${missing === null ? "" : ` (skipped: ${missing})`}`, body);
+}
+
+/** The machine of a level. */
+export function cMachine(name: LevelName): Capabilities {
+  return levelMachine(name);
+}
+
+/** The examples of ops, each compiled under options of its own; `type` may change the dtypes of operands. */
+export function exampleCases(ops: readonly OpDef[], options: () => PipelineOptions, type: (text: string) => string = (t) => t): CCase[] {
+  return ops.flatMap((def) =>
+    def.examples.flatMap((example, i): CCase[] => {
+      const operands = example.operands.map((o) => ({ ...o, type: type(o.type) }));
+      const { graph, inputs } = exampleCase(def, { ...example, operands }, seededRandom(i + 1));
+      return [{ what: `${def.name} ${i}`, compiled: compileGraph(graph, options()), inputs, want: boundGraph(graph, inputs) }];
+    }),
+  );
+}
 
 /** The C of a compiled program, all of its levels. */
 export function cArtifactOf(c: Compiled, name: string): CArtifact {

@@ -160,7 +160,15 @@ function tensorPassed(sc: Scalars, source: TensorFunction, passes: readonly stri
 /** Random schedules that a text is run under. */
 const schedules = 5;
 
-async function runText(t: Filetest): Promise<void> {
+/** What a `run` test asks for: how to compile its text, with which inputs, and what must come of them. */
+export interface RunTest {
+  readonly compile: (o: PipelineOptions) => Compiled;
+  readonly inputs: readonly HostTensor[];
+  readonly want: readonly Bounded[];
+  readonly factor: number;
+}
+
+export async function prepareRun(t: Filetest): Promise<RunTest> {
   const isGraph = new Reader(t.text, t.path).is("graph");
   const parse = (): TensorFunction | GraphFunction => {
     const r = new Reader(t.text, t.path);
@@ -181,7 +189,11 @@ async function runText(t: Filetest): Promise<void> {
   const params: readonly (TensorType & { readonly name: string })[] = "params" in f ? f.params : f.inputs;
   const inputs = params.map((p) => randomTensor(p, random, rangeFor(t, p.name), symbols));
   const want = isGraph ? boundGraph(f as GraphFunction, inputs) : await referenceOf(t, compile, inputs);
-  const factor = Number(t.settings.get("bound") ?? 1);
+  return { compile, inputs, want, factor: Number(t.settings.get("bound") ?? 1) };
+}
+
+async function runText(t: Filetest): Promise<void> {
+  const { compile, inputs, want, factor } = await prepareRun(t);
   const { options, faults } = stepChecker();
   compile({ ...options, schedule: "default" });
   if (faults.length > 0) throw new Error(`steps do not read back or verify:\n${faults.join("\n")}`);

@@ -123,7 +123,9 @@ export class ExpressionWriter {
 
   /** Brings the result of 32-bit arithmetic back into the range of a narrower integer dtype. */
   private narrow(d: DType, c: Code): Code {
-    return d.isInteger && d.bits < 32 ? castTo(`${d.kind === "uint" ? "u" : ""}int${d.bits}_t`, c) : c;
+    if (!d.isInteger || d.bits >= 32) return c;
+    if (d.bits < 8) return call(this.prelude.use(`tw_wrap_${d.name}`), [c]);
+    return castTo(`${d.kind === "uint" ? "u" : ""}int${d.bits}_t`, c);
   }
 
   private special(e: Expr, name: CoreOpName, purpose: Purpose): Code {
