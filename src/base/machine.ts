@@ -10,6 +10,8 @@ export interface Capabilities {
   readonly vectorRegisters: number;
   /** Operations that the body of an innermost loop may hold before register allocation below us gets worse (measured). */
   readonly bodyOps: number;
+  /** Operations that a tile may be written out as: more are more code to fetch than loop to save. */
+  readonly tileOps: number;
   /**
    * Are all operands of a body loaded before the first is used, so that each takes a register (engines that keep the order of
    * instructions and allocate in it)? Else one at a time is enough beside the vectors that all rows of a tile share.

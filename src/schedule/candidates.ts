@@ -22,8 +22,6 @@ const vectorCounts = [1, 2, 3, 4] as const;
 const finalists = 4;
 /** Reductions of at most this many points may be unrolled whole. */
 const unrolledPoints = 27;
-/** Vector operations that a tile may be written out as: more are more code to fetch than loop to save. */
-const largestTile = 256;
 /** A reduction axis of at most this many steps may be unrolled alone. */
 const shortAxis = 7;
 
@@ -139,7 +137,7 @@ function* secondAxis(
     for (const step of m < 0 ? [1] : steps) {
       if ((m >= 0 && step === 1) || (m >= 0 && step > (f.extents[m] as number)) || count * step > machine.vectorRegisters) continue;
       for (const { size, loops } of effort === "full" ? reductions : reductions.slice(0, 1)) {
-        if (count * step * size.reduce((n, s) => n * s, 1) > largestTile) continue;
+        if (count * step * size.reduce((n, s) => n * s, 1) > machine.tileOps) continue;
         const tile = [...size];
         if (v >= 0) tile[v] = count * lanes;
         if (m >= 0) tile[m] = step;

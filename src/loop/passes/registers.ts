@@ -1,6 +1,5 @@
 import { InternalError } from "../../base/errors.ts";
-import type { Expr, Variable } from "../../scalar/expr.ts";
-import { postorder } from "../../scalar/expr.ts";
+import { type Expr, type Variable, postorder, variablesOf } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type Buffer, type Kernel, type Stmt, bodiesOf, exprsOf, mapBlock, mapStmt } from "../ir.ts";
 
@@ -37,7 +36,7 @@ class Promoter {
   }
 
   block(b: readonly Stmt[]): readonly Stmt[] {
-    return mapBlock(b, (s) => {
+    const mapped = mapBlock(b, (s) => {
       if (s.kind === "alloc") return this.alloc(s.buffer);
       if (s.kind === "store" && this.lanes.has(s.buffer)) return this.store(s.buffer, s.index, this.expr(s.value));
       return mapStmt(
@@ -46,6 +45,7 @@ class Promoter {
         (inner) => this.block(inner),
       );
     });
+    return b.some((s) => s.kind === "alloc") ? bindAtFirstValue(mapped) : mapped;
   }
 
   private alloc(buffer: Buffer): readonly Stmt[] {
@@ -84,4 +84,24 @@ class Promoter {
       return index.lanes === variable.lanes ? v : this.sc.extract(v, lane);
     })[0] as Expr;
   }
+}
+
+/** A variable that the block sets before anything reads it is bound there: what it was bound to before goes. */
+function bindAtFirstValue(b: readonly Stmt[]): readonly Stmt[] {
+  const bound = new Map<Variable, number>();
+  const out: (Stmt | null)[] = [];
+  for (const s of b) {
+    if (s.kind === "assign" || s.kind === "let" || s.kind === "store") for (const v of variablesOf(...exprsOf(s))) bound.delete(v);
+    else bound.clear();
+    const at = s.kind === "assign" ? bound.get(s.variable) : undefined;
+    if (s.kind === "assign" && at !== undefined) {
+      out[at] = null;
+      bound.delete(s.variable);
+      out.push({ kind: "let", variable: s.variable, value: s.value });
+      continue;
+    }
+    if (s.kind === "let") bound.set(s.variable, out.length);
+    out.push(s);
+  }
+  return out.filter((s) => s !== null);
 }

@@ -9,6 +9,7 @@ export const wasmMachine: Capabilities = {
   lanes: { f32: 4, f64: 2, i32: 4, i64: 2 },
   vectorRegisters: 15,
   bodyOps: 16,
+  tileOps: 256,
   loadsFirst: true,
   fusedMultiplyAdd: true,
   loadSplat: true,
