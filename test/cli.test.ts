@@ -91,7 +91,10 @@ describe("run", () => {
     [["run", "mlp.tw", "--input", "x=bad.json"], /bad.json: is no JSON/],
     [["run", "mlp.tw", "--input", "x=x.txt"], /x.txt: inputs are read from/],
     [["run", "mlp.tw", "--random", "1", "--threads", "65"], /threads must be a whole number from 1 to 64, got 65/],
-    [["run", "mlp.tw", "--random", "1", "--target", "c"], /target 'c' is not supported yet/],
+    [
+      ["run", "mlp.tw", "--random", "1", "--target", "c"],
+      /there is no target 'c' here; there are: wasm, c \(commands compile and ir\), native \(commands run and bench/,
+    ],
     [["run", "nothing.onnx", "--random", "1"], /nothing.onnx: cannot be read \(it does not exist\)/],
   ])("%j is refused", async (args, message) => {
     here.file("wrong-dtype.npy", writeNpy("f64", [2, 4], new Float64Array(8)));

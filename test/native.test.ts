@@ -88,9 +88,8 @@ describe.skipIf(missing !== null)("compile with target native", () => {
   });
 
   test("options that are not for it, and an abort", async () => {
-    const wrong = [{ features: ["simd"] }, { deterministic: true }] as const;
-    for (const o of wrong)
-      await expect(compile(bytes, { target: "native", ...o })).rejects.toMatchObject({ name: "UnsupportedError", code: "option" });
+    await expect(compile(bytes, { target: "native", features: ["simd"] })).rejects.toMatchObject({ name: "UserError", code: "features" });
+    expect((await compile(bytes, { target: "native", deterministic: true })).info().level).toBe("portable");
     await expect(compile(bytes, { target: "native", threads: 0 })).rejects.toMatchObject({ code: "threads" });
     await expect(compile(bytes, { target: "native", maxMemory: 10 })).rejects.toMatchObject({ code: "max-memory" });
     await expect(compile(growing, { target: "native", maxMemory: 1000 })).rejects.toMatchObject({ code: "max-memory" });
@@ -137,6 +136,38 @@ describe.skipIf(missing !== null)("the command line with target native", () => {
     expect(text.stdout).toMatch(/^mlp.tw: median .*\nnative, 1 thread, level \w+, .*\ncompile .* ms, load .* ms, code \d+ B/);
   });
 
+  test("an artifact of target c comes with its library, and runs", async () => {
+    const written = await here.run(["compile", "mlp.tw", "--target", "c", "-o", "art"]);
+    expect(written).toMatchObject({ status: 0, stderr: "", stdout: expect.stringMatching(/^art: model.c .*, (lib)?model\.(so|dylib|dll) /) });
+    expect(here.list("art").filter((f) => /\.(so|dylib|dll)$/.test(f))).toHaveLength(1);
+    const inProcess = await here.run(["run", "mlp.tw", "--random", "1", "--target", "native"]);
+    expect(await here.run(["run", "art", "--random", "1", "--target", "native"])).toMatchObject({ status: 0, stderr: "", stdout: inProcess.stdout });
+    expect(await here.run(["bench", "art", "--runs", "1", "--target", "native", "--json"])).toMatchObject({ status: 0 });
+    const refused: [string[], RegExp][] = [
+      [["run", "art", "--random", "1"], /art was compiled for target c: run it with --target native/],
+      [["bench", "art", "--target", "native", "--per-kernel"], /art is an artifact; a profiling build needs the model's file/],
+      [["run", "art", "--random", "1", "--target", "native", "--exact"], /art is compiled already: --exact belongs to 'tilewright compile'/],
+      [["run", "art", "--random", "1", "--target", "native", "--shape", "q=1x2"], /no such input or symbol; it has x/],
+    ];
+    for (const [args, message] of refused) expect(await here.run(args)).toMatchObject({ status: 2, stderr: expect.stringMatching(message) });
+    rmSync(join(here.path, "art/model.c"));
+    expect(await here.run(["run", "art", "--random", "1", "--target", "native"])).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/model.c: cannot be read \(it does not exist\)/),
+    });
+    // Without a compiler the artifact is whole all the same, and no library of an older model stays in it.
+    const cc = process.env.CC;
+    process.env.CC = "/no/such/cc";
+    try {
+      const without = await here.run(["compile", "mlp.tw", "--target", "c", "-o", "art", "--cpu", "portable"]);
+      expect(without).toMatchObject({ status: 0, stderr: expect.stringMatching(/^no shared library was built, .*CC is '\/no\/such\/cc'/) });
+      expect(here.list("art")).toEqual(["model.c", "model.h", "model.json", "model.weights.bin"]);
+    } finally {
+      if (cc === undefined) delete process.env.CC;
+      else process.env.CC = cc;
+    }
+  });
+
   test("what is wrong is told in a sentence", async () => {
     const path = process.env.PATH;
     const cc = process.env.CC;
@@ -149,7 +180,7 @@ describe.skipIf(missing !== null)("the command line with target native", () => {
       delete process.env.CC;
       expect(await here.run(["run", "mlp.tw", "--random", "1", "--target", "native"])).toMatchObject({
         status: 2,
-        stderr: expect.stringMatching(/^error: target 'native' needs a C compiler, but none of cc, gcc, clang was found on the PATH: install/),
+        stderr: expect.stringMatching(/^error: native code needs a C compiler, but none of cc, gcc, clang was found on the PATH: install/),
       });
       process.env.PATH = path;
       process.env.CC = "/no/such/cc";

@@ -3,10 +3,11 @@ import { UserError } from "../base/errors.ts";
 import { buildC, levelsFor } from "../build-c.ts";
 import { type BuildOptions, buildArtifact } from "../load.ts";
 import { writeArtifact, writeCArtifact } from "../node/artifact.ts";
+import { buildArtifactLibrary } from "../node/native/index.ts";
 import { nativeLevel } from "../node/native/processor.ts";
 import type { CManifest, Manifest } from "../runtime/model.ts";
 import type { Source } from "../importer.ts";
-import { type ModelFlags, Progress, bytesText, debugListeners, loadSource, parseBytes } from "./common.ts";
+import { type ModelFlags, Progress, bytesText, debugListeners, loadSource, note, parseBytes } from "./common.ts";
 import { IrDump } from "./dump.ts";
 import { addCompileOptions, addCpuOption, command } from "./options.ts";
 import { compileOptions } from "./session.ts";
@@ -77,8 +78,13 @@ async function compileToC(source: Source, options: BuildOptions, flags: CompileF
   const { artifact } = buildC(source, rest, levelsFor(flags.cpu, flags.deterministic ?? false, nativeLevel));
   progress.show("writing the artifact");
   const m = await writeCArtifact(artifact, flags.output);
-  const files = m.files.map((f) => `${f.file} ${bytesText(f.bytes)}`).join(", ");
-  return [files, `code for ${m.levels.join(", ")}`, weightsText(m), arenaText(m), `${m.kernels.length} kernels`].join("; ");
+  const written = m.files.map((f) => `${f.file} ${bytesText(f.bytes)}`);
+  progress.show("building the shared library");
+  const library = await buildArtifactLibrary(flags.output);
+  progress.done();
+  if ("missing" in library) note(`no shared library was built, the artifact is whole without: ${library.missing}`);
+  else written.push(`${library.file} ${bytesText(library.bytes)}`);
+  return [written.join(", "), `code for ${m.levels.join(", ")}`, weightsText(m), arenaText(m), `${m.kernels.length} kernels`].join("; ");
 }
 
 function weightsText(m: Manifest | CManifest): string {

@@ -2,7 +2,6 @@ import fs from "node:fs";
 import path from "node:path";
 import { UserError } from "../base/errors.ts";
 import type { Compiled } from "../compile.ts";
-import { checkOptions } from "../load.ts";
 import { readFile } from "../node/files.ts";
 import { startArtifactFolder, startNative } from "../node/native/index.ts";
 import type { NativeModel } from "../node/native/model.ts";
@@ -35,7 +34,6 @@ export async function openNativeSession(file: string, flags: ModelFlags, profile
     const { target: _, ...rest } = flags;
     const loaded = loadSource(file, flags.shape);
     const options = { ...compileOptions(rest), name: loaded.name, sourceHash: loaded.hash, listeners: [progress.listener, ...debugListeners()] };
-    checkOptions(options);
     const source = nativeSource(loaded.source, options);
     const compileMs = performance.now() - start;
     progress.show(`${tools.compiler.command}: ${(source.files["model.c"].length / 1e6).toFixed(1)} MB of C`);

@@ -81,7 +81,7 @@ interface OutputPlace {
 }
 
 /** Files that an artifact may consist of. */
-const ours = /^model(\.relaxed)?(\.mt)?\.wasm$|^model\.weights(\.\d+)?\.bin$|^model\.(js|d\.ts|json|c|h)$/;
+const ours = /^model(\.relaxed)?(\.mt)?\.wasm$|^model\.weights(\.\d+)?\.bin$|^model\.(js|d\.ts|json|c|h|dll)$|^libmodel\.(so|dylib)$/;
 
 /** A temporary folder inside the output folder if that exists, else beside it. */
 function openOutput(folder: string): OutputPlace {

@@ -52,7 +52,7 @@ export function findCompiler(env: Environment = process.env): CCompiler {
   }
   throw new UserError(
     "compiler",
-    `target 'native' needs a C compiler, but none of ${usualNames.join(", ")} was found on the PATH: ${compilerAdvice()}; or set CC. The target 'wasm' needs none`,
+    `native code needs a C compiler, but none of ${usualNames.join(", ")} was found on the PATH: ${compilerAdvice()}; or set CC. The target 'wasm' needs none`,
   );
 }
 

@@ -1,9 +1,10 @@
 import fs from "node:fs";
 import path from "node:path";
+import { UserError } from "../../base/errors.ts";
 import type { CManifest } from "../../runtime/model.ts";
 import { version } from "../../version.ts";
 import { type Sink, cacheFolder, cachedLibrary, cachedWeights, forgetLibrary, keyOf, libraryName } from "./cache.ts";
-import { compileLibrary, libraryFlags } from "./compiler.ts";
+import { compileLibrary, findCompiler, libraryFlags } from "./compiler.ts";
 import { readFile } from "../files.ts";
 import { NativeLibrary } from "./library.ts";
 import { type NativeManifest, NativeModel } from "./model.ts";
@@ -85,6 +86,31 @@ async function startWith(
   const model = new NativeModel(source.manifest, { library, file, compiler: tools.compiler.version, weights, threads });
   const loadMs = weightsMs + performance.now() - opened;
   return { model, codeBytes: fs.statSync(file).size, built, buildMs: opened - start, loadMs };
+}
+
+/** What an artifact's shared library is called on this system. */
+const artifactLibraryName = process.platform === "win32" ? "model.dll" : process.platform === "darwin" ? "libmodel.dylib" : "libmodel.so";
+
+/**
+ * Builds the shared library of an artifact of target `c` in its folder. One that lay there before is gone in any case.
+ * @returns its name and bytes, or why there is none: no C compiler, or one that fails
+ */
+export async function buildArtifactLibrary(
+  folder: string,
+): Promise<{ readonly file: string; readonly bytes: number } | { readonly missing: string }> {
+  const library = path.join(folder, artifactLibraryName);
+  fs.rmSync(library, { force: true });
+  const work = `${library}.making-${process.pid}`;
+  try {
+    await compileLibrary(findCompiler(), path.join(folder, "model.c"), work, libraryFlags);
+    fs.renameSync(work, library);
+    return { file: artifactLibraryName, bytes: fs.statSync(library).size };
+  } catch (e) {
+    if (!(e instanceof UserError)) throw e;
+    return { missing: e.message };
+  } finally {
+    fs.rmSync(work, { force: true });
+  }
 }
 
 interface OpenedLibrary {
