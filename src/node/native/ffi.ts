@@ -20,7 +20,7 @@ export interface Ffi {
 }
 
 /** How to get it. */
-export const ffiAdvice = "npm install koffi";
+const ffiAdvice = "npm install koffi";
 
 /** Stack of the calls that run beside JavaScript; the package's own default is small. */
 const asyncStackBytes = 1 << 20;

@@ -184,10 +184,13 @@ const poolThreads = `#if defined(TW_POSIX) && !defined(__STDC_NO_ATOMICS__)
 #include <signal.h>
 #include <stdatomic.h>
 #if defined(__linux__) && !defined(TW_NO_FUTEX)
-#define TW_FUTEX 1
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#ifdef SYS_futex
+#define TW_FUTEX 1
+/* FUTEX_WAIT_PRIVATE and FUTEX_WAKE_PRIVATE; the header that has them, linux/futex.h, is not installed everywhere. */
+enum { tw_futex_wait = 128, tw_futex_wake = 129 };
+#endif
 #endif
 
 /* How long a thread that has nothing to do looks for work before it sleeps. */
@@ -230,7 +233,7 @@ static inline void tw_relax(void) {
 static void tw_sleep(struct tw_pool *pool, struct tw_word *word, unsigned value) {
 #ifdef TW_FUTEX
   (void)pool;
-  syscall(SYS_futex, (void *)&word->value, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+  syscall(SYS_futex, (void *)&word->value, tw_futex_wait, value, NULL, NULL, 0);
 #else
   pthread_mutex_lock(&pool->mutex);
   if (atomic_load(&word->value) == value) pthread_cond_wait(&pool->changed, &pool->mutex);
@@ -242,7 +245,7 @@ static void tw_sleep(struct tw_pool *pool, struct tw_word *word, unsigned value)
 static void tw_wake(struct tw_pool *pool, struct tw_word *word, int most) {
 #ifdef TW_FUTEX
   (void)pool;
-  syscall(SYS_futex, (void *)&word->value, FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0);
+  syscall(SYS_futex, (void *)&word->value, tw_futex_wake, most, NULL, NULL, 0);
 #else
   (void)word;
   (void)most;
