@@ -87,7 +87,11 @@ export class ExpressionWriter {
       case "comparison":
       case "bits": {
         const [a, b] = args() as [Code, Code];
-        return infix(how.symbol, how.kind === "bits" ? precedence.bits : how.precedence, a, b);
+        if (how.kind === "bits") return infix(how.symbol, precedence.bits, a, b);
+        // Compilers warn that it is known what becomes of an unsigned number compared with 0.
+        const type = arithmeticName((e.args[0] as Expr).dtype);
+        if (type.startsWith("u") && e.args.some((x) => x.isConst(0))) return call(this.prelude.use(`tw_${how.name}_${type}`), [a, b]);
+        return infix(how.symbol, how.precedence, a, b);
       }
       case "function":
         return call(e.dtype.compute === "f32" ? `${how.name}f` : how.name, args());

@@ -48,6 +48,13 @@ export function scalarHelper(name: string): Helper | null {
     case "min":
     case "max":
       return extremum(name, t, op === "min" ? "<" : ">");
+    case "lt":
+    case "le":
+    case "gt":
+    case "ge":
+    case "eq":
+    case "ne":
+      return define(`int32_t ${name}(${t} a, ${t} b)`, [`return a ${{ lt: "<", le: "<=", gt: ">", ge: ">=", eq: "==", ne: "!=" }[op]} b;`]);
     case "cast":
       return isScalar(b) ? saturating(name, a, b) : null;
     case "bits":

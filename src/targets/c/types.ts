@@ -94,14 +94,14 @@ export function commentLines(text: string, width = 140): string[] {
 export function floatLiteral(v: number, single: boolean): string {
   if (Number.isNaN(v)) return "NAN";
   if (!Number.isFinite(v)) return v > 0 ? "INFINITY" : "-INFINITY";
-  const text = single ? shortestSingle(v) : String(v);
+  const text = Object.is(v, -0) ? "-0.0" : single ? shortestSingle(v) : String(v);
   const decimal = /[.e]/.test(text) ? text : `${text}.0`;
   return single ? `${decimal}f` : decimal;
 }
 
 function shortestSingle(v: number): string {
   const exact = Math.fround(v);
-  if (exact === 0) return Object.is(exact, -0) ? "-0.0" : "0.0";
+  if (exact === 0) return v < 0 ? "-0.0" : "0.0";
   for (let digits = 1; digits < 9; digits++) {
     const text = String(Number(exact.toPrecision(digits)));
     // Not so near to the middle between two floats that reading it by way of a double could decide.

@@ -1,46 +1,29 @@
 import { describe, expect, test } from "vitest";
+import {
+  type ScalarCase,
+  choicesFor,
+  constantsOf,
+  core,
+  evaluate,
+  expectedOf,
+  machineTypes,
+  operandTypes,
+  operands,
+  resultType,
+  text,
+} from "../../../test/support/scalar-cases.ts";
 import { type Form, forms, runElementwise } from "../../../test/support/scalar-kernel.ts";
-import { randomSource, valuesOf } from "../../../test/support/values.ts";
-import { type DType, bf16, dtypes, f16, f32, i4, i64, u4, u64 } from "../../base/dtype.ts";
+import { valuesOf } from "../../../test/support/values.ts";
+import { type DType, f32, i64, u64 } from "../../base/dtype.ts";
 import { type Num, roundTo } from "../../base/numeric.ts";
 import type { Expr } from "../../scalar/expr.ts";
-import { isCore } from "../../scalar/op.ts";
-import { type OpName, opNames, scalarOps } from "../../scalar/ops/table.ts";
+import { scalarOps } from "../../scalar/ops/table.ts";
 import { simplifyBook } from "../../scalar/rules/simplify.ts";
 import { Scalars } from "../../scalar/scalars.ts";
 
-/** Dtypes whose elements a kernel loads and stores as they are. */
-const machineTypes = dtypes.filter((d) => ![f16, bf16, i4, u4].includes(d));
-const text = (v: Num | undefined): string => (Object.is(v, -0) ? "-0" : String(v));
 const formName = (f: Form): string => `${f.lanes} lanes${f.relaxed ? ", relaxed" : ""}`;
-const random = randomSource(3);
 
-/** Columns of operand values: every combination, or a sample; a multiple of four rows. */
-function operands(...choices: readonly (readonly Num[])[]): Num[][] {
-  const total = choices.reduce((n, c) => n * c.length, 1);
-  const rows = Math.ceil(Math.min(total, 1200) / 4) * 4;
-  const pick = (k: number): number => (total <= 1200 ? k % total : Math.floor(random() * total));
-  const columns: Num[][] = choices.map(() => []);
-  for (let k = 0; k < rows; k++) {
-    let rest = pick(k);
-    choices.forEach((c, i) => {
-      columns[i]?.push(c[rest % c.length] as Num);
-      rest = Math.floor(rest / c.length);
-    });
-  }
-  return columns;
-}
-
-interface Case {
-  readonly name: string;
-  readonly types: readonly DType[];
-  readonly out: DType;
-  readonly columns: readonly (readonly Num[])[];
-  readonly make: (sc: Scalars, ...args: Expr[]) => Expr;
-  readonly expected: (values: readonly Num[]) => readonly Num[];
-}
-
-function check(c: Case): void {
+function check(c: ScalarCase): void {
   for (const form of forms) {
     const inputs = c.types.map((dtype, i) => ({ dtype, values: c.columns[i] as Num[] }));
     const got = runElementwise(new Scalars(simplifyBook), form, inputs, c.out, c.make);
@@ -51,55 +34,6 @@ function check(c: Case): void {
         expect.fail(`${c.name}(${values.map(text)}) on ${formName(form)} gave ${text(v)}, expected ${wanted.map(text)}`);
     });
   }
-}
-
-const evaluate = (name: OpName, values: readonly Num[], types: readonly DType[], out: DType): Num =>
-  roundTo(out, scalarOps[name].evaluate(values, out, types));
-
-/** What a machine may give: a multiply-add has one rounding or two. */
-function expectedOf(name: OpName, values: readonly Num[], types: readonly DType[], out: DType): Num[] {
-  const once = evaluate(name, values, types, out);
-  if (name !== "fma") return [once];
-  if (out === f32)
-    return [
-      multiplyAdd(...(values as [number, number, number])),
-      evaluate("add", [evaluate("mul", values.slice(0, 2), types, out), values[2] as Num], types, out),
-    ];
-  const product = evaluate("mul", values.slice(0, 2), types, out);
-  return [once, evaluate("add", [product, values[2] as Num], types, out)];
-}
-
-/** a·b + c on f32 with one rounding: f64 holds the product exactly, and its sum is rounded to odd, so that a tie is seen as none. */
-function multiplyAdd(a: number, b: number, c: number): number {
-  const p = a * b;
-  const s = p + c;
-  const t = s - p;
-  const rest = p - (s - t) + (c - t);
-  if (!Number.isFinite(s) || rest === 0) return Math.fround(s);
-  const word = new DataView(new ArrayBuffer(8));
-  word.setFloat64(0, s);
-  const bits = word.getBigInt64(0);
-  if ((bits & 1n) === 0n) word.setBigInt64(0, bits + (rest > 0 === s > 0 ? 1n : -1n));
-  return Math.fround(word.getFloat64(0));
-}
-
-const choicesFor = (types: readonly DType[]): readonly (readonly Num[])[] => types.map(valuesOf);
-
-/** The constants that are tried: every one is a kernel of its own. */
-const constantsOf = (values: readonly Num[]): readonly Num[] =>
-  values.filter((v, i) => i === 0 || [0, 1, 2, 7, -1, -7, 2.5].includes(Number(v)) || !Number.isFinite(Number(v)) || values.every((o) => o <= v));
-
-const core = opNames.filter((n) => isCore(scalarOps[n]) && n !== "cast" && n !== "bitcast");
-function operandTypes(name: OpName, d: DType): DType[] | null {
-  const types = Array.from({ length: scalarOps[name].arity }, (_, i) =>
-    name === "select" && i === 0 ? (dtypes.find((x) => x.kind === "bool") as DType) : d,
-  );
-  return "error" in scalarOps[name].type(types, null) ? null : types;
-}
-function resultType(name: OpName, types: readonly DType[]): DType {
-  const r = scalarOps[name].type(types, null);
-  if ("error" in r) throw new Error(r.error);
-  return r;
 }
 
 describe.each(core)("%s", (name) => {
