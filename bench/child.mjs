@@ -4,12 +4,17 @@ const jobs = {
   probe: async (p) => (await import("./jobs/probe.mjs")).probe(p),
   compare: async (p, note) => (await import("./jobs/compare.mjs")).compare(p, note),
   serve: async (p) => (await import("./jobs/serve.mjs")).serve(p),
+  ceiling: async () => (await import("./jobs/serve.mjs")).ceiling(),
   stretch: async (p) => (await import("./jobs/serve.mjs")).stretch(p),
   kernels: async (p, note) => (await import("./jobs/kernels.mjs")).kernels(p, note),
   empty: async () => (await import("./jobs/memory.mjs")).empty(),
   memory: async (p) => (await import("./jobs/memory.mjs")).memory(p),
   start: async (p) => (await import("./jobs/start.mjs")).start(p),
   compile: async (p) => (await import("./jobs/compile.mjs")).compile(p),
+  "native-probe": async (p) => (await import("./jobs/native/probe.mjs")).nativeProbe(p),
+  "native-kernels": async (p, note) => (await import("./jobs/native/kernels.mjs")).nativeKernels(p, note),
+  "native-start": async (p) => (await import("./jobs/native/start.mjs")).nativeStart(p),
+  "native-compile": async (p, note) => (await import("./jobs/native/compile.mjs")).nativeCompile(p, note),
 };
 
 process.on("message", async ({ id, job, params }) => {

@@ -17,8 +17,11 @@ export interface TimedRow {
   readonly name: string;
   readonly times?: Readonly<Record<string, { readonly median_ms: number }>>;
   readonly ratios?: Readonly<Record<string, { readonly median: number }>>;
+  /** The engine that the ratio is to, where several took part. */
+  readonly against?: string | null;
 }
 export interface ResultPart {
+  readonly target?: string;
   readonly section: string;
   readonly network?: string;
   readonly node: string;

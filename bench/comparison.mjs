@@ -2,17 +2,18 @@
 import { geometricMean } from "./statistics.mjs";
 import { ms, table, times } from "./table.mjs";
 
-const ort = "onnxruntime-web";
+/** The engine that a row's ratio is to: of target `native` the better one. */
+const peerOf = (row) => row.against ?? "onnxruntime-web";
 
 /** What must be the same for two parts to be about the same: not the engine, which may be what is compared. */
-const keyOf = (p) => [p.section, p.network ?? "", p.threads, p.relaxed].join(" ");
+const keyOf = (p) => [p.target ?? "wasm", p.section, p.network ?? "", p.threads, p.relaxed].join(" ");
 const nameOf = (p) =>
-  `${p.section}${p.network === undefined ? "" : ` of ${p.network}`}, ${p.threads} thread${p.threads === 1 ? "" : "s"}${p.relaxed ? "" : ", without relaxed SIMD"}`;
+  `${p.target === "native" ? "native " : ""}${p.section}${p.network === undefined ? "" : ` of ${p.network}`}, ${p.threads} thread${p.threads === 1 ? "" : "s"}${p.relaxed ? "" : ", without relaxed SIMD"}`;
 
 /**
  * Pairs the timed rows of two results: a list of `{ title, rows: [{ name, before, after, faster, ratios }], … }`, times in
  * milliseconds. `faster` says how many times as fast the second is by the clock, `relative` the same by the ratios to
- * onnxruntime-web, in which the machine's moods cancel out; null where a side has none.
+ * the other engine, in which the machine's moods cancel out; null where a side has none.
  */
 export function compareResults(a, b) {
   const out = [];
@@ -39,7 +40,7 @@ function matchParts(first, second) {
 
 function compareRows(a, b) {
   const [before, after] = [a.times.tilewright.median_ms, b.times.tilewright.median_ms];
-  const [was, is] = [a.ratios?.[ort]?.median ?? null, b.ratios?.[ort]?.median ?? null];
+  const [was, is] = [a, b].map((r) => r.ratios?.[peerOf(r)]?.median ?? null);
   return { name: b.name, before, after, faster: before / after, was, is, relative: was === null || is === null ? null : is / was };
 }
 
@@ -49,6 +50,6 @@ export function comparisonText(parts) {
   const head = ["", "before ms", "after ms", "faster", "ratio before", "after", "change"];
   const line = (r) => [r.name, ms(r.before), ms(r.after), cell(r.faster), cell(r.was), cell(r.is), cell(r.relative)];
   const one = ({ title, rows, faster, relative }) =>
-    `  ${title}\n${table(head, rows.map(line))}\n\n  Geometric means: ${times(faster)} by the clock${relative === null ? "" : `, ${times(relative)} by the ratios to ${ort}`}.`;
+    `  ${title}\n${table(head, rows.map(line))}\n\n  Geometric means: ${times(faster)} by the clock${relative === null ? "" : `, ${times(relative)} by the ratios to ${title.startsWith("native") ? "the better of the others" : "onnxruntime-web"}`}.`;
   return parts.map(one).join("\n\n");
 }

@@ -24,3 +24,8 @@ const families = {
 export const defaultModels = Object.values(families).flatMap(([usual]) => usual);
 /** "CNN", "transformer", or "other". */
 export const familyOf = (name) => Object.keys(families).find((f) => families[f].flat().includes(name)) ?? "other";
+
+/** Measured beside the others with target `native`, and not counted in their mean. */
+export const besideModels = ["vgg16"];
+/** Most of their time goes into windows of 3×3. */
+export const windowModels = ["resnet18", "resnet50", "vgg16"];

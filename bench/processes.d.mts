@@ -15,3 +15,14 @@ export class Child {
   close(): Promise<void>;
 }
 export function describeNode(which?: string): NodeBinary;
+export interface PythonBinary {
+  readonly path: string;
+  readonly python: string;
+  readonly openvino: string;
+}
+export class PythonChild {
+  constructor(options: { readonly python: string; readonly script: string } & Omit<ChildOptions, "node">);
+  call(job: string, params?: Readonly<Record<string, unknown>>): Promise<unknown>;
+  close(): Promise<void>;
+}
+export function describePython(path: string): PythonBinary;

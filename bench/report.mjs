@@ -1,5 +1,7 @@
 // What is printed after each section: a table, and what follows from it.
 import { familyOf } from "./models.mjs";
+import { absentLines, kernelRows, meansOf, remarks } from "./reports/common.mjs";
+import { nativeReports, nativeSummary } from "./reports/native.mjs";
 import { geometricMean } from "./statistics.mjs";
 import { difference, gflops, kilobytes, megabytes, ms, percent, range, table, times } from "./table.mjs";
 
@@ -7,9 +9,9 @@ const ort = "onnxruntime-web";
 
 /** The text of a part, from what it measured. */
 export function reportOf(part) {
-  return part.rows.length === 0 ? "  nothing was measured" : reports[part.section](part);
+  return part.rows.length === 0 ? "  nothing was measured" : reports[part.target][part.section](part);
 }
-const reports = {
+const wasmReports = {
   models: (p) => [speedTable(p), means(p.rows), ...footnotes(p)].join("\n"),
   matmul: (p) => [speedTable(p), ...footnotes(p)].join("\n"),
   layers: (p) => [`  ${p.network}`, speedTable(p), networkSum(p), ...footnotes(p)].join("\n"),
@@ -19,8 +21,11 @@ const reports = {
   compile: (p) => compileTable(p.rows),
 };
 
-/** What a part's numbers come to, for its JSON: geometric means of the ratios to onnxruntime-web. */
+const reports = { wasm: wasmReports, native: nativeReports };
+
+/** What a part's numbers come to, for its JSON: geometric means of the ratios to onnxruntime-web, or to the better of two. */
 export function summaryOf(part) {
+  if (part.target === "native") return nativeSummary(part);
   const ratios = (rows) => rows.map((r) => r.ratios?.[ort]?.median).filter((r) => r !== undefined);
   if (part.section === "models") {
     const family = (f) => geometricMean(ratios(part.rows.filter((r) => familyOf(r.name) === f)));
@@ -51,23 +56,7 @@ function speedTable({ rows, threads, peers = [], workloads }) {
   return table(head, rows.map(cells));
 }
 
-function remarks(r, threads) {
-  const awake = (r.awake ?? []).map((e) => `${e} did not sleep`);
-  const fewer = r.threads === threads ? [] : [`tilewright: ${r.threads} thread${r.threads === 1 ? "" : "s"}`];
-  return [...r.wrong.map((e) => `WRONG: ${e}`), ...(r.settled ? [] : ["not settled"]), ...awake, ...fewer].join(", ");
-}
-
-function means(rows) {
-  const lines = [["all", rows], ...["CNN", "transformer"].map((f) => [`${f}s`, rows.filter((r) => familyOf(r.name) === f)])];
-  const text = lines
-    .filter(([, list], i) => list.length > 0 && (i === 0 || list.length < rows.length))
-    .map(
-      ([name, list]) =>
-        `${times(geometricMean(list.map((r) => r.ratios[ort].median)))} over ${name === "all" ? `all ${list.length}` : `${list.length} ${name}`}`,
-    );
-  const slowest = rows.reduce((a, b) => (a.ratios[ort].median <= b.ratios[ort].median ? a : b));
-  return `\n  Geometric mean of the ratios: ${text.join(", ")}; lowest: ${slowest.name}, ${times(slowest.ratios[ort].median)}.`;
-}
+const means = (rows) => meansOf(rows, (r) => r.ratios[ort].median);
 
 /** All convolutions of the network, each as often as it occurs. */
 function networkSum({ rows, workloads, network }) {
@@ -84,29 +73,16 @@ function footnotes({ rows, threads, relaxed_simd }) {
     out.push(
       `  The ${kind} ceiling here: up to ${ceiling.toFixed(1)} GFLOP/s on a thread${threads > 1 ? "; shares are of that times the threads" : ""}.`,
     );
-  const absent = new Map(rows.flatMap((r) => Object.entries(r.absent)));
-  for (const [peer, reason] of absent) out.push(`  ${peer} did not run: ${reason}`);
+  out.push(...absentLines(rows));
   return out;
 }
 
-/** Kernels with less than this share of the time are summed up in one line. */
-const smallShare = 0.01;
-
 function kernelTable(p) {
-  const total = p.kernels.reduce((n, k) => n + k.ms, 0);
-  const shown = p.kernels.filter((k) => k.ms >= total * smallShare);
-  const rest = p.kernels.filter((k) => !shown.includes(k));
-  const cells = (k) => [k.kernel, origins(k.origins), ms(k.ms), percent(k.ms / total), gflops(k.gflops), percent(k.share)];
-  const restMs = rest.reduce((n, k) => n + k.ms, 0);
-  const rows = [...shown.map(cells), ...(rest.length === 0 ? [] : [[`${rest.length} others`, "", ms(restMs), percent(restMs / total), "–", "–"]])];
+  const columns = [(k) => gflops(k.gflops), (k) => percent(k.share)];
   return [
     `  ${p.name}: ${ms(p.times.tilewright.median_ms)} ms, the profiling build ${ms(p.times.profiling.median_ms)} ms; ceiling ${p.ceiling_gflops.toFixed(1)} GFLOP/s`,
-    table(["kernel", "origin", "ms", "of time", "GFLOP/s", "of ceiling"], rows, (i) => i < 2),
+    table(["kernel", "origin", "ms", "of time", "GFLOP/s", "of ceiling"], kernelRows(p.kernels, columns), (i) => i < 2),
   ].join("\n");
-}
-function origins(names) {
-  const text = names.length > 2 ? `${names.slice(0, 2).join(" + ")} + ${names.length - 2} more` : names.join(" + ");
-  return text === "" ? "–" : text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }
 
 function memoryTable(rows) {

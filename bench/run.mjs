@@ -6,26 +6,40 @@ import { measureMemory, measureStart } from "./sections/artifacts.mjs";
 import { inFreshProcess } from "./sections/common.mjs";
 import { measureCompile } from "./sections/compile.mjs";
 import { timeKernels } from "./sections/kernels.mjs";
+import { measureNativeCompile, measureNativeStart, timeNativeKernels } from "./sections/native.mjs";
 import { timeWorkloads } from "./sections/speed.mjs";
 import { suiteFolder } from "./suite.mjs";
 
 export const fileFormat = "tilewright-bench-2";
 
+const speed = (context, part) => timeWorkloads(context, part.workloads, part.peers ?? []);
 const measurers = {
-  models: (context, part) => timeWorkloads(context, part.workloads, []),
-  matmul: (context, part) => timeWorkloads(context, part.workloads, part.peers),
-  layers: (context, part) => timeWorkloads(context, part.workloads, []),
-  kernels: (context, part) => timeKernels(context, part.names),
-  memory: (context, part) => measureMemory(context, part.names),
-  start: (context, part) => measureStart(context, part.names),
-  compile: (context, part) => measureCompile(context, part.names),
+  wasm: {
+    models: speed,
+    matmul: speed,
+    layers: speed,
+    kernels: (context, part) => timeKernels(context, part.names),
+    memory: (context, part) => measureMemory(context, part.names),
+    start: (context, part) => measureStart(context, part.names),
+    compile: (context, part) => measureCompile(context, part.names),
+  },
+  native: {
+    models: speed,
+    matmul: speed,
+    layers: speed,
+    kernels: (context, part) => timeNativeKernels(context, part.names),
+    start: (context, part) => measureNativeStart(context, part.names),
+    compile: (context, part) => measureNativeCompile(context, part.names),
+  },
 };
+/** The job that tells what runs. */
+const probes = { wasm: "probe", native: "native-probe" };
 
 /**
- * Measures `plan` (see plan.mjs) with the build in `dist`; `json` is a file or null. Prints the tables to `print`, progress
+ * Measures `plan` (see plan.mjs) with the build in `dist`; `json` is a file or null, `python` what `describePython` gave or null. Prints the tables to `print`, progress
  * and failures to `note`. Gives the exit status: 1 when a result is wrong or a process failed.
  */
-export async function runBenchmark({ plan, dist, json, settleMs, timeoutMs, print = console.log, note = console.error }) {
+export async function runBenchmark({ plan, dist, json, python = null, settleMs, timeoutMs, print = console.log, note = console.error }) {
   const file = { format: fileFormat, date: new Date().toISOString(), machine: machine(), versions: versions(), parts: [], failures: [] };
   const write = () => json !== null && writeFileSync(json, `${JSON.stringify(file, null, 1)}\n`);
   let [configuration, ran] = ["", null];
@@ -34,12 +48,13 @@ export async function runBenchmark({ plan, dist, json, settleMs, timeoutMs, prin
       file.failures.push({ section: part.section, name, reason });
       note(`${name}: FAILED: ${shortened(reason)}`);
     };
-    const context = { ...part, dist, settleMs, timeoutMs, note, fail: failed };
-    const here = JSON.stringify([part.node.path, part.threads, part.relaxed]);
+    const context = { ...part, dist, python, settleMs, timeoutMs, note, fail: failed };
+    const here = JSON.stringify([part.target, part.node.path, part.threads, part.relaxed]);
     if (here !== configuration) {
       configuration = here;
-      ran = await inFreshProcess(context, `Node ${part.node.node}`, "probe", { dist, threads: part.threads, relaxed: part.relaxed });
-      if (ran !== null) print(headLine(part, ran, file));
+      ran = await inFreshProcess(context, `Node ${part.node.node}`, probes[part.target], { dist, threads: part.threads, relaxed: part.relaxed });
+      file.versions.openvino = python?.openvino ?? null;
+      if (ran !== null) print(headLines[part.target](part, ran, file));
     }
     if (ran === null) continue;
     if (needsSuite(part) && suiteFolder() === null) {
@@ -48,7 +63,8 @@ export async function runBenchmark({ plan, dist, json, settleMs, timeoutMs, prin
     }
     note(`\n${part.section}${part.network === undefined ? "" : ` of ${part.network}`}`);
     const { node, ...rest } = part;
-    const done = { ...rest, node: node.node, v8: node.v8, relaxed_simd: ran.relaxed_simd, rows: await measurers[part.section](context, part) };
+    const configured = part.target === "wasm" ? { relaxed_simd: ran.relaxed_simd } : { level: ran.level, compiler: ran.compiler };
+    const done = { ...rest, node: node.node, v8: node.v8, ...configured, rows: await measurers[part.target][part.section](context, part) };
     done.summary = summaryOf(done);
     file.parts.push(done);
     write();
@@ -67,15 +83,29 @@ function shortened(reason) {
 
 const needsSuite = (part) => part.names !== undefined || part.workloads.some((w) => w.kind === "model");
 
-/** Which engine, which module, how many threads. */
-function headLine({ node, threads }, ran, file) {
+/** Which engine, which code, how many threads. */
+const headLines = { wasm: wasmHead, native: nativeHead };
+
+const threadsText = (ran, threads) => `threads: ${ran.threads}${ran.threads < threads ? ` (${ran.threads_reason})` : ""}`;
+
+function wasmHead({ node, threads }, ran, file) {
   const module = ran.relaxed_simd ? "module with relaxed SIMD" : "module without relaxed SIMD";
   const flag = node.flags.find((f) => f.includes("relaxed"));
-  const fewer = ran.threads < threads ? ` (${ran.threads_reason})` : "";
   file.versions.tilewright = ran.tilewright;
   return [
-    `tilewright ${ran.tilewright}, ${module}, and onnxruntime-web ${file.versions["onnxruntime-web"]}; threads: ${ran.threads}${fewer}`,
+    `tilewright ${ran.tilewright}, ${module}, and onnxruntime-web ${file.versions["onnxruntime-web"]}; ${threadsText(ran, threads)}`,
     `in Node ${node.node} (V8 ${node.v8})${flag === undefined ? "" : ` started with ${flag}`}, on ${file.machine.cpu}`,
+  ].join("\n");
+}
+
+function nativeHead({ node, threads }, ran, file) {
+  file.versions.tilewright = ran.tilewright;
+  const { "onnxruntime-node": ort, openvino } = file.versions;
+  const peers =
+    openvino === null ? ` and onnxruntime-node ${ort} (OpenVINO takes part with --python)` : `, onnxruntime-node ${ort}, OpenVINO ${openvino}`;
+  return [
+    `tilewright ${ran.tilewright}, native code for ${ran.level}${peers}; ${threadsText(ran, threads)}`,
+    `compiled by ${ran.compiler}, in Node ${node.node}, on ${file.machine.cpu}`,
   ].join("\n");
 }
 
@@ -90,7 +120,7 @@ function machine() {
 
 /** The packages compared with, as they are installed; null for those that are not. */
 function versions() {
-  const names = ["onnxruntime-web", "@tensorflow/tfjs-backend-wasm", "@jax-js/jax"];
+  const names = ["onnxruntime-web", "onnxruntime-node", "@tensorflow/tfjs-backend-wasm", "@jax-js/jax"];
   const version = (name) => {
     try {
       return JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url), "utf8")).version;
@@ -98,5 +128,5 @@ function versions() {
       return null;
     }
   };
-  return { tilewright: null, ...Object.fromEntries(names.map((n) => [n, version(n)])) };
+  return { tilewright: null, openvino: null, ...Object.fromEntries(names.map((n) => [n, version(n)])) };
 }

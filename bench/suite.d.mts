@@ -32,6 +32,7 @@ export interface Worst {
 export function suiteFolder(): string | null;
 export function suiteNames(): readonly string[];
 export function modelFolder(name: string): string;
+export function dtypeOf(array: SuiteData): string;
 export function readRaw(file: string, dtype: string): SuiteData;
 export function readModel(name: string, dir?: string): SuiteModel;
 export const allowedShare: { readonly usual: number; readonly winograd4: number };

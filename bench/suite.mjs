@@ -53,6 +53,13 @@ export function modelFolder(name) {
 
 const arrays = { float32: Float32Array, int64: BigInt64Array, int32: Int32Array, uint8: Uint8Array, int8: Int8Array };
 
+/** ONNX's name for the dtype of a typed array's values. */
+export function dtypeOf(array) {
+  const found = Object.entries(arrays).find(([, type]) => array instanceof type);
+  if (found === undefined) throw new Error(`the suite has no dtype for ${array?.constructor.name}`);
+  return found[0];
+}
+
 /** A file of raw little-endian values as a typed array of the dtype (ONNX's name for it). */
 export function readRaw(file, dtype) {
   const bytes = readFileSync(file);

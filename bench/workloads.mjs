@@ -1,5 +1,6 @@
 // What is timed, as plain data that goes to other processes, and how such a process makes a model and its inputs of it.
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { layerLabel } from "./layers.mjs";
 import { convModel, matmulModel, outSize, padOf } from "./onnx.mjs";
 import { readModel } from "./suite.mjs";
@@ -32,6 +33,20 @@ export function loadWorkload(w) {
     default:
       throw new Error(`unknown kind of workload '${w.kind}'`);
   }
+}
+
+/**
+ * The same as files, for engines that are no JavaScript: `{ model, inputs: [{ name, dims, dtype, file }] }`. What is not in the
+ * suite is written to `folder`.
+ */
+export function workloadFiles(w, folder) {
+  const { name, bytes, dir, inputs } = loadWorkload(w);
+  const about = ({ name: input, dims, dtype }, at) => ({ name: input, dims, dtype, file: join(at, `${input}.raw`) });
+  if (dir !== null) return { model: join(dir, `${name}.onnx`), inputs: inputs.map((i) => about(i, dir)) };
+  const model = join(folder, `${name}.onnx`);
+  writeFileSync(model, bytes);
+  for (const i of inputs) writeFileSync(join(folder, `${i.name}.raw`), new Uint8Array(i.data.buffer, i.data.byteOffset, i.data.byteLength));
+  return { model, inputs: inputs.map((i) => about(i, folder)) };
 }
 
 /** Values of a small generator: the numbers do not matter, but they must be the same every time. */

@@ -20,6 +20,8 @@ export const plainFeatures = (threads) => (threads > 1 ? ["simd", "mt"] : ["simd
 
 /** In the text of a schedule. */
 const winograd4 = /"algorithm":\s*"winograd-4"/;
+/** What results may differ by, of a model compiled with these schedules. */
+export const allowedFor = (schedules) => ([...schedules.values()].some((s) => winograd4.test(s)) ? allowedShare.winograd4 : allowedShare.usual);
 
 /**
  * Compiles a workload for this process and starts it. `options` are `{ threads, relaxed }`; `clock` asks for a build that
@@ -43,7 +45,7 @@ export async function startTilewright(tw, model, options, clock) {
     flops: artifact.manifest.flops,
     codeBytes: Math.max(...artifact.manifest.modules.map((m) => m.bytes)),
     info: loaded.info(),
-    allowed: [...compiled.schedules.values()].some((s) => winograd4.test(s)) ? allowedShare.winograd4 : allowedShare.usual,
+    allowed: allowedFor(compiled.schedules),
     profiled: { main: compiled.program.main, graph: source.kind === "graph" ? source.graph : null },
   };
   return engine;

@@ -13,6 +13,7 @@ export function rowOf({ flops, codeBytes, startMs, info }, { settled, times, rat
     share: gflops === null ? null : gflops / (ceiling * info.threads),
     threads: info.threads,
     relaxed_simd: info.relaxed_simd,
+    level: info.level,
     compile_ms: startMs,
     code_bytes: codeBytes,
   };

@@ -1,55 +1,76 @@
 // One engine in this process, timed when the parent says so; between its turns all of its threads must sleep, for two pools
 // that wait in loops spoil each other.
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isRight, largestDifference } from "../results.mjs";
+import { dtypeOf } from "../suite.mjs";
 import { loadWorkload } from "../workloads.mjs";
 
-let engine = null;
-
-/**
- * Starts the engine (`tilewright` or `onnxruntime-web`) and runs it once. The first of the two writes its outputs to
- * `folder`, the other compares its own with them: `{ dist, engine, workload, threads, relaxed, folder, first }`.
- */
-export async function serve({ dist, engine: name, workload, threads, relaxed, folder, first }) {
-  const model = loadWorkload(workload);
-  let ceiling = null;
-  if (name === "tilewright") {
+/** Starts an engine: `{ engine, ceiling() }` and the outputs of a first run. `ceiling` measures what the machine can do, null where it is not asked. */
+const starters = {
+  async tilewright({ dist, threads, relaxed }, model) {
     const { loadTilewright, startTilewright } = await import("../engines/tilewright.mjs");
     const tw = await loadTilewright(dist);
-    engine = await startTilewright(tw, model, { threads, relaxed });
-    ceiling = await tw.measurePeak(engine.info.relaxed_simd);
-  } else {
+    const started = await startTilewright(tw, model, { threads, relaxed });
+    return { engine: started, outputs: await started.run(), ceiling: () => tw.measurePeak(started.info.relaxed_simd) };
+  },
+  async "tilewright native"({ dist, threads }, model) {
+    const { loadNative, startNativeEngine, timedEngine } = await import("../engines/native.mjs");
+    const tw = await loadNative(dist);
+    const started = await startNativeEngine(tw, model, { threads });
+    // Views are written anew by the next run.
+    const outputs = structuredClone(started.runModel());
+    return {
+      engine: timedEngine(tw, started, model.inputs, threads),
+      outputs,
+      ceiling: () => tw.measureNativePeak(started.tools, started.info.level),
+    };
+  },
+  async "onnxruntime-web"({ threads }, model) {
     const { startOrt } = await import("../engines/ort.mjs");
-    engine = await startOrt(model, { threads });
-  }
-  const outputs = await engine.run();
-  if (first) for (const o of model.outputs) writeFileSync(join(folder, o.name), bytesOf(outputs[o.name].data));
-  const difference = first ? null : largestDifference(model, readOutputs(folder, outputs), outputs);
+    const started = await startOrt(model, { threads });
+    return { engine: started, outputs: await started.run(), ceiling: null };
+  },
+  async "onnxruntime-node"({ threads }, model) {
+    const { startOrtNode } = await import("../engines/ort-node.mjs");
+    const started = await startOrtNode(model, { threads });
+    return { engine: started, outputs: await started.run(), ceiling: null };
+  },
+};
+
+let served = null;
+
+/** Starts the engine and runs it once; its outputs go to files in `folder`: `{ dist, engine, workload, threads, relaxed, folder }`. */
+export async function serve(params) {
+  const model = loadWorkload(params.workload);
+  served = await starters[params.engine](params, model);
+  const outputs = writeOutputs(served.outputs, (i) => join(params.folder, `${params.engine}-${i}.raw`));
+  served.outputs = null;
+  const peak = await ceiling();
   globalThis.gc();
   const slept = await fallAsleep();
-  const { flops, codeBytes, startMs, info } = engine;
-  const report = { flops, codeBytes, startMs, info: info === undefined ? null : { threads: info.threads, relaxed_simd: info.relaxed_simd } };
-  return { ...report, right: isRight(model, outputs, engine.allowed), allowed: engine.allowed, difference, ceiling, slept, tasks: taskCount() };
+  const { flops, codeBytes, startMs, allowed, info } = served.engine;
+  const about = info === undefined ? null : { threads: info.threads, relaxed_simd: info.relaxed_simd, level: info.level, compiler: info.compiler };
+  return { outputs, flops, codeBytes, startMs, allowed, info: about, ceiling: peak, slept, tasks: taskCount() };
 }
 
-const bytesOf = (data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-
-/** The outputs that the other process wrote, in the types of these; one of another size reads as empty, and differs. */
-function readOutputs(folder, like) {
-  const read = ([name, { data }]) => {
-    const bytes = readFileSync(join(folder, name));
-    const { buffer, byteOffset, length } = new Uint8Array(bytes);
-    return [name, { data: new data.constructor(buffer, byteOffset, length === data.byteLength ? data.length : 0) }];
-  };
-  return Object.fromEntries(Object.entries(like).map(read));
+/** What this machine can do at best, as tilewright's process measures it; null in others. */
+export async function ceiling() {
+  return served.ceiling === null ? null : served.ceiling();
 }
 
-/** Times `repeats` runs: milliseconds of one, the cores that were busy meanwhile, and whether all threads sleep now. */
-export async function stretch({ repeats }) {
+function writeOutputs(outputs, fileOf) {
+  return Object.entries(outputs).map(([name, { dims, data }], i) => {
+    writeFileSync(fileOf(i), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    return { name, dims, dtype: dtypeOf(data), file: fileOf(i) };
+  });
+}
+
+/** Times `repeats` runs, after `lead` ones that are not timed: milliseconds of one, the cores that were busy meanwhile, and whether all threads sleep now. */
+export async function stretch({ repeats, lead }) {
+  for (let i = 0; i < lead; i++) await served.engine.run();
   const [begun, cpu] = [performance.now(), process.cpuUsage()];
-  const ms = await engine.stretch(repeats);
+  const ms = await served.engine.stretch(repeats);
   const { user, system } = process.cpuUsage(cpu);
   const cores = (user + system) / 1e3 / (performance.now() - begun);
   return { ms, cores, slept: await fallAsleep() };

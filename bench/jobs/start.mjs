@@ -10,21 +10,22 @@ const settle = { ms: 1000, runs: 5 };
 export async function start({ engine, name, artifact, threads }) {
   const model = readModel(name);
   const ort = engine === "tilewright" ? null : await importOrt(threads);
+  const { opened, outputs, ...times } = await timeStart(() =>
+    ort === null ? openArtifact({ artifact, threads }, model.inputs) : openSession(ort, model, model.inputs),
+  );
+  const weights = opened.info === undefined ? {} : { weight_bytes: opened.info().weight_bytes };
+  return { right: isRight(model, outputs, resultShare), ...times, ...weights };
+}
+
+/** Opens an engine (something with `run`), runs it for the first time, and then until it is clear what one run takes. */
+export async function timeStart(open) {
   const begun = performance.now();
-  const opened = ort === null ? await openArtifact({ artifact, threads }, model.inputs) : await openSession(ort, model, model.inputs);
+  const opened = await open();
   const ready = performance.now();
   const outputs = await opened.run();
   const first = performance.now();
   const run = await fastest(opened);
-  const weights = opened.info === undefined ? {} : { weight_bytes: opened.info().weight_bytes };
-  return {
-    right: isRight(model, outputs, resultShare),
-    ready_ms: ready - begun,
-    first_ms: first - begun,
-    run_ms: run,
-    start_ms: first - begun - run,
-    ...weights,
-  };
+  return { opened, outputs, ready_ms: ready - begun, first_ms: first - begun, run_ms: run, start_ms: first - begun - run };
 }
 
 async function fastest(opened) {
