@@ -8,7 +8,7 @@ const root = new URL("../", import.meta.url);
 
 /**
  * Words that are the name of a graph op and of something else too. `as: "member"` allows them only after a dot (methods of
- * arrays), `as: "any"` wherever they stand, in the file `only` if one is given.
+ * arrays), `as: "any"` wherever they stand, in the file or folder `only` if one is given.
  */
 const homonyms = {
   slice: { as: "member", reason: "Array.slice" },
@@ -20,6 +20,7 @@ const homonyms = {
   pad: { as: "any", reason: "the zeros around a tensor in its layout" },
   convert: { as: "any", reason: "a change of layout" },
   dot: { as: "any", only: "src/targets/wasm/opcodes.ts", reason: "an instruction of WebAssembly" },
+  pool: { as: "any", only: "src/targets/c/", reason: "threads that wait for work" },
   gather: { as: "any", reason: "lanes read one by one from places that do not lie next to each other" },
   scan: { as: "any", reason: "a kind of axis, whose steps run in order" },
 };
@@ -58,7 +59,7 @@ function inspect(file) {
     looked++;
     for (const name of namesIn(text)) {
       const homonym = homonyms[name];
-      if (homonym !== undefined && (homonym.only ?? file) === file && (homonym.as === "any" || (member && text === name))) used.add(name);
+      if (homonym !== undefined && file.startsWith(homonym.only ?? "") && (homonym.as === "any" || (member && text === name))) used.add(name);
       else
         findings.push(
           `${file}:${source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1}: '${text.slice(0, 80)}' names the graph op '${name}'`,

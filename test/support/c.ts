@@ -17,7 +17,7 @@ import { type Bounded, boundGraph, firstDifference } from "./bounds.ts";
 import { algorithmFactor, exampleCase } from "./executions.ts";
 
 /** The machines of all levels, widest first. */
-export const cMachines = levels.map((l) => levelMachine(l.name));
+const cMachines = levels.map((l) => levelMachine(l.name));
 /** For the pipeline: all levels. */
 export const cOptions: PipelineOptions = { machines: cMachines, verify: true };
 
@@ -28,12 +28,11 @@ function has(name: string): boolean {
 }
 const found = { gcc: has("gcc"), clang: has("clang") };
 /** Why there are no tests with this compiler; null where there are. */
-export const compilerMissing = (name: CompilerName): string | null =>
-  found[name] ? null : `${name} is not installed (Debian: apt-get install ${name})`;
+const compilerMissing = (name: CompilerName): string | null => (found[name] ? null : `${name} is not installed (Debian: apt-get install ${name})`);
 
 /** What is as users are told to build it, apart from optimisation; all warnings are errors. */
 export const warningFlags = ["-Wall", "-Wextra", "-Wconversion", "-Werror"] as const;
-export const baseFlags = ["-std=c11", "-ffp-contract=off"] as const;
+const baseFlags = ["-std=c11", "-ffp-contract=off"] as const;
 
 export const sanitizers = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] as const;
 
@@ -60,7 +59,7 @@ export function exampleCases(ops: readonly OpDef[], options: () => PipelineOptio
 }
 
 /** The C of a compiled program, all of its levels. */
-export function cArtifactOf(c: CProgram["compiled"], name: string): CArtifact {
+function cArtifactOf(c: CProgram["compiled"], name: string): CArtifact {
   return makeCArtifact({
     sc: c.sc,
     program: c.program,

@@ -8,7 +8,7 @@ import { printExpr } from "../../scalar/text.ts";
 import type { Facts } from "./addresses.ts";
 import type { Level } from "./levels.ts";
 import type { Prelude } from "./prelude.ts";
-import { type Code, atom, call, castTo, infix, operand, precedence, rendering } from "./render.ts";
+import { type Code, atom, call, castTo, infix, negated, operand, plus, precedence, rendering } from "./render.ts";
 import { arithmeticName, literal, scalarType } from "./types.ts";
 import { VectorWriter } from "./vectors.ts";
 
@@ -221,16 +221,6 @@ export class ExpressionWriter {
 /** What memory of the dtype is read and written as. */
 function memoryName(d: DType): string {
   return d.kind === "bool" ? "u8" : d.name;
-}
-
-/** `a + b`, or a difference where b is a negative number. */
-export function plus(a: Code, b: Code): Code {
-  return /^-[\d.]+f?$/.test(b.text) ? infix("-", precedence.sum, a, atom(b.text.slice(1))) : infix("+", precedence.sum, a, b);
-}
-
-export function negated(c: Code): Code {
-  const inner = c.text.startsWith("-") ? `(${c.text})` : operand(c, precedence.unary);
-  return { text: `-${inner}`, precedence: precedence.unary };
 }
 
 /** In parentheses unless it is a name, a literal or a call. */

@@ -1,6 +1,5 @@
 import type { Level } from "./levels.ts";
 import type { Helper } from "./prelude.ts";
-import { vectorName } from "./prelude.ts";
 
 /** The processor's own functions for vectors of so many lanes begin with this. */
 const prefixes: Readonly<Record<number, string>> = { 4: "_mm", 8: "_mm256", 16: "_mm512" };
@@ -8,7 +7,7 @@ const prefixes: Readonly<Record<number, string>> = { 4: "_mm", 8: "_mm256", 16: 
 const targets: Readonly<Record<number, string>> = { 4: "TW_SSE42", 8: "TW_AVX2", 16: "TW_AVX512" };
 
 /** Attributes of the functions of each instruction set; written before them. */
-export const attributeText = `#define TW_SSE42 static inline __attribute__((always_inline, target("sse4.2")))
+const attributeText = `#define TW_SSE42 static inline __attribute__((always_inline, target("sse4.2")))
 #define TW_AVX2 static inline __attribute__((always_inline, target("avx2,fma")))
 #define TW_AVX512 static inline __attribute__((always_inline, target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
 `;
@@ -19,6 +18,12 @@ export function attributesOf(text: string): string {
     .filter((l) => text.includes(`${l.split(" ")[1]} `) && l !== "")
     .map((l) => `${l}\n`)
     .join("");
+}
+
+/** `tw_fma_f32` of 8 lanes is `tw_fma_f32x8`; where truth values are bits of a mask, what has to do with them ends in k. */
+export function vectorName(name: string, lanes: number, level: Level): string {
+  const masked = level.masks && /^tw_(select|lt|le|gt|ge|eq|ne)_|mask$/.test(name);
+  return `${name}x${lanes}${masked ? "k" : ""}`;
 }
 
 interface Context {

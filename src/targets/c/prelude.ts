@@ -1,7 +1,7 @@
 import { InternalError } from "../../base/errors.ts";
 import type { Level } from "./levels.ts";
 import { scalarHelper } from "./prelude-scalar.ts";
-import { vectorHelper } from "./prelude-vector.ts";
+import { vectorHelper, vectorName } from "./prelude-vector.ts";
 
 /** A function or type that emitted code uses. */
 export interface Helper {
@@ -49,10 +49,4 @@ export class Prelude {
 
 function unknown(name: string): never {
   throw new InternalError("c", `the prelude has no '${name}'`);
-}
-
-/** `tw_fma_f32` of 8 lanes is `tw_fma_f32x8`; where truth values are bits of a mask, what has to do with them ends in k. */
-export function vectorName(name: string, lanes: number, level: Level): string {
-  const masked = level.masks && /^tw_(select|lt|le|gt|ge|eq|ne)_|mask$/.test(name);
-  return `${name}x${lanes}${masked ? "k" : ""}`;
 }

@@ -65,7 +65,7 @@ export function threadBytes(sc: Scalars, p: Program): Expr {
 }
 
 /** Sizes are never negative: their divisions need no correction. */
-export function sizeExpression(sc: Scalars, e: Expr): Expr {
+function sizeExpression(sc: Scalars, e: Expr): Expr {
   const truncating = sc.rebuild([e], (x, args) => (x.op === "floordiv" ? sc.op("div", args) : x.op === "mod" ? sc.op("rem", args) : null))[0] as Expr;
   return sc.decompose(truncating);
 }

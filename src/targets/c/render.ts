@@ -23,8 +23,19 @@ export function infix(symbol: string, level: number, a: Code, b: Code): Code {
   return { text: `${operand(a, least)} ${symbol} ${operand(b, level >= precedence.sum ? level + 1 : least)}`, precedence: level };
 }
 
+/** `a + b`, or a difference where b is a negative number. */
+export function plus(a: Code, b: Code): Code {
+  return /^-[\d.]+f?$/.test(b.text) ? infix("-", precedence.sum, a, atom(b.text.slice(1))) : infix("+", precedence.sum, a, b);
+}
+
+/** `-a`, which must not become `--a`. */
+export function negated(c: Code): Code {
+  const inner = c.text.startsWith("-") ? `(${c.text})` : operand(c, precedence.unary);
+  return { text: `-${inner}`, precedence: precedence.unary };
+}
+
 /** How a core scalar op is rendered. */
-export type Rendering =
+type Rendering =
   /** An operator; signed integers and narrow ones go through functions that wrap. */
   | { readonly kind: "arithmetic"; readonly symbol: string; readonly precedence: number }
   | { readonly kind: "comparison"; readonly symbol: string; readonly precedence: number; readonly name: "lt" | "le" | "gt" | "ge" | "eq" | "ne" }

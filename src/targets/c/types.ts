@@ -91,7 +91,7 @@ export function commentLines(text: string, width = 140): string[] {
 }
 
 /** A float as a C literal: the shortest decimal that reads back to the same value. */
-export function floatLiteral(v: number, single: boolean): string {
+function floatLiteral(v: number, single: boolean): string {
   if (Number.isNaN(v)) return "NAN";
   if (!Number.isFinite(v)) return v > 0 ? "INFINITY" : "-INFINITY";
   const text = Object.is(v, -0) ? "-0.0" : single ? shortestSingle(v) : String(v);

@@ -4,8 +4,7 @@ import type { Expr } from "../../scalar/expr.ts";
 import type { CoreOpName } from "../../scalar/ops/table.ts";
 import type { DType } from "../../base/dtype.ts";
 import type { ExpressionWriter, Purpose } from "./expressions.ts";
-import { negated, plus } from "./expressions.ts";
-import { type Code, atom, call, castTo, infix, operand, precedence, rendering } from "./render.ts";
+import { type Code, atom, call, castTo, infix, negated, operand, plus, precedence, rendering } from "./render.ts";
 import { laneName } from "./types.ts";
 
 /** Elements of a vector of the dtype as helpers are named after them. */
