@@ -32,7 +32,6 @@ export interface StageFacts {
 
 /** How an access moves: elements per step of each axis; NaN where that is unknown or not even. */
 export interface AccessFacts {
-  readonly tensor: Tensor;
   readonly strides: readonly number[];
   readonly bytes: number;
 }
@@ -65,15 +64,14 @@ function reckonFacts(sc: Scalars, s: Stage): StageFacts {
   const { axes } = s;
   const lifts = s.accumulators.flatMap((a) => [a.lift, a.combine]);
   const finals = s.writes.map((w) => w.value);
-  const facts = (strides: ReadonlyMap<unknown, Expr | null>, tensor: Tensor): AccessFacts => ({
-    tensor,
+  const facts = (strides: ReadonlyMap<unknown, Expr | null>, bytes: number): AccessFacts => ({
     strides: axes.map((a) => {
       const e = strides.get(a.variable);
       return e === undefined ? 0 : e?.constant == null ? Number.NaN : Number(e.constant);
     }),
-    bytes: tensor.dtype.byteWidth,
+    bytes,
   });
-  const access = (roots: readonly Expr[]) => accessesOf(sc, roots).map((a) => facts(a.strides, a.tensor));
+  const access = (roots: readonly Expr[]) => accessesOf(sc, roots).map((a) => facts(a.strides, a.tensor.dtype.byteWidth));
   return {
     stage: s,
     extents: axes.map((a) => typicalSize(a.extent)),
@@ -81,7 +79,7 @@ function reckonFacts(sc: Scalars, s: Stage): StageFacts {
     names: axes.map((a) => a.variable.name),
     reduced: access(s.accumulators.map((a) => a.lift)),
     finishing: access(finals),
-    writes: s.writes.map((w) => facts(stridesOf(sc, w.index[0] as Expr), w.tensor)),
+    writes: s.writes.map((w) => facts(stridesOf(sc, w.index[0] as Expr), w.tensor.dtype.byteWidth)),
     liftCost: arithmeticCost(lifts),
     finishCost: arithmeticCost(finals),
     accumulators: s.accumulators.length,
@@ -223,7 +221,7 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   const issued = cost.issue * (points * f.liftCost + operands + streams);
   const throughput = Math.max(arithmetic, loads, issued) + 2 * excess + cost.loopOverhead;
   // Where the innermost loop starts, every pointer is computed. Tiles of which none waits for the one before overlap.
-  const pass = Math.max(throughput, reduces && steps > 1 ? chain : 0) + distance + (cost.pointer * streams) / trips;
+  const pass = Math.max(throughput, reduces && steps > 1 ? chain : 0) + distance * unrolled + (cost.pointer * streams) / trips;
 
   const each = parallel / (vectorIsReduction ? 1 : lanes);
   let finish = each * f.finishCost + (reduces ? 3 : 1);
@@ -233,12 +231,8 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   const horizontal = vectorIsReduction ? parallel * lanes : 0;
   // Without a reduction the end is the body.
   const crowding = 0.2 * Math.max(0, each * (f.finishing.length + f.writes.length + f.finishCost) - machine.bodyOps);
-  if (!reduces) {
-    const ends = [...f.finishing, ...f.writes];
-    streams = specialize ? new Set(ends.map((a) => a.tensor)).size : ends.reduce((n, a) => n + streamsOf(a, t), 0);
-  }
-  const work = tiles * (reduces ? steps * pass + finish + horizontal : finish + crowding + cost.loopOverhead + cost.issue * streams);
-  return { work, streams };
+  const work = tiles * (reduces ? steps * pass + finish + horizontal : finish + crowding + cost.loopOverhead);
+  return { work, streams: reduces ? streams : f.finishing.reduce((n, a) => n + streamsOf(a, t), 0) };
 }
 
 /** A loop outside of the tile: its axis and how often it runs. */

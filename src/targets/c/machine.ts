@@ -19,7 +19,7 @@ function vectorMachine(name: LevelName, lanes: number, registers: number, fusedM
     lanes: { f32: lanes, f64: Math.max(1, lanes / 2), i32: lanes, i64: Math.max(1, lanes / 2) },
     vectorRegisters: registers,
     bodyOps: 16,
-    tileOps: wide ? 8 * registers : 32,
+    tileOps: wide ? 4 * registers : 16,
     loadsFirst: false,
     fusedMultiplyAdd,
     loadSplat: true,
