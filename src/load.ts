@@ -196,7 +196,7 @@ function plannedBytes({ sc, program: p }: Compiled, threads: number): number | n
   const most = p.symbols.map((s: DimSymbol) => s.max);
   const changing = sc.add(p.arenaBytes, sc.mul(sc.int(threads - 1), threadBytes(sc, p)));
   if (changing.constant === null && most.some((m) => !Number.isFinite(m))) return null;
-  return weightsBase + weightBytes(p) + evaluateSize(p, changing, { weights: 0, arena: 0 }, most);
+  return weightsBase + weightBytes(p) + (evaluateSize(p, changing, { weights: 0, arena: 0 }, most) >>> 0);
 }
 
 function checkMemory(c: Compiled, threads: number, limit: number | undefined): void {

@@ -165,6 +165,38 @@ int main() {
     });
   });
 
+  test("ir prints the code", async () => {
+    const r = await folder.run(["ir", digits, "--stage", "code", "--target", "c", "--cpu", "portable"]);
+    expect(r.status).toBe(0);
+    expect(r.stdout).toMatch(/TW_KERNEL void features_features_0_Conv_portable\(const unsigned char \*t0,/);
+    expect(r.stdout).not.toContain("immintrin");
+  });
+
+  test("what C code cannot do is refused", async () => {
+    const large = folder.file(
+      "large.tw",
+      `graph @large {
+  input %x: f32[30000, 20000]
+  %y: f32[30000, 20000] = exp(%x)
+  output %y as "y"
+}
+`,
+    );
+    const r = await folder.run(["compile", large, "-o", "large", "--target", "c"]);
+    expect(r).toMatchObject({ status: 2, stderr: expect.stringContaining("less than 2 GiB each") as string });
+    for (const [option, why] of [
+      [["--shard", "1MiB"], "--shard is for --target wasm"],
+      [["--features", "simd"], "for C choose levels with --cpu"],
+      [["--max-memory", "1KiB"], "more than the limit"],
+    ] as const)
+      expect(await folder.run(["compile", digits, "-o", "no", "--target", "c", ...option])).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining(why) as string,
+      });
+    expect(await folder.run(["compile", digits, "-o", "no", "--cpu", "native"])).toMatchObject({ status: 2 });
+    expect(folder.list().filter((f) => f === "no" || f === "large")).toEqual([]);
+  });
+
   describe("threads and symbols", () => {
     const program = `#include "model.h"
 #include <stdio.h>

@@ -1,6 +1,6 @@
-import { type Dim, addDim, mulDim, productOf, symbolDim } from "../base/dim.ts";
+import { type Dim, addDim, dimMin, mulDim, productOf, symbolDim } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
-import { InternalError } from "../base/errors.ts";
+import { InternalError, UnsupportedError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
 import type { Names } from "../base/text.ts";
 import type { Allocation, Kernel as LoopKernel, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
@@ -108,10 +108,17 @@ function bufferDims(f: TensorFunction, t: Tensor): Dim[] {
   const { pad } = layoutOf(f, t);
   return t.dims.map((d, i) => addDim(d, (pad[i]?.[0] ?? 0) + (pad[i]?.[1] ?? 0)));
 }
+/** @throws UnsupportedError `memory` for more bytes than sizes of 32 bits hold: they would wrap around */
 function bytesOf(f: TensorFunction, t: Tensor): Dim {
   const n = productOf(bufferDims(f, t));
   const bits = mulDim(n, t.dtype.bits);
-  return typeof bits === "number" ? Math.ceil(bits / 8) : mulDim(n, t.dtype.byteWidth);
+  const bytes = typeof bits === "number" ? Math.ceil(bits / 8) : mulDim(n, t.dtype.byteWidth);
+  if (dimMin(bytes) >= 2 ** 32)
+    throw new UnsupportedError(
+      "memory",
+      `tensor '${t.name}' has ${dimMin(bytes)} bytes or more; a tensor must have less than 4 GiB: compile with smaller shapes`,
+    );
+  return bytes;
 }
 
 /** Iterations in one call of a kernel: about this many pieces are made of a launch, so that engines see enough calls to optimise it. */

@@ -38,7 +38,7 @@ export function describeProgram(a: ArtifactSource): Omit<ModelManifest, "id" | "
     inputs: program.inputs.map(port(a.inputNames)),
     outputs: program.outputs.map(port(a.outputNames)),
     symbols: program.symbols.map((s) => ({ name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, multiple: s.multiple })),
-    arena_bytes: program.arenaBytes.constant === null ? null : Number(program.arenaBytes.constant),
+    arena_bytes: program.arenaBytes.constant === null ? null : unsigned(program.arenaBytes.constant),
     weights: [],
     kernels: kernelTable(program),
     flops: a.flops ?? null,
@@ -51,9 +51,14 @@ function dimText(d: Dim): number | string {
   return typeof d === "number" ? d : d.toString();
 }
 
+/** Sizes up to 4 GiB are kept modulo 2^32. */
+function unsigned(v: number | bigint): number {
+  return Number(v) >>> 0;
+}
+
 /** The arena's buffers; sizes that depend on symbols as expressions of them. */
 function memoryPlan(p: Program): ModelManifest["buffers"] {
-  const size = (e: Expr): number | string => (e.constant === null ? printExpr(e) : Number(e.constant));
+  const size = (e: Expr): number | string => (e.constant === null ? printExpr(e) : unsigned(e.constant));
   return (p.placements ?? []).map((b) => ({ name: b.name, offset: size(b.offset), bytes: size(b.bytes) }));
 }
 

@@ -1,3 +1,4 @@
+import { UnsupportedError } from "../../base/errors.ts";
 import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
 import { fromPolynomial, polynomialOf, rangeOf } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
@@ -26,6 +27,11 @@ export function planMemory(sc: Scalars, p: Program): Program {
   const symbolic = roots.filter((l) => l.allocation.bytes.constant === null);
   const places = new Map<Variable, Expr>();
   const packed = packKnown(known);
+  if (packed.bytes >= 2 ** 32)
+    throw new UnsupportedError(
+      "memory",
+      `the model's intermediate results need ${(packed.bytes / 2 ** 30).toFixed(1)} GiB at once; addresses of 32 bits end at 4 GiB: compile with smaller shapes`,
+    );
   for (const [v, offset] of packed.offsets) places.set(v, sc.int(offset));
   let top: Expr = sc.int(packed.bytes);
   for (const slot of slotsOf(sc, symbolic)) {
@@ -113,7 +119,7 @@ function align(n: number): number {
 function packKnown(lives: readonly Live[]): { offsets: Map<Variable, number>; bytes: number } {
   const offsets = new Map<Variable, number>();
   const placed: { live: Live; offset: number; size: number }[] = [];
-  const sized = lives.map((live) => ({ live, size: align(Number(live.allocation.bytes.constant)) })).sort((a, b) => b.size - a.size);
+  const sized = lives.map((live) => ({ live, size: align(Number(live.allocation.bytes.constant) >>> 0) })).sort((a, b) => b.size - a.size);
   let bytes = 0;
   for (const { live, size } of sized) {
     const busy = placed.filter((x) => x.live.first <= live.last && live.first <= x.live.last).sort((a, b) => a.offset - b.offset);

@@ -19,19 +19,24 @@ export interface LevelProgram {
   readonly program: Program;
 }
 
-/** A single buffer stays below this: positions inside of it are int32_t. */
-const mostBufferBytes = 2 ** 31;
+/** A single buffer stays below this, and so do the weights and an arena of known size: positions inside of them are int32_t. */
+const mostBytes = 2 ** 31;
 
-/** @throws UnsupportedError `buffer` for buffers of known size that positions of 32 bits do not reach the end of */
+/** @throws UnsupportedError `buffer` for memory of known size that positions of 32 bits do not reach the end of */
 export function checkBuffers(p: Program): void {
-  const sized = [...(p.placements ?? []).map((b) => ({ name: b.name, bytes: known(b.bytes) ?? 0 })), ...p.weightSlots];
-  const large = sized.filter((b) => b.bytes >= mostBufferBytes);
+  // Sizes up to 4 GiB are kept modulo 2^32.
+  const unsigned = (e: Expr): number => (known(e) ?? 0) >>> 0;
+  const last = p.weightSlots[p.weightSlots.length - 1];
+  const sized = [
+    ...(p.placements ?? []).map((b) => ({ name: `buffer ${b.name}`, bytes: unsigned(b.bytes) })),
+    { name: "the arena", bytes: unsigned(p.arenaBytes) },
+    { name: "the weights", bytes: last === undefined ? 0 : last.offset + last.bytes },
+  ];
+  const large = sized.filter((b) => b.bytes >= mostBytes);
   if (large.length > 0)
-    throw new UnsupportedError(
-      "buffer",
-      "C code reaches buffers of less than 2 GiB each; these are larger (compile with smaller shapes, or a model with its tensors split):",
-      [...new Set(large.map((b) => `${b.name}: ${b.bytes} bytes`))],
-    );
+    throw new UnsupportedError("buffer", "C code reaches memory of less than 2 GiB each; these are larger, compile with smaller shapes:", [
+      ...new Set(large.map((b) => `${b.name}: ${b.bytes} bytes`)),
+    ]);
 }
 
 export const known = (e: Expr): number | null => (e.constant === null ? null : Number(e.constant));
@@ -364,7 +369,7 @@ export function writeSizeCheck(c: LevelContext, programs: readonly Program[], ou
   for (const p of programs) {
     const order = new Map(p.symbolVariables.map((v, i) => [v, i]));
     for (const b of p.placements ?? [])
-      if (known(b.bytes) === null) tests.add(`${doubleText(sizeExpression(c.sc, b.bytes), order)} < ${mostBufferBytes}.0`);
+      if (known(b.bytes) === null) tests.add(`${doubleText(sizeExpression(c.sc, b.bytes), order)} < ${mostBytes}.0`);
   }
   out.block(head, () => {
     if (tests.size === 0) out.line("(void)symbols;");

@@ -38,7 +38,7 @@ export const exportNames = {
 
 /** Pages that a program with known sizes needs; for symbolic ones the pages below the arena. */
 export function initialPages(p: Program, weightBytes: number): number {
-  const arena = p.arenaBytes.constant === null ? 0 : Number(p.arenaBytes.constant);
+  const arena = p.arenaBytes.constant === null ? 0 : Number(p.arenaBytes.constant) >>> 0;
   return Math.ceil((weightsBase + weightBytes + arena) / pageBytes) + 1;
 }
 
