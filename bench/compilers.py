@@ -43,6 +43,25 @@ def older_model(path):
     return model
 
 
+def with_known_shapes(module):
+    """The same torch.fx module; it reshapes to constants by numbers, not by tensors, which a trace does not look into."""
+    import torch
+
+    for node in list(module.graph.nodes):
+        reshapes = node.op == "call_module" and type(module.get_submodule(node.target)).__name__ == "OnnxReshape"
+        if not reshapes or node.args[1].op != "get_attr":
+            continue
+        owner, _, name = node.args[1].target.rpartition(".")
+        shape = getattr(module.get_submodule(owner), name).tolist()
+        if 0 in shape:
+            continue
+        with module.graph.inserting_after(node):
+            node.replace_all_uses_with(module.graph.call_function(torch.reshape, (node.args[0], shape)))
+        module.graph.erase_node(node)
+    module.recompile()
+    return module
+
+
 def torch_inductor(path, inputs, threads):
     import onnx2torch
     import torch
@@ -50,8 +69,8 @@ def torch_inductor(path, inputs, threads):
 
     torch.set_num_threads(threads)
     torch._inductor.config.freezing = True
-    model = torch.compile(onnx2torch.convert(older_model(path)).eval())
     tensors = [torch.from_numpy(a) for a in inputs.values()]
+    model = torch.compile(with_known_shapes(onnx2torch.convert(older_model(path)).eval()))
 
     def run():
         with torch.inference_mode():
