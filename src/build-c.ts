@@ -5,6 +5,7 @@ import { countFlops } from "./graph/flops.ts";
 import type { Source } from "./importer.ts";
 import { type BuildOptions, checkOptions, compileSource } from "./load.ts";
 import { evaluateSize } from "./loop/interpret.ts";
+import { describeSchedule, parseSchedule } from "./schedule/schedule.ts";
 import { type CArtifact, makeCArtifact } from "./targets/c/artifact.ts";
 import { type LevelName, levelOf, levels } from "./targets/c/levels.ts";
 import { levelMachine } from "./targets/c/machine.ts";
@@ -59,7 +60,8 @@ export function buildC(
   const exact = options.exact ?? false;
   const compiled = compileSource(source, options.listeners ?? [], options.passes ?? defaultPasses, { exact, machines });
   checkMemory(compiled, options.threads ?? 1, options.maxMemory);
-  const { sc, program, weights, prepare, schedules } = compiled;
+  const { sc, program, weights, prepare } = compiled;
+  const schedules = new Map([...compiled.schedules].map(([k, text]) => [k, describeSchedule(parseSchedule(text))]));
   const make = (): CArtifact =>
     makeCArtifact({
       sc,

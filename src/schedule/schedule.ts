@@ -64,6 +64,16 @@ export function printSchedule(s: KernelSchedule): string {
   return JSON.stringify(s);
 }
 
+const marks: Readonly<Record<LoopKind, string>> = { serial: "", unrolled: " unrolled", vector: " vector" };
+
+/** One line for readers: the loops of each stage, outermost first, as `axis` or `axis:points`, and what else was decided. */
+export function describeSchedule(s: KernelSchedule): string {
+  const loops = Object.values(s.stages).map((x) => x.loops.map((l) => `${l.axis}${l.size > 1 ? `:${l.size}` : ""}${marks[l.kind]}`).join(", "));
+  const packs = s.packs.map((p) => `operand ${p.operand} packed along ${p.axis} by ${p.size}`);
+  const more = [...(s.algorithm === "direct" ? [] : [s.algorithm]), ...packs, ...(s.specialize ? ["for this shape"] : [])];
+  return [loops.join(" | "), ...more].join("; ");
+}
+
 /** @throws UserError `schedule` when the text is no schedule */
 export function parseSchedule(text: string): KernelSchedule {
   let v: unknown;

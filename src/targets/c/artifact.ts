@@ -15,7 +15,7 @@ import { cIdentifier, cNames, commentText } from "./types.ts";
 /** What C is made of: the program for each level, widest first; `program` is the first one's. */
 export interface CArtifactInput extends ArtifactSource {
   readonly levels: readonly LevelProgram[];
-  /** How each kernel was scheduled, to be written above it. */
+  /** How each kernel was scheduled, in words, to be written above it. */
   readonly schedules: ReadonlyMap<Kernel, string>;
 }
 

@@ -175,7 +175,8 @@ class MainWriter {
   private readonly out: Printer;
   private readonly kernelNames: ReadonlyMap<Kernel, string>;
   private readonly signatures: ReadonlyMap<Kernel, KernelSignature>;
-  private readonly tasks = new Map<Kernel, string>();
+  /** Functions that launch a kernel, for all threads to share, by the kernel's name. */
+  private readonly launchers = new Map<string, string>();
   private launched = 0;
 
   constructor(
@@ -202,23 +203,60 @@ class MainWriter {
     writeSizes(this.c, this.level, p, out);
   }
 
-  /** Tasks: a thread's call of a kernel, its arguments in an array. */
+  /** For each kernel that threads may share: a thread's call of it, with its arguments in an array, and its launch. */
   private writeTasks(kernels: ReadonlySet<Kernel>): void {
-    const { out } = this;
-    out.line("#ifndef TW_FREESTANDING");
     for (const k of kernels) {
       const kernel = this.kernelNames.get(k) as string;
-      const task = this.c.names.fresh(`task_${kernel}`);
-      this.tasks.set(k, task);
-      const fields = usedOf(this.signature(k)).map((p, i) => `args[${i}].${field[p]}`);
-      out.block(`static void ${task}(const union tw_arg *args, int32_t begin, int32_t end)`, () => {
-        if (fields.length === 0) out.line("(void)args;");
-        out.line(`${kernel}(${[...fields, "begin", "end"].join(", ")});`);
-      });
-      out.line("");
+      if (this.launchers.has(kernel)) continue;
+      const names = { task: this.c.names.fresh(`task_${kernel}`), launch: this.c.names.fresh(`launch_${kernel}`) };
+      this.launchers.set(kernel, names.launch);
+      this.writeTask(names, kernel, usedOf(this.signature(k)), this.ownScratch(launchOf(this.program, k)));
     }
+  }
+
+  private writeTask(
+    names: { task: string; launch: string },
+    kernel: string,
+    kinds: readonly (keyof typeof field)[],
+    scratch: readonly number[],
+  ): void {
+    const { out } = this;
+    const fields = kinds.map((p, i) => `args[${i}].${field[p]}`);
+    const given = kinds.map((_, i) => `a${i}`);
+    const params = kinds.map((p, i) => `${fieldType[p]}a${i}`);
+    const places = scratch.map((_, i) => `size_t place${i}`);
+    out.line("#ifndef TW_FREESTANDING");
+    out.block(`static void ${names.task}(const union tw_arg *args, int32_t begin, int32_t end)`, () => {
+      if (fields.length === 0) out.line("(void)args;");
+      out.line(`${kernel}(${[...fields, "begin", "end"].join(", ")});`);
+    });
     out.line("#endif");
+    const head = [`struct ${this.c.name} *m`, ...params, ...places, "int32_t count", "int32_t grain", "int32_t least"];
+    out.block(`static void ${names.launch}(${head.join(", ")})`, () => {
+      out.line("#ifndef TW_FREESTANDING");
+      out.block("if (m->threads > 1 && count >= least)", () => {
+        out.line(`const union tw_arg args[] = {${fields.length === 0 ? "{.i = 0}" : kinds.map((p, i) => `{.${field[p]} = a${i}}`).join(", ")}};`);
+        let own = "NULL, 0, NULL, 0, NULL";
+        if (scratch.length > 0) {
+          out.line(`static const int scratch[] = {${scratch.join(", ")}};`);
+          out.line(`const size_t offsets[] = {${scratch.map((_, i) => `place${i}`).join(", ")}};`);
+          own = `scratch, ${scratch.length}, m->scratch, m->scratch_step, offsets`;
+        }
+        out.line(`tw_share((struct tw_pool *)m->pool, ${names.task}, args, ${kinds.length}, ${own}, count, grain);`);
+        out.line("return;");
+      });
+      out.line("#else");
+      out.line(["m", ...scratch.map((_, i) => `place${i}`), "grain", "least"].map((x) => `(void)${x};`).join(" "));
+      out.line("#endif");
+      out.line(`${kernel}(${[...given, "0", "count"].join(", ")});`);
+    });
     out.line("");
+  }
+
+  /** Which arguments of the function are memory of each thread's own. */
+  private ownScratch(s: Launch): number[] {
+    const { params } = this.signature(s.kernel);
+    return s.scratch.filter((x) => params[x.arg] !== "unused").map((x) => usedOf({ params: params.slice(0, x.arg) }).length);
   }
 
   private signature(k: Kernel): KernelSignature {
@@ -262,7 +300,7 @@ class MainWriter {
     const count = this.int32(w, s.count);
     const kernel = this.kernelNames.get(s.kernel) as string;
     if (isShared(p, s)) this.share(w, s, args, count);
-    out.line(`${kernel}(${[...args, "0", count].join(", ")});`);
+    else out.line(`${kernel}(${[...args, "0", count].join(", ")});`);
     out.line(`tw_launched(m, ${this.launched++});`);
   }
 
@@ -274,36 +312,28 @@ class MainWriter {
     return w.facts.isAddress(e) ? w.text(e) : this.int32(w, e);
   }
 
-  /** Where there are several threads they share the launch; the call that follows is for one. */
+  /** A launch that threads share where there are several, and enough to do. */
   private share(w: FunctionWriter, s: Launch, args: readonly string[], count: string): void {
-    const { out } = this;
     const { sc } = this.c;
     const { params } = this.signature(s.kernel);
-    const kinds = usedOf({ params });
-    const fields = args.map((a, i) => `{.${field[kinds[i] ?? "size"]} = ${a}}`);
-    const enough = known(s.count) === null ? ` && ${count} >= ${s.threadsFrom ?? 0}` : "";
-    out.line("#ifndef TW_FREESTANDING");
-    out.block(`if (m->threads > 1${enough})`, () => {
-      out.line(`const union tw_arg args[] = {${fields.length === 0 ? "{.i = 0}" : fields.join(", ")}};`);
-      let scratch = "NULL, 0, NULL, 0, NULL";
-      const places = scratchLayout(sc, s).places;
-      const own = s.scratch.flatMap((x, i) => (params[x.arg] === "unused" ? [] : [{ arg: x.arg, place: places[i] as Expr }]));
-      if (own.length > 0) {
-        const numbers = own.map((x) => usedOf({ params: params.slice(0, x.arg) }).length);
-        out.line(`static const int scratch[] = {${numbers.join(", ")}};`);
-        out.line(`const size_t offsets[] = {${own.map((x) => `(size_t)(${w.text(sizeExpression(sc, x.place))})`).join(", ")}};`);
-        scratch = `scratch, ${own.length}, m->scratch, m->scratch_step, offsets`;
-      }
-      const task = this.tasks.get(s.kernel) as string;
-      out.line(`tw_share((struct tw_pool *)m->pool, ${task}, args, ${args.length}, ${scratch}, ${count}, ${this.int32(w, s.grain)});`);
-    });
-    out.line("else");
-    out.line("#endif");
+    const layout = scratchLayout(sc, s).places;
+    const places = s.scratch.flatMap((x, i) => (params[x.arg] === "unused" ? [] : [`(size_t)(${w.text(sizeExpression(sc, layout[i] as Expr))})`]));
+    const least = known(s.count) === null ? (s.threadsFrom ?? 0) : 0;
+    const launch = this.launchers.get(this.kernelNames.get(s.kernel) as string) as string;
+    this.out.line(`${launch}(${["m", ...args, ...places, count, this.int32(w, s.grain), String(least)].join(", ")});`);
   }
+}
+
+/** A launch of the kernel: which of its arguments are scratch memory is the same for all. */
+function launchOf(p: Program, k: Kernel): Launch {
+  const found = launchesOf(p).find((s) => s.kernel === k && isShared(p, s));
+  if (found === undefined) throw new InternalError("c", `kernel '${k.name}' has no launch that threads share`);
+  return found;
 }
 
 /** Fields of an argument in an array. */
 const field = { address: "c", written: "p", size: "i" } as const;
+const fieldType = { address: "const unsigned char *", written: "unsigned char *", size: "int32_t " } as const;
 /** The parameters that the function has. */
 function usedOf(s: KernelSignature): (keyof typeof field)[] {
   return s.params.filter((p) => p !== "unused");

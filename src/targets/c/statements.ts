@@ -9,6 +9,15 @@ import type { Level } from "./levels.ts";
 import type { Prelude } from "./prelude.ts";
 import { cNames, scalarType } from "./types.ts";
 
+/** A statement of one line: its declaration's type, if it is one, and the rest. */
+interface Short {
+  readonly type: string | null;
+  readonly text: string;
+}
+
+/** Characters on a line, indentation apart, that short statements are put together on. */
+const lineLength = 120;
+
 /** Writes the statements of one function. */
 export class FunctionWriter {
   readonly facts: Facts;
@@ -17,6 +26,8 @@ export class FunctionWriter {
   private readonly wide: boolean;
   private readonly names: Names;
   private readonly nameOf = new Map<Variable, string>();
+  /** Statements that are not written yet: short ones share a line. */
+  private pending: Short[] = [];
   /** Variables that are declared where the writer is now. */
   private readonly declared = new Set<Variable>();
   /** How `launch` is written; only main has any. */
@@ -69,7 +80,11 @@ export class FunctionWriter {
 
   block(b: readonly Stmt[]): void {
     const bound: Variable[] = [];
-    for (const s of b) this.stmt(s, bound);
+    for (const s of b) {
+      if (s.kind !== "let" && s.kind !== "assign" && s.kind !== "storeat") this.flush();
+      this.stmt(s, bound);
+    }
+    this.flush();
     // Names end with their block.
     for (const v of bound) this.declared.delete(v);
   }
@@ -109,18 +124,36 @@ export class FunctionWriter {
     const purpose = this.wide ? "wide" : this.facts.data.has(v) && !isAddress ? "data" : "index";
     const text = this.text(value, purpose);
     if (this.declared.has(v)) {
-      this.out.line(`${this.name(v)} = ${text};`);
+      this.pending.push({ type: null, text: `${this.name(v)} = ${text}` });
       return;
     }
     bound.push(v);
     this.declared.add(v);
-    this.out.line(`${this.declaration(v, isAddress)} = ${text};`);
+    const declaration = this.declaration(v, isAddress);
+    const at = declaration.length - this.name(v).length - (isAddress ? 1 : 0);
+    this.pending.push({ type: declaration.slice(0, at), text: `${declaration.slice(at)} = ${text}` });
+  }
+
+  /** Writes what is pending: as many statements on a line as it holds, neighbours of one type in one declaration. */
+  private flush(): void {
+    let line = "";
+    let type: string | null = null;
+    for (const s of this.pending) {
+      const joined: string = s.type !== null && s.type === type ? `, ${s.text}` : `${line === "" ? "" : "; "}${s.type ?? ""}${s.text}`;
+      if (line !== "" && (this.wide || line.length + joined.length > lineLength)) {
+        this.out.line(`${line};`);
+        line = `${s.type ?? ""}${s.text}`;
+      } else line += joined;
+      type = s.type;
+    }
+    if (line !== "") this.out.line(`${line};`);
+    this.pending = [];
   }
 
   private store(s: Extract<Stmt, { kind: "storeat" }>): void {
     const place = this.expressions.pointer(s.address, s.offset).text;
     const value = this.text(s.value, "data");
-    this.out.line(`${this.expressions.storeFunction(s.buffer.dtype, s.value.lanes)}(${place}, ${value});`);
+    this.pending.push({ type: null, text: `${this.expressions.storeFunction(s.buffer.dtype, s.value.lanes)}(${place}, ${value})` });
   }
 
   private loop(s: Extract<Stmt, { kind: "for" }>): void {
