@@ -2,7 +2,7 @@
 import { fork, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -98,11 +98,15 @@ export class Child extends Measuring {
 export class PythonChild extends Measuring {
   /** `{ python, script, timeoutMs, note }` */
   constructor({ python, script, ...options }) {
-    const child = spawn(python, ["-uB", join(pythonFolder, script)], { stdio: ["pipe", "pipe", "pipe"] });
+    const child = spawn(python, ["-uB", resolve(pythonFolder, script)], { stdio: ["pipe", "pipe", "pipe"] });
     super(child, (message) => child.stdin.write(`${JSON.stringify(message)}\n`), options);
     // One that takes no message has ended, which is said with more when it does.
     child.stdin.on("error", () => {});
-    createInterface({ input: child.stdout }).on("line", (line) => this.receive(JSON.parse(line)));
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      // An interpreter that prints before the script is at it.
+      if (line.startsWith("{")) this.receive(JSON.parse(line));
+      else this.keep(`${line}\n`);
+    });
   }
 }
 

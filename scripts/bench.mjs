@@ -100,12 +100,14 @@ if (values.all && (asked.length > 0 || values.node !== undefined || values.threa
 const [rounds, threads = 1, settle = 20, timeout = 300] = ["rounds", "threads", "settle", "timeout"].map(number);
 
 requireNode();
+// What is wrong with the options is said before anything is installed.
+plan([null, null]);
+const python = values.python === undefined ? null : orFail(() => describePython(values.python));
 if (values.dist === undefined) {
   install();
   build();
 } else if (!existsSync(join(values.dist, "load.js"))) fail(`--dist ${values.dist}: there is no build of tilewright (no load.js)`);
 installPeers(native || values.all || values.matmul || values.node === "newest");
-const python = values.python === undefined ? null : describe(() => describePython(values.python));
 
 const known = suiteFolder() === null ? [] : suiteNames();
 const unknown = (models ?? []).filter((m) => known.length > 0 && !known.includes(m));
@@ -115,26 +117,26 @@ if (unknown.length > 0) fail(`there is no model ${unknown.join(", ")}; there are
 for (const [signal, status] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) process.once(signal, () => process.exit(status));
 const json = values.json === undefined ? null : resolve(values.json);
 const limits = { settleMs: settle * 1000, timeoutMs: timeout * 1000 };
-process.exit(await runBenchmark({ plan: plan(), python, dist: resolve(values.dist ?? join(root, "dist")), json, ...limits }));
+const nodes = orFail(() => [describeNode(values.node), values.all && !native ? newestOrNull() : null]);
+process.exit(await runBenchmark({ plan: plan(nodes), python, dist: resolve(values.dist ?? join(root, "dist")), json, ...limits }));
 
-function plan() {
-  return describe(() => {
-    const options = {
-      target: values.target,
-      sections: asked.length > 0 ? asked : ["models"],
-      models,
-      sizes,
-      rounds,
-      threads,
-      relaxed: !values["no-relaxed"],
-      all: values.all,
-    };
-    return makePlan({ ...options, nodes: [describeNode(values.node), values.all && !native ? newestOrNull() : null] });
-  });
+function plan(both) {
+  const options = {
+    target: values.target,
+    sections: asked.length > 0 ? asked : ["models"],
+    models,
+    sizes,
+    rounds,
+    threads,
+    relaxed: !values["no-relaxed"],
+    all: values.all,
+    nodes: both,
+  };
+  return orFail(() => makePlan(options));
 }
 
 /** What `use` gives; its errors are of wrong use. */
-function describe(use) {
+function orFail(use) {
   try {
     return use();
   } catch (e) {

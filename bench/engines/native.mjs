@@ -53,7 +53,7 @@ export async function startNativeEngine(tw, model, { threads, profile = false })
       codeBytes: started.codeBytes,
       info: { threads: info.threads, threads_reason: info.threads_reason, level: info.level, compiler: info.compiler, library: info.library },
       allowed: allowedFor(source.compiled.schedules),
-      profiled: { main: level.program.main, graph: imported.kind === "graph" ? imported.graph : null },
+      profiled: { main: level.program.main, graph: imported.kind === "graph" ? imported.graph : null, schedules: source.compiled.schedules },
     };
   });
 }

@@ -16,7 +16,7 @@ export async function nativeKernels({ dist, workload, threads, rounds, settleMs 
   const model = loadWorkload(workload);
   const usualBuild = await startNativeEngine(tw, model, { threads });
   const profilingBuild = await startNativeEngine(tw, model, { threads, profile: true });
-  const { main, graph } = profilingBuild.profiled;
+  const { main, graph, schedules } = profilingBuild.profiled;
   const launches = tw.launchesOf(main);
   const samples = launches.map(() => []);
   const plain = inTurns(usualBuild, () => {});
@@ -34,7 +34,10 @@ export async function nativeKernels({ dist, workload, threads, rounds, settleMs 
   for (const e of [usualBuild, profilingBuild]) e.dispose();
   const spent = samples.map(median);
   const bytes = graph === null ? spent.map(() => null) : launchBytes(launches, spent, graph);
-  const kernels = tw.kernelTimes(main, graph, { mean: (i) => spent[i] }).map((k, i) => withShares(k, bytes[i], ceiling, bandwidth));
+  const algorithms = algorithmsOf(launches, schedules);
+  const kernels = tw
+    .kernelTimes(main, graph, { mean: (i) => spent[i] })
+    .map((k, i) => withShares({ ...k, algorithm: algorithms[i] }, savedBy(algorithms[i], launches[i], graph), bytes[i], ceiling, bandwidth));
   return {
     settled,
     threads: usualBuild.info.threads,
@@ -58,12 +61,29 @@ function inTurns(build, after) {
   return engine;
 }
 
-/** What a launch reached of what the machine can do. */
-function withShares(kernel, bytes, ceiling, bandwidth) {
+/** Each launch's algorithm. One that makes several launches of a kernel is named in the schedule of the last. */
+function algorithmsOf(launches, schedules) {
+  const named = (l) => /"algorithm":\s*"([^"]+)"/.exec(schedules.get(l.kernel) ?? "")?.[1] ?? "direct";
+  const nodes = (l) => l.origin.join("\n");
+  const special = new Map(launches.filter((l) => named(l) !== "direct").map((l) => [nodes(l), named(l)]));
+  return launches.map((l) => special.get(nodes(l)) ?? "direct");
+}
+
+/** How many times fewer multiply-adds the algorithm takes: Winograd's, along every dim of the window that has three taps. */
+function savedBy(algorithm, launch, graph) {
+  const tile = Number(/^winograd-(\d)$/.exec(algorithm)?.[1] ?? 0);
+  if (tile === 0) return 1;
+  const op = graph?.ops.find((o) => o.def.name === "convolution" && launch.origin.includes(o.results[0]?.origin[0]));
+  const dims = op?.operands[1].dims.slice(2).filter((d) => d === 3).length ?? 0;
+  return ((3 * tile) / (tile + 2)) ** dims;
+}
+
+/** What a launch reached of what the machine can do; `saved`: its arithmetic is so many times less than what its nodes count. */
+function withShares(kernel, saved, bytes, ceiling, bandwidth) {
   const gbs = bytes === null ? null : bytes / kernel.ms / 1e6;
   return {
     ...kernel,
-    share: kernel.gflops === null ? null : kernel.gflops / ceiling,
+    share: kernel.gflops === null ? null : kernel.gflops / saved / ceiling,
     bytes,
     gbs,
     bandwidth_share: gbs === null ? null : gbs / bandwidth,
