@@ -58,7 +58,6 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
     bufferFor(t);
     const out = new Map<string, Monomial>();
     let position = sc.int(0);
-    let part = 0;
     for (const m of polynomialOf(sc.sub(e, constants.get(t) ?? sc.int(0))).values()) {
       const moving = m.atoms.filter((a) => loadsOf(a).length > 0 || [...mentionedIn(a)].some((v) => axes.has(v)));
       const fixed = m.atoms.filter((a) => !moving.includes(a));
@@ -68,7 +67,8 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
         continue;
       }
       const value = fromPolynomial(sc, new Map([["", { coef: m.coef, atoms: fixed }]]));
-      const key = `${t.id}/${e.id}/${part++}`;
+      // Accesses of one tensor that move alike along an axis share the parameter, and so what is computed from it.
+      const key = `${t.id}/${value.id}/${moving.map((a) => a.id).join()}`;
       const old = strides.get(key) ?? size("s", value, {});
       strides.set(key, old);
       position = sc.add(

@@ -82,6 +82,7 @@ function codeText(f: ApiFacts, c: LevelContext, code: readonly (readonly [Level,
       c,
       wide.map(([l]) => l),
     ),
+    byteType,
     c.prelude.scalarText(),
     kernelAttributes(code.map(([l]) => l)),
     only("kernels"),
@@ -97,6 +98,7 @@ static inline void tw_launched(struct ${f.name} *m, int launch) {
 #endif
 }
 `,
+    f.threads ? launchText(f.name) : "",
     only("program"),
     api,
   ]
@@ -108,6 +110,36 @@ const endianCheck = `#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LI
 #error "model.weights.bin is for little-endian processors"
 #endif
 `;
+
+const byteType = `/* Memory: kernels are given places, and read and write values at bytes from there. */
+typedef unsigned char tw_byte;
+`;
+
+/** How a launch runs that threads may share. */
+function launchText(name: string): string {
+  return `#ifdef TW_FREESTANDING
+union tw_arg {
+  unsigned char *p;
+  const unsigned char *c;
+  int32_t i;
+};
+typedef void (*tw_task)(const union tw_arg *args, int32_t begin, int32_t end);
+#endif
+/* Runs a task over [0, count): in pieces of grain iterations where threads share it, which needs at least so many. */
+static void tw_launch(struct ${name} *m, tw_task task, const union tw_arg *args, int n_args, const int *scratch_arg, int n_scratch,
+                      const size_t *scratch_offset, int32_t count, int32_t grain, int32_t least) {
+#ifdef TW_FREESTANDING
+  (void)m, (void)n_args, (void)scratch_arg, (void)n_scratch, (void)scratch_offset, (void)grain, (void)least;
+#else
+  if (m->threads > 1 && count >= least) {
+    tw_share((struct tw_pool *)m->pool, task, args, n_args, scratch_arg, n_scratch, m->scratch, m->scratch_step, scratch_offset, count, grain);
+    return;
+  }
+#endif
+  task(args, 0, count);
+}
+`;
+}
 
 /** Headers, types and functions of the code with vectors. */
 function vectorSetup(c: LevelContext, wide: readonly Level[]): string {

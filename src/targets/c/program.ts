@@ -178,6 +178,8 @@ class MainWriter {
   /** Functions that launch a kernel, for all threads to share, by the kernel's name. */
   private readonly launchers = new Map<string, string>();
   private launched = 0;
+  /** What the launch before stands for. */
+  private origin = "";
 
   constructor(
     c: LevelContext,
@@ -222,33 +224,22 @@ class MainWriter {
   ): void {
     const { out } = this;
     const fields = kinds.map((p, i) => `args[${i}].${field[p]}`);
-    const given = kinds.map((_, i) => `a${i}`);
     const params = kinds.map((p, i) => `${fieldType[p]}a${i}`);
     const places = scratch.map((_, i) => `size_t place${i}`);
-    out.line("#ifndef TW_FREESTANDING");
     out.block(`static void ${names.task}(const union tw_arg *args, int32_t begin, int32_t end)`, () => {
       if (fields.length === 0) out.line("(void)args;");
       out.line(`${kernel}(${[...fields, "begin", "end"].join(", ")});`);
     });
-    out.line("#endif");
     const head = [`struct ${this.c.name} *m`, ...params, ...places, "int32_t count", "int32_t grain", "int32_t least"];
     out.block(`static void ${names.launch}(${head.join(", ")})`, () => {
-      out.line("#ifndef TW_FREESTANDING");
-      out.block("if (m->threads > 1 && count >= least)", () => {
-        out.line(`const union tw_arg args[] = {${fields.length === 0 ? "{.i = 0}" : kinds.map((p, i) => `{.${field[p]} = a${i}}`).join(", ")}};`);
-        let own = "NULL, 0, NULL, 0, NULL";
-        if (scratch.length > 0) {
-          out.line(`static const int scratch[] = {${scratch.join(", ")}};`);
-          out.line(`const size_t offsets[] = {${scratch.map((_, i) => `place${i}`).join(", ")}};`);
-          own = `scratch, ${scratch.length}, m->scratch, m->scratch_step, offsets`;
-        }
-        out.line(`tw_share((struct tw_pool *)m->pool, ${names.task}, args, ${kinds.length}, ${own}, count, grain);`);
-        out.line("return;");
-      });
-      out.line("#else");
-      out.line(["m", ...scratch.map((_, i) => `place${i}`), "grain", "least"].map((x) => `(void)${x};`).join(" "));
-      out.line("#endif");
-      out.line(`${kernel}(${[...given, "0", "count"].join(", ")});`);
+      out.line(`const union tw_arg args[] = {${fields.length === 0 ? "{.i = 0}" : kinds.map((p, i) => `{.${field[p]} = a${i}}`).join(", ")}};`);
+      let own = "NULL, 0, NULL";
+      if (scratch.length > 0) {
+        out.line(`static const int scratch[] = {${scratch.join(", ")}};`);
+        out.line(`const size_t offsets[] = {${scratch.map((_, i) => `place${i}`).join(", ")}};`);
+        own = `scratch, ${scratch.length}, offsets`;
+      }
+      out.line(`tw_launch(m, ${names.task}, args, ${kinds.length}, ${own}, count, grain, least);`);
     });
     out.line("");
   }
@@ -270,8 +261,8 @@ class MainWriter {
     const w = this.writer(p.main, [p.arena, p.weights]);
     w.launch = (s) => this.launch(w, s);
     out.block(`static void ${levelFunction("run", level)}(struct ${this.c.name} *m, const int32_t *symbols)`, () => {
-      this.givenMemory(w, p.arena, "unsigned char *", "m->arena");
-      this.givenMemory(w, p.weights, "const unsigned char *", "m->weights");
+      this.givenMemory(w, p.arena, "tw_byte *", "m->arena");
+      this.givenMemory(w, p.weights, "const tw_byte *", "m->weights");
       givenSymbols(w, p, out);
       if (p.main.length === 0) out.line("(void)m;");
       w.block(p.main);
@@ -294,7 +285,9 @@ class MainWriter {
     const { out, program: p } = this;
     const { sc } = this.c;
     const s: Launch = { ...launch, count: sizeExpression(sc, launch.count), grain: sizeExpression(sc, launch.grain) };
-    if (s.origin.length > 0) writeComment(out, [s.origin.join(", ")]);
+    const origin = s.origin.join(", ");
+    if (origin !== "" && origin !== this.origin) writeComment(out, [origin]);
+    this.origin = origin;
     const kinds = this.signature(s.kernel).params;
     const args = s.args.flatMap((a, i) => (kinds[i] === "unused" ? [] : [this.argument(w, sizeExpression(sc, a))]));
     const count = this.int32(w, s.count);
@@ -308,6 +301,9 @@ class MainWriter {
     if (e.constant !== null) return w.text(e);
     return castTo("int32_t", w.expressions.expr(e, "wide")).text;
   }
+  private bytes(w: FunctionWriter, e: Expr): string {
+    return e.constant !== null ? w.text(e) : `(size_t)(${w.text(e)})`;
+  }
   private argument(w: FunctionWriter, e: Expr): string {
     return w.facts.isAddress(e) ? w.text(e) : this.int32(w, e);
   }
@@ -317,7 +313,7 @@ class MainWriter {
     const { sc } = this.c;
     const { params } = this.signature(s.kernel);
     const layout = scratchLayout(sc, s).places;
-    const places = s.scratch.flatMap((x, i) => (params[x.arg] === "unused" ? [] : [`(size_t)(${w.text(sizeExpression(sc, layout[i] as Expr))})`]));
+    const places = s.scratch.flatMap((x, i) => (params[x.arg] === "unused" ? [] : [this.bytes(w, sizeExpression(sc, layout[i] as Expr))]));
     const least = known(s.count) === null ? (s.threadsFrom ?? 0) : 0;
     const launch = this.launchers.get(this.kernelNames.get(s.kernel) as string) as string;
     this.out.line(`${launch}(${["m", ...args, ...places, count, this.int32(w, s.grain), String(least)].join(", ")});`);
@@ -333,7 +329,7 @@ function launchOf(p: Program, k: Kernel): Launch {
 
 /** Fields of an argument in an array. */
 const field = { address: "c", written: "p", size: "i" } as const;
-const fieldType = { address: "const unsigned char *", written: "unsigned char *", size: "int32_t " } as const;
+const fieldType = { address: "const tw_byte *", written: "tw_byte *", size: "int32_t " } as const;
 /** The parameters that the function has. */
 function usedOf(s: KernelSignature): (keyof typeof field)[] {
   return s.params.filter((p) => p !== "unused");

@@ -9,6 +9,11 @@ import type { Level } from "./levels.ts";
 import type { Prelude } from "./prelude.ts";
 import { cNames, scalarType } from "./types.ts";
 
+/** Zero, and not the one with a sign. */
+function isPlainZero(e: Expr): boolean {
+  return e.isConst(0) && !Object.is(e.constant, -0);
+}
+
 /** A statement of one line: its declaration's type, if it is one, and the rest. */
 interface Short {
   readonly type: string | null;
@@ -66,9 +71,9 @@ export class FunctionWriter {
     return this.name(v);
   }
 
-  /** A variable's declaration: `const unsigned char *p`, `int32_t i`. */
+  /** A variable's declaration: `const tw_byte *p`, `int32_t i`. */
   declaration(v: Variable, isAddress: boolean): string {
-    if (isAddress) return `${this.facts.written.has(v) ? "" : "const "}unsigned char *${this.name(v)}`;
+    if (isAddress) return `${this.facts.written.has(v) ? "" : "const "}tw_byte *${this.name(v)}`;
     if (v.lanes > 1) return `${this.expressions.vectorType(v.dtype, v.lanes)} ${this.name(v)}`;
     const type = scalarType(v.dtype);
     return `${this.wide && type === "int32_t" ? "int64_t" : type} ${this.name(v)}`;
@@ -124,14 +129,18 @@ export class FunctionWriter {
     const purpose = this.wide ? "wide" : this.facts.data.has(v) && !isAddress ? "data" : "index";
     const text = this.text(value, purpose);
     if (this.declared.has(v)) {
-      this.pending.push({ type: null, text: `${this.name(v)} = ${text}` });
+      const step = `${this.name(v)} + `;
+      const stepped = text.startsWith(step) && !/[?<>=&|^]/.test(text);
+      this.pending.push({ type: null, text: stepped ? `${this.name(v)} += ${text.slice(step.length)}` : `${this.name(v)} = ${text}` });
       return;
     }
     bound.push(v);
     this.declared.add(v);
     const declaration = this.declaration(v, isAddress);
     const at = declaration.length - this.name(v).length - (isAddress ? 1 : 0);
-    this.pending.push({ type: declaration.slice(0, at), text: `${declaration.slice(at)} = ${text}` });
+    // A vector of zeros needs no function.
+    const isZero = value.lanes > 1 && value.op === "broadcast" && value.dtype.kind !== "bool" && isPlainZero(value.args[0] as Expr);
+    this.pending.push({ type: declaration.slice(0, at), text: `${declaration.slice(at)} = ${isZero ? "{0}" : text}` });
   }
 
   /** Writes what is pending: as many statements on a line as it holds, neighbours of one type in one declaration. */
