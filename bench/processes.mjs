@@ -42,7 +42,7 @@ class Measuring {
   }
 
   call(job, params = {}) {
-    if (this.ended !== null) return Promise.reject(new Error(this.ended));
+    if (this.ended !== null) return Promise.reject(new Error(this.endedHow()));
     const id = ++this.calls;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -66,9 +66,12 @@ class Measuring {
 
   end(how) {
     this.ended ??= `the measuring process ${how}`;
-    if (this.waiting === null) return;
+    if (this.waiting !== null) this.settle(this.waiting.id, new Error(this.endedHow()));
+  }
+
+  endedHow() {
     const words = this.output.trim();
-    this.settle(this.waiting.id, new Error(words === "" ? this.ended : `${this.ended}; its last words:\n${words}`));
+    return words === "" ? this.ended : `${this.ended}; its last words:\n${words}`;
   }
 
   /** Ends the process, if it is still there; gives a promise of its end. */
