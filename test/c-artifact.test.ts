@@ -168,7 +168,7 @@ int main() {
   test("ir prints the code", async () => {
     const r = await folder.run(["ir", digits, "--stage", "code", "--target", "c", "--cpu", "portable"]);
     expect(r.status).toBe(0);
-    expect(r.stdout).toMatch(/TW_KERNEL void features_features_0_Conv_portable\(const unsigned char \*t0,/);
+    expect(r.stdout).toMatch(/TW_KERNEL void features_features_0_Conv_portable\(const tw_byte \*t0,/);
     expect(r.stdout).not.toContain("immintrin");
   });
 

@@ -127,7 +127,10 @@ export class FunctionWriter {
     if (!this.facts.live.has(v)) return;
     const isAddress = this.facts.isAddress(value);
     const purpose = this.wide ? "wide" : this.facts.data.has(v) && !isAddress ? "data" : "index";
-    const text = this.text(value, purpose);
+    const isZero =
+      !this.declared.has(v) && value.lanes > 1 && value.op === "broadcast" && value.dtype.kind !== "bool" && isPlainZero(value.args[0] as Expr);
+    // A vector of zeros needs no function.
+    const text = isZero ? "{0}" : this.text(value, purpose);
     if (this.declared.has(v)) {
       const step = `${this.name(v)} + `;
       const stepped = text.startsWith(step) && !/[?<>=&|^]/.test(text);
@@ -138,9 +141,7 @@ export class FunctionWriter {
     this.declared.add(v);
     const declaration = this.declaration(v, isAddress);
     const at = declaration.length - this.name(v).length - (isAddress ? 1 : 0);
-    // A vector of zeros needs no function.
-    const isZero = value.lanes > 1 && value.op === "broadcast" && value.dtype.kind !== "bool" && isPlainZero(value.args[0] as Expr);
-    this.pending.push({ type: declaration.slice(0, at), text: `${declaration.slice(at)} = ${isZero ? "{0}" : text}` });
+    this.pending.push({ type: declaration.slice(0, at), text: `${declaration.slice(at)} = ${text}` });
   }
 
   /** Writes what is pending: as many statements on a line as it holds, neighbours of one type in one declaration. */
