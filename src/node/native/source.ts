@@ -2,8 +2,9 @@ import { type BuiltC, buildC } from "../../build-c.ts";
 import type { Source } from "../../importer.ts";
 import type { BuildOptions } from "../../load.ts";
 import { type LevelName, levels } from "../../targets/c/levels.ts";
+import { levelMachine } from "../../targets/c/machine.ts";
 import type { CSource } from "./index.ts";
-import { nativeLevel } from "./processor.ts";
+import { nativeLevel, processorCaches } from "./processor.ts";
 import { weightsKey } from "./weights-key.ts";
 
 /** A model compiled to C for this machine. */
@@ -20,6 +21,12 @@ export interface NativeSource extends CSource {
 export function nativeSource(source: Source, options: BuildOptions, level: LevelName | null = nativeLevel()): NativeSource {
   const all = levels.map((l) => l.name);
   const names: readonly LevelName[] = options.deterministic ? ["portable"] : level === null ? all : [level];
-  const { artifact, compiled } = buildC(source, options, names);
+  const caches = processorCaches();
+  const { artifact, compiled } = buildC(
+    source,
+    options,
+    names,
+    names.map((n) => levelMachine(n, caches)),
+  );
   return { ...artifact, compiled, weightsKey: () => weightsKey(compiled) };
 }

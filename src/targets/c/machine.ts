@@ -3,16 +3,16 @@ import type { LevelName } from "./levels.ts";
 
 /** What differs between CPUs of one level: caches. Bytes for one core. */
 export interface Caches {
-  readonly lineBytes: number;
-  readonly l1Bytes: number;
-  readonly l2Bytes: number;
+  lineBytes: number;
+  l1Bytes: number;
+  l2Bytes: number;
 }
 
 /** What the CPUs that run an artifact made for others have at least. */
-export const usualCaches: Caches = { lineBytes: 64, l1Bytes: 32 * 1024, l2Bytes: 512 * 1024 };
+export const usualCaches: Readonly<Caches> = { lineBytes: 64, l1Bytes: 32 * 1024, l2Bytes: 512 * 1024 };
 
 /** What a C compiler leaves of the registers, and costs relative to one multiply-add of the widest vector. */
-function vectorMachine(name: LevelName, lanes: number, registers: number, fusedMultiplyAdd: boolean, caches: Caches): Capabilities {
+function vectorMachine(name: LevelName, lanes: number, registers: number, fusedMultiplyAdd: boolean, caches: Readonly<Caches>): Capabilities {
   const wide = lanes > 1;
   return {
     name,
@@ -45,7 +45,7 @@ function vectorMachine(name: LevelName, lanes: number, registers: number, fusedM
 }
 
 /** The machine record of a level, as schedules read it. */
-export function levelMachine(name: LevelName, caches: Caches = usualCaches): Capabilities {
+export function levelMachine(name: LevelName, caches: Readonly<Caches> = usualCaches): Capabilities {
   switch (name) {
     case "avx512":
       return vectorMachine(name, 16, 31, true, caches);
