@@ -7,8 +7,8 @@ import { fileFormat } from "./run.mjs";
 const help = `Usage: node bench/compare.mjs BEFORE.json AFTER.json
 
 Compares two files that 'npm run bench -- --json FILE' wrote: for each model, matrix product and layer that is in both, how
-many times as fast tilewright became, by the clock and by its ratio to onnxruntime-web (in which the machine's moods cancel
-out). Numbers above 1 are faster.
+many times as fast tilewright became, by the clock and by its ratio to onnxruntime-web (target native: to the better of the
+others), in which the machine's moods cancel out. Numbers above 1 are faster.
 `;
 
 function fail(message) {

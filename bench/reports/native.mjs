@@ -1,5 +1,5 @@
 // What is printed after each section of target `native`.
-import { besideModels, windowModels } from "../models.mjs";
+import { besideModels, familyOf, windowModels } from "../models.mjs";
 import { geometricMean } from "../statistics.mjs";
 import { difference, gflops, kilobytes, megabytes, ms, percent, range, table, times } from "../table.mjs";
 import { absentLines, kernelRows, meansOf, remarks } from "./common.mjs";
@@ -25,7 +25,13 @@ export function nativeSummary({ section, rows }) {
     return { init: geometricMean(rows.map((r) => r.ratios.init)), first_result: geometricMean(rows.map((r) => r.ratios.first_result)) };
   if (section === "models") {
     const counted = rows.filter((r) => !besideModels.includes(r.name));
-    return { geometric_mean: meanOf(counted), windows: meanOf(rows.filter((r) => windowModels.includes(r.name))) };
+    const family = (f) => meanOf(counted.filter((r) => familyOf(r.name) === f));
+    return {
+      geometric_mean: meanOf(counted),
+      CNN: family("CNN"),
+      transformer: family("transformer"),
+      windows: meanOf(rows.filter((r) => windowModels.includes(r.name))),
+    };
   }
   return rows[0]?.against === undefined ? {} : { geometric_mean: meanOf(rows) };
 }
@@ -48,11 +54,15 @@ function speedTable({ rows, threads, workloads }) {
       ...[r.name, ...(counts ? [`${count.get(r.name)}`] : []), ...engines.flatMap(pair)],
       ...(ratio === null ? ["–", "–", "–"] : [short[r.against], times(ratio.median), range(ratio)]),
       ...[gflops(r.gflops), percent(r.share), ...(threads > 1 ? engines.map((e) => r.cores[e]?.toFixed(2) ?? "–") : [])],
-      ...[difference(Math.max(0, ...Object.values(r.difference))), remarks(r, threads)],
+      ...[difference(Math.max(0, ...Object.values(r.difference))), [disturbance(r, threads), remarks(r, threads)].filter(Boolean).join(", ")],
     ];
   };
   return table(head, rows.map(cells));
 }
+
+/** Less than this of a core on one thread: the machine had other things to do. */
+const wholeCore = 0.9;
+const disturbance = (r, threads) => (threads === 1 && Object.values(r.cores).some((c) => c < wholeCore) ? "disturbed" : "");
 
 /** Means over the models that count, over those rich in windows of 3×3, and to each of the others alone. */
 function modelMeans(all) {
