@@ -7,6 +7,7 @@ export default defineConfig({
     env: { TILEWRIGHT_VERIFY: "1" },
     pool: "forks",
     maxWorkers: 2,
+    maxConcurrency: 2,
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import { type LevelName, levelOf, levels } from "../../src/targets/c/levels.ts";
 import { levelMachine } from "../../src/targets/c/machine.ts";
 import { type Bounded, boundGraph, firstDifference } from "./bounds.ts";
 import { algorithmFactor, exampleCase } from "./executions.ts";
+import { runProcess, twoAtATime } from "./processes.ts";
 
 /** The machines of all levels, widest first. */
 const cMachines = levels.map((l) => levelMachine(l.name));
@@ -35,6 +36,8 @@ export const warningFlags = ["-Wall", "-Wextra", "-Wconversion", "-Werror"] as c
 const baseFlags = ["-std=c11", "-ffp-contract=off"] as const;
 
 export const sanitizers = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] as const;
+
+const sanitizerOptions = { UBSAN_OPTIONS: "print_stacktrace=1" } as const;
 
 /** Tests with a compiler, or none and the reason. */
 export function withCompiler(compiler: CompilerName, body: () => void): void {
@@ -88,34 +91,6 @@ export interface CCase extends CProgram {
   readonly want: readonly Bounded[];
   /** Widens the bounds. */
   readonly factor?: number;
-}
-
-/** Runs a command; gives what it wrote. Rejects with what it said when it fails. */
-function run(command: string, args: readonly string[], cwd: string, input?: Uint8Array): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env: { ...process.env, UBSAN_OPTIONS: "print_stacktrace=1" } });
-    const [out, err]: [Buffer[], Buffer[]] = [[], []];
-    child.stdout.on("data", (d: Buffer) => out.push(d));
-    child.stderr.on("data", (d: Buffer) => err.push(d));
-    child.on("error", reject);
-    child.stdin.on("error", () => {
-      // It ended before it had read all; its status says why.
-    });
-    child.on("close", (status, signal) => {
-      if (status === 0) resolve(Buffer.concat(out));
-      else reject(new Error(`${command} ${args.join(" ")} ended with ${status ?? signal}:\n${Buffer.concat(err).toString().slice(0, 6000)}`));
-    });
-    child.stdin.end(input);
-  });
-}
-
-/** Runs tasks, two at a time. */
-async function twoAtATime(tasks: readonly (() => Promise<unknown>)[]): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let t = tasks[next++]; t !== undefined; t = tasks[next++]) await t();
-  };
-  await Promise.all([worker(), worker()]);
 }
 
 /** A program that runs every case at every level that the processor has, each twice, in memory of exactly the size that was asked for. */
@@ -191,7 +166,7 @@ async function runCases(cases: readonly CProgram[], compiler: CompilerName, flag
     const all = [...baseFlags, "-D_GNU_SOURCE", ...flags];
     // The headers, read once.
     writeFileSync(join(folder, "all.h"), "#include <immintrin.h>\n#include <math.h>\n#include <string.h>\n#include <stdlib.h>\n");
-    await run(compiler, [...all, "-x", "c-header", "all.h", "-o", compiler === "gcc" ? "all.h.gch" : "all.pch"], folder);
+    await runProcess(compiler, [...all, "-x", "c-header", "all.h", "-o", compiler === "gcc" ? "all.h.gch" : "all.pch"], { cwd: folder });
     const header = compiler === "gcc" ? ["-include", "all.h"] : ["-include-pch", "all.pch"];
     const names = cases.map((_, i) => `case${i}`);
     const artifacts = cases.map((c, i) => cArtifactOf(c.compiled, names[i] as string));
@@ -202,7 +177,7 @@ async function runCases(cases: readonly CProgram[], compiler: CompilerName, flag
       writeFileSync(join(folder, `${name}.h`), a.files["model.h"]);
       const text = a.files["model.c"].replace(`#include "model.h"`, `#include "${name}.h"`);
       writeFileSync(join(folder, `${name}.c`), `${text}\n#include <stdlib.h>\nextern const int ${name}_counts[3];\n${counts}${make}`);
-      await run(compiler, [...all, ...header, "-c", `${name}.c`, "-o", `${name}.o`], folder).catch((e: Error) => {
+      await runProcess(compiler, [...all, ...header, "-c", `${name}.c`, "-o", `${name}.o`], { cwd: folder }).catch((e: Error) => {
         throw new Error(`${cases[i]?.what}: ${e.message}`);
       });
     });
@@ -210,8 +185,10 @@ async function runCases(cases: readonly CProgram[], compiler: CompilerName, flag
     writeFileSync(join(folder, "cases.h"), names.map((n) => `CASE(${n})\n`).join(""));
     writeFileSync(join(folder, "main.c"), driver);
     const plain = flags.filter((f) => !f.startsWith("-W"));
-    await run(compiler, [...baseFlags, "-D_GNU_SOURCE", ...plain, "main.c", ...names.map((n) => `${n}.o`), "-o", "main", "-lm", "-lpthread"], folder);
-    return await run(join(folder, "main"), [], folder, await inputsOf(cases, artifacts));
+    await runProcess(compiler, [...baseFlags, "-D_GNU_SOURCE", ...plain, "main.c", ...names.map((n) => `${n}.o`), "-o", "main", "-lm", "-lpthread"], {
+      cwd: folder,
+    });
+    return await runProcess(join(folder, "main"), [], { cwd: folder, env: sanitizerOptions, input: await inputsOf(cases, artifacts) });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

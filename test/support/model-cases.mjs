@@ -1,9 +1,29 @@
 // What each model of the suite is run on. A case gives all of the model's expected outputs, however many runs of whatever
 // sizes it puts them together from: the models of symbolic shape must do so from several sizes with one compiled module.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { compareSampled, readRaw, worstOf } from "../../bench/suite.mjs";
 
 /** The cases of a model as `readModel` gives it: `{ name, run(loaded): outputs by name }`. */
 export function casesOf(model) {
   return special[model.name]?.(model) ?? [{ name: "given inputs", run: (loaded) => loaded.run(inputsOf(model)) }];
+}
+
+/** Compares what a case gave with what the model must give: the sampled values, and every element where the reference is there. */
+export function compareCase(model, name, outputs) {
+  return model.outputs.map((expected) => {
+    const got = outputs[expected.name];
+    if (got === undefined) throw new Error(`there is no output '${expected.name}', but ${Object.keys(outputs)}`);
+    return { case: name, output: expected.name, sampled: compareSampled(expected, got), every: compareAll(model, expected, got) };
+  });
+}
+
+/** Every element, where the reference's outputs were written beside the model. */
+function compareAll(model, expected, got) {
+  const file = join(model.dir, `reference-${expected.name}.raw`);
+  if (!existsSync(file)) return null;
+  const all = readRaw(file, expected.dtype);
+  return worstOf(all.length, (i) => i, all, got.data, expected.deviation);
 }
 
 const inputsOf = (model) => Object.fromEntries(model.inputs.map(({ name, data, dims }) => [name, { data, dims }]));

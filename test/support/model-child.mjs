@@ -2,13 +2,13 @@
 // JSON object. A fresh process, so that memory and CPU time are this model's, and what is compiled after loading shows.
 //   node model-child.mjs '{"dist": "…", "mode": "run"|"write", "name": "…", "dir": "…"}'
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import v8 from "node:v8";
-import { compareSampled, readModel, readRaw, worstOf } from "../../bench/suite.mjs";
-import { casesOf } from "./model-cases.mjs";
+import { readModel } from "../../bench/suite.mjs";
+import { casesOf, compareCase } from "./model-cases.mjs";
 
 // Node 20 has relaxed SIMD behind this flag; newer engines have it anyway.
 v8.setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -82,14 +82,7 @@ async function runCases() {
   const hashes = hashOf(artifact.modules);
   const compilations = countCompilations();
   const cases = [];
-  for (const c of casesOf(model)) {
-    const outputs = await c.run(loaded);
-    for (const expected of model.outputs) {
-      const got = outputs[expected.name];
-      if (got === undefined) throw new Error(`there is no output '${expected.name}', but ${Object.keys(outputs)}`);
-      cases.push({ case: c.name, output: expected.name, sampled: compareSampled(expected, got), every: compareAll(expected, got) });
-    }
-  }
+  for (const c of casesOf(model)) cases.push(...compareCase(model, c.name, await c.run(loaded)));
   loaded.dispose();
   const unchanged = `${hashOf(artifact.modules)}` === `${hashes}`;
   return {
@@ -100,14 +93,6 @@ async function runCases() {
     kernels: artifact.manifest.kernels.length,
     planned: plannedTensors(artifact, compiled),
   };
-}
-
-/** Every element, where the reference's outputs were written beside the model. */
-function compareAll(expected, got) {
-  const file = join(job.dir, `reference-${expected.name}.raw`);
-  if (!existsSync(file)) return null;
-  const all = readRaw(file, expected.dtype);
-  return worstOf(all.length, (i) => i, all, got.data, expected.deviation);
 }
 
 /** What `compile -o` does, and the memory that it took. The largest constant is read from the graph. */

@@ -2,7 +2,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
 import { type Worst, modelFolder, readModel, suiteFolder } from "../../bench/suite.mjs";
+import { runProcess } from "./processes.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -12,6 +14,30 @@ export const suiteMissing: string | null = suiteFolder() === null ? "the model s
 export const referenceMissing: string | null = existsSync(join(root, "bench/node_modules/onnxruntime-node"))
   ? null
   : "onnxruntime-node is not installed (`npm ci --prefix bench`): only the sampled values are compared";
+
+/** The float models of the suite. */
+export const cnns = [
+  "squeezenet1_1",
+  "mobilenet_v2",
+  "mobilenet_v3_small",
+  "shufflenet_v2",
+  "resnet18",
+  "resnet50",
+  "efficientnet_b0",
+  "densenet121",
+  "inception_v3",
+  "vgg16",
+] as const;
+/** With the length of their sequences. */
+export const transformers: readonly (readonly [string, number])[] = [
+  ["minilm", 128],
+  ["bert_base", 128],
+  ["gpt2_6l", 64],
+  ["vit_tiny", 197],
+  ["llama_50m", 32],
+  ["whisper_tiny_enc", 1500],
+];
+export const symbolic = ["minilm_dyn", "gpt_kv"] as const;
 
 /** What a model gave for one case and output. */
 export interface CaseResult {
@@ -43,6 +69,23 @@ export interface RunResult extends ChildResult {
 export interface WriteResult extends ChildResult {
   /** Bytes of the largest constant of the model. */
   readonly largestConstant: number;
+}
+
+/** Holds every case to what is allowed; gives the worst deviation, in units of that. */
+export function checkAgreement(name: string, cases: readonly CaseResult[]): number {
+  let worst = 0;
+  for (const c of cases) {
+    for (const w of [c.sampled, ...(c.every === null ? [] : [c.every])]) {
+      const text = `${name}, ${c.case}: ${c.output}[${w.index}] is ${w.got}, expected ${w.expected} ± ${w.allowed}`;
+      expect(w.ratio, text).toBeLessThanOrEqual(1);
+      // A comparison of nothing would pass too.
+      expect(w.index, text).toBeGreaterThanOrEqual(0);
+      worst = Math.max(worst, w.ratio);
+    }
+    if (referenceMissing === null) expect(c.every, `${name}: every element of ${c.output}`).not.toBeNull();
+  }
+  expect(cases.length).toBeGreaterThan(0);
+  return worst;
 }
 
 function run(args: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
@@ -90,4 +133,34 @@ export function runModel(dist: string, name: string): RunResult {
 /** Compiles a model and writes its artifact (to a temporary folder), in a process of its own. */
 export function writeModel(dist: string, name: string): WriteResult {
   return runChild(dist, "write", name) as WriteResult;
+}
+
+/** What a model gave as native code. */
+export interface NativeResult {
+  readonly level: string;
+  readonly levels: readonly string[];
+  /** How often the C compiler ran. */
+  readonly builds: number;
+  /** For each number of threads that was asked for. */
+  readonly runs: readonly {
+    readonly asked: number;
+    readonly threads: number;
+    readonly reason: string;
+    readonly cases: readonly CaseResult[];
+    /** Of all bytes of all outputs. */
+    readonly hash: string;
+  }[];
+  /** Launches that threads share. */
+  readonly shared: number;
+  /** Bytes of the C code. */
+  readonly cBytes: number;
+}
+/** Compiles a model of the suite to native code and runs it on so many threads, in a process of its own. */
+export async function runNative(dist: string, name: string, threads: readonly number[]): Promise<NativeResult> {
+  const dir = modelFolder(name);
+  writeReference(name, dir);
+  const job = JSON.stringify({ dist, name, dir, threads });
+  return JSON.parse(
+    (await runProcess(process.execPath, [join(root, "test/support/native-child.mjs"), job], { cwd: root })).toString(),
+  ) as NativeResult;
 }
