@@ -8,6 +8,8 @@ export interface Capabilities {
   readonly lanes: { readonly f32: number; readonly f64: number; readonly i32: number; readonly i64: number };
   /** Vector registers that a register tile may fill with accumulators and operands. */
   readonly vectorRegisters: number;
+  /** Pointers that an innermost loop may move along before they go through memory. */
+  readonly addressRegisters: number;
   /** Operations that the body of an innermost loop may hold before register allocation below us gets worse (measured). */
   readonly bodyOps: number;
   /** Operations that a tile may be written out as: more are more code to fetch than loop to save. */
@@ -37,8 +39,9 @@ export interface Capabilities {
     readonly memoryChain: number;
     /** One instruction more, whatever it does, beside those that take longer. */
     readonly issue: number;
-    /** Making an address that a loop then moves along. */
+    /** Making an address that a loop then moves along; moving one along that has no register. */
     readonly pointer: number;
+    readonly spilledPointer: number;
     readonly loopOverhead: number;
     readonly l2Byte: number;
     /** How many times as much a line of the second cache costs that no prefetcher saw coming. */

@@ -1,7 +1,7 @@
 import type { Capabilities } from "../base/machine.ts";
 import type { Axis } from "../tensor/ir.ts";
 import { type AccessFacts, type OuterLoop, type StageFacts, type Tile, stageCost, tileCost, trafficCost } from "./model.ts";
-import type { LoopSpec, StageSchedule } from "./schedule.ts";
+import type { LoopSpec, Pack, StageSchedule } from "./schedule.ts";
 
 /**
  * The default schedule of a stage: the cheapest of enumerated candidates under the cost model. First come the tiles (the
@@ -15,7 +15,7 @@ export interface Chosen {
 }
 
 /** Steps of a tile's second axis: up to what makes a tile of two vectors fill the registers, whatever they hold besides. */
-const mostSteps = (machine: Capabilities) => Math.max(8, Math.floor(0.46 * machine.vectorRegisters));
+export const mostSteps = (machine: Capabilities) => Math.max(8, Math.floor(0.46 * machine.vectorRegisters));
 const quickSteps = [1, 2, 4, 7, 14] as const;
 const vectorCounts = [1, 2, 3, 4] as const;
 /** Tiles that go on to the choice of a loop order. */
@@ -38,11 +38,23 @@ interface Plan {
   readonly reductions: readonly LoopSpec[];
 }
 
-/** With `only`, tiles that do not cover the axis of that name with vectors are left out: the lanes of a packed operand. */
+/** Axes that packing made, which a tile has to cover whole: one with its vectors, and, if the other operand is packed too, one with its rows. */
+export interface PackedAxes {
+  readonly vector: string;
+  readonly rows: string | null;
+}
+
+/** The axes that the packs of one stage make: the first pack's lanes become vectors, the second's rows. */
+export function packedAxes(packs: readonly Pack[]): PackedAxes | null {
+  const [first, second] = packs;
+  return first === undefined ? null : { vector: `${first.axis}.i`, rows: second === undefined ? null : `${second.axis}.i` };
+}
+
+/** With `only`, tiles that do not cover the packed axes are left out. */
 export function chooseSchedule(
   machine: Capabilities,
   f: StageFacts,
-  only: string | null = null,
+  only: PackedAxes | null = null,
   effort: Effort = "full",
   specialize = false,
 ): Chosen {
@@ -103,18 +115,18 @@ function vectorAxes(f: StageFacts, lanes: number): number[] {
   return known.length > 0 ? known : all;
 }
 
-function* plans(machine: Capabilities, f: StageFacts, only: string | null = null, effort: Effort = "full"): Generator<Plan> {
+function* plans(machine: Capabilities, f: StageFacts, only: PackedAxes | null = null, effort: Effort = "full"): Generator<Plan> {
   const lanes = f.vectorizable ? machine.lanes.f32 : 1;
   const parallel = f.names.map((_, i) => i).filter((i) => !f.isReduction[i]);
   for (const v of lanes > 1 ? vectorAxes(f, lanes) : []) {
-    if (only !== null && f.names[v] !== only) continue;
+    if (only !== null && f.names[v] !== only.vector) continue;
     if (f.isReduction[v]) {
       yield* reductionVectors(f, v, lanes);
       continue;
     }
     for (const count of vectorCounts) {
       if (count * lanes > (f.extents[v] as number) || (only !== null && count * lanes !== f.extents[v])) continue;
-      yield* secondAxis(machine, f, v, count, lanes, parallel, effort);
+      yield* secondAxis(machine, f, v, count, lanes, only?.rows == null ? parallel : [f.names.indexOf(only.rows)], effort, only?.rows != null);
     }
   }
   if (lanes === 1) yield* secondAxis(machine, f, -1, 1, 1, parallel, effort);
@@ -128,6 +140,7 @@ function* secondAxis(
   lanes: number,
   parallel: readonly number[],
   effort: Effort,
+  whole = false,
 ): Generator<Plan> {
   const most = mostSteps(machine);
   const steps = effort === "full" ? Array.from({ length: most }, (_, i) => i + 1) : quickSteps.filter((n) => n <= most);
@@ -135,6 +148,7 @@ function* secondAxis(
   for (const m of [-1, ...parallel]) {
     if (m === v && m >= 0) continue;
     for (const step of m < 0 ? [1] : steps) {
+      if (whole && (m < 0 || step !== f.extents[m])) continue;
       if ((m >= 0 && step === 1) || (m >= 0 && step > (f.extents[m] as number)) || count * step > machine.vectorRegisters) continue;
       for (const { size, loops } of effort === "full" ? reductions : reductions.slice(0, 1)) {
         if (count * step * size.reduce((n, s) => n * s, 1) > machine.tileOps) continue;

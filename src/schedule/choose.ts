@@ -7,7 +7,7 @@ import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
 import { type Kernel, type Stage, type Tensor, allStages, mapStage, readsOf, stageExprs, writesOf } from "../tensor/ir.ts";
 import { type Access, stageAccesses, typicalSize } from "./access.ts";
-import { type Effort, chooseSchedule, hasSmallWindow, plainSchedule } from "./candidates.ts";
+import { type Effort, chooseSchedule, hasSmallWindow, mostSteps, packedAxes, plainSchedule } from "./candidates.ts";
 import { collapseAxes } from "./linearize.ts";
 import { movingCost, stageCost, stageFacts } from "./model.ts";
 import { type Packed, packOperand } from "./primitives/pack.ts";
@@ -49,6 +49,10 @@ const largestGrowth = 1.5;
 const enoughPieces = 16;
 /** Up to this many address streams in the innermost loop need no code of their own for their strides. */
 const fewStreams = 5;
+/** A kernel that takes that many times what its arithmetic does may gain by packing another operand. */
+const clearLoss = 1.3;
+/** A tile of fewer rows is not worth a copy. */
+const fewestRows = 4;
 /** A kernel of its own for one shape must be that much better. */
 const worthCode = 0.9;
 
@@ -238,31 +242,48 @@ function cheapest(sc: Scalars, search: Search, k: Kernel): Option {
   return best;
 }
 
-/** Packs one operand of each stage where that pays, stage by stage. */
+/** Packs the operands of each stage where that pays, stage by stage: one for vectors, then perhaps another for the rows of the tile. */
 function packedAtBest(sc: Scalars, search: Search, k: Kernel): Option {
   let best = withoutPacking(sc, search, k);
   for (const stage of k.stages.keys()) {
     const start = best;
     const options = [...packings(sc, search.machine, start.kernel, stage)];
-    // Where a constant can be packed, whose copy costs nothing when the model runs, the other operand stays as it is.
+    // Where a constant can be packed, whose copy costs nothing when the model runs, the other operand stays as it is at first.
     const { reduced } = stageAccesses(sc, start.kernel.stages[stage] as Stage);
     const constant = (p: Pack) => search.isConstant((reduced[p.operand] as Access).tensor);
     const free = options.some(constant);
     for (const pack of options) {
       if ((search.effort === "quick" && pack.size !== 2 * search.machine.lanes.f32) || (free && !constant(pack))) continue;
-      const packed = packOperand(sc, start.kernel, pack);
-      if (packed === null) continue;
-      const fixed = search.isConstant(sourceOf(packed));
-      if (!fixed && typicalSize(productOf(packed.copy.dims)) > largestGrowth * typicalSize(productOf(sourceOf(packed).dims))) continue;
-      const packs = [...start.schedule.packs, pack];
-      const option = withoutPacking(sc, search, packed.kernel, packs);
-      // Copies of constants are made once, when the model is compiled; others on every run.
-      const copying = start.total - start.cost + (fixed ? 0 : withoutPacking(sc, search, packed.packing).total);
-      const total = option.cost + copying;
-      if (total < best.total) best = { ...option, total, schedule: { ...option.schedule, packs }, before: [...start.before, packed.packing] };
+      best = cheaper(best, withPack(sc, search, start, pack));
     }
+    if (search.effort === "full" && best !== start && best.cost > clearLoss * leastCost(sc, search.machine, best.kernel))
+      for (const rows of rowPackings(sc, search.machine, best.kernel, best.schedule.packs)) best = cheaper(best, withPack(sc, search, best, rows));
   }
   return best;
+}
+
+const cheaper = (a: Option, b: Option | null): Option => (b !== null && b.total < a.total ? b : a);
+
+/** The option with one operand more packed; null where that cannot be done or multiplies what is copied. */
+function withPack(sc: Scalars, search: Search, from: Option, pack: Pack): Option | null {
+  const packed = packOperand(sc, from.kernel, pack);
+  if (packed === null) return null;
+  const fixed = search.isConstant(sourceOf(packed));
+  if (!fixed && typicalSize(productOf(packed.copy.dims)) > largestGrowth * typicalSize(productOf(sourceOf(packed).dims))) return null;
+  const packs = [...from.schedule.packs, pack];
+  const option = withoutPacking(sc, search, packed.kernel, packs);
+  // Copies of constants are made once, when the model is compiled; others on every run.
+  const copying = from.total - from.cost + (fixed ? 0 : withoutPacking(sc, search, packed.packing).total);
+  return { ...option, total: option.cost + copying, schedule: { ...option.schedule, packs }, before: [...from.before, packed.packing] };
+}
+
+/** What the arithmetic of the kernel's sums takes if nothing else does. */
+function leastCost(sc: Scalars, machine: Capabilities, k: Kernel): number {
+  const each = allStages(k).reduce((n, s) => {
+    const f = stageFacts(sc, s);
+    return s.accumulators.length === 0 ? n : n + (f.liftCost * f.extents.reduce((p, e) => p * e, 1)) / (f.vectorizable ? machine.lanes.f32 : 1);
+  }, 0);
+  return each * sharedPoints(k);
 }
 
 function sourceOf(p: Packed): Tensor {
@@ -305,8 +326,8 @@ function loopsFor(sc: Scalars, search: Search, k: Kernel, packs: readonly Pack[]
   const stages: Record<string, StageSchedule> = {};
   let [cost, streams] = [0, 0];
   for (const s of allStages(k)) {
-    const pack = packs.find((p) => k.stages[p.stage] === s);
-    const chosen = chooseSchedule(search.machine, stageFacts(sc, s), pack === undefined ? null : `${pack.axis}.i`, search.effort, specialize);
+    const own = packedAxes(packs.filter((p) => k.stages[p.stage] === s));
+    const chosen = chooseSchedule(search.machine, stageFacts(sc, s), own, search.effort, specialize);
     stages[s.name] = chosen.schedule;
     cost += chosen.cost;
     streams = Math.max(streams, chosen.streams);
@@ -325,6 +346,29 @@ export function* packings(sc: Scalars, machine: Capabilities, k: Kernel, stage: 
       if (axis.kind !== "parallel" || !access.strides.has(axis.variable) || reduced.some((o) => o !== access && o.strides.has(axis.variable)))
         continue;
       for (const n of packVectors) yield { stage, operand, axis: axis.variable.name, size: n * machine.lanes.f32 };
+    }
+  }
+}
+
+/** As many rows as fill the registers beside the vectors of one row, and the even number below. */
+function rowCounts(machine: Capabilities, lanes: number): number[] {
+  const most = Math.min(mostSteps(machine), Math.floor((machine.vectorRegisters - 2) / Math.ceil(lanes / machine.lanes.f32)));
+  return [...new Set([most, most - (most % 2)])].filter((n) => n >= fewestRows);
+}
+
+/** Ways to pack, after the operand whose lanes are vectors, the one whose rows make the tile: then all its rows come from one place. */
+export function* rowPackings(sc: Scalars, machine: Capabilities, k: Kernel, packs: readonly Pack[]): Generator<Pack> {
+  const [first, second] = packs;
+  const s = first === undefined ? undefined : k.stages[first.stage];
+  if (first === undefined || second !== undefined || s === undefined) return;
+  const lanes = `${first.axis}.i`;
+  const { reduced } = stageAccesses(sc, s);
+  for (const [operand, access] of reduced.entries()) {
+    if ([...access.strides.keys()].some((v) => v.name === lanes)) continue;
+    for (const axis of s.axes) {
+      if (axis.kind !== "parallel" || !access.strides.has(axis.variable) || reduced.some((o) => o !== access && o.strides.has(axis.variable)))
+        continue;
+      for (const size of rowCounts(machine, first.size)) yield { stage: first.stage, operand, axis: axis.variable.name, size };
     }
   }
 }

@@ -199,11 +199,12 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   }
   const points = (parallel * unrolled) / lanes;
   const arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
-  let [loads, operands, streams, distance, fewest] = [0, 0, 0, 0, Number.POSITIVE_INFINITY];
+  let [loads, operands, streams, distance, missed, fewest] = [0, 0, 0, 0, 0, Number.POSITIVE_INFINITY];
   for (const a of f.reduced) {
     const moves = t.vector >= 0 && a.strides[t.vector] !== 0;
     const places = specialize ? distinctPlaces(a, t.size, t.vector, lanes) : moves ? distinct(a, t) / lanes : distinct(a, t);
     loads += loadCost(machine, a, t, lanes, false, moves ? places * lanes : places);
+    if (collidesInTile(machine, a, t)) missed += places;
     operands += places;
     fewest = Math.min(fewest, places / unrolled);
     streams += specialize ? 1 : streamsOf(a, t);
@@ -219,7 +220,8 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   const chain = cost.chain * (vectorIsReduction ? 1 : unrolled) + (excess > 0 && steps > 1 ? cost.memoryChain : 0);
   // Arithmetic, loads and the issue of instructions (a pointer is moved on by one) run beside each other: the slowest counts.
   const issued = cost.issue * (points * f.liftCost + operands + streams);
-  const throughput = Math.max(arithmetic, loads, issued) + 2 * excess + cost.loopOverhead;
+  const spilled = cost.spilledPointer * Math.max(0, streams - machine.addressRegisters);
+  const throughput = Math.max(arithmetic, loads, issued) + 2 * excess + cost.loopOverhead + missed * machine.lineBytes * cost.l2Byte + spilled;
   // Where the innermost loop starts, every pointer is computed. Tiles of which none waits for the one before overlap.
   const pass = Math.max(throughput, reduces && steps > 1 ? chain : 0) + distance * unrolled + (cost.pointer * streams) / trips;
 
@@ -246,6 +248,20 @@ const collidingBytes = 1024;
 const cacheWays = 8;
 const pageBytes = 4096;
 const keptPages = 64;
+/** Rows of a tile that lie far from each other are so many streams for the prefetchers, which begin anew on every page. */
+const scatteredRows = 1.5;
+
+/** Do rows of a tile lie so that more of them fall into one set of the first cache than it has ways? One is left for other operands. */
+function collidesInTile(machine: Capabilities, a: AccessFacts, t: Tile): boolean {
+  for (let i = 0; i < t.size.length; i++) {
+    const step = Math.abs(a.strides[i] as number) * a.bytes;
+    if (i === t.vector || !(step >= machine.lineBytes)) continue;
+    let sets = 1;
+    for (let s = step; s % pageBytes !== 0; s *= 2) sets *= 2;
+    if ((t.size[i] as number) >= cacheWays * sets) return true;
+  }
+  return false;
+}
 
 /** Cost of bytes fetched again because the loops in between touch more than the caches hold. */
 export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer: readonly OuterLoop[]): number {
@@ -268,6 +284,8 @@ export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer
   all.forEach((a, k) => {
     const whole = footprints[k]?.[0] as number;
     const lines = linesPerUse(machine, a, t, innermost);
+    const rows =
+      f.reduced.includes(a) && t.size.some((n, i) => n > 1 && i !== t.vector && Math.abs((a.strides[i] as number) * a.bytes) >= pageBytes / 4);
     for (const [bytes, perByte, waste] of [
       [machine.l1Bytes, machine.cost.l2Byte, lines] as const,
       [machine.l2Bytes, machine.cost.memoryByte, 1] as const,
@@ -282,7 +300,7 @@ export function trafficCost(machine: Capabilities, f: StageFacts, t: Tile, outer
       if (whole <= bytes && !collides) continue;
       // No prefetcher follows steps that leave its page at once.
       const far = bytes === machine.l1Bytes && innermost >= 0 && Math.abs((a.strides[innermost] as number) * a.bytes) >= pageBytes / 4;
-      let fetched = whole * waste * (far ? machine.cost.farLine : 1);
+      let fetched = whole * waste * (far ? machine.cost.farLine : rows ? scatteredRows : 1);
       for (let d = 0; d < outer.length; d++) {
         const l = outer[d] as OuterLoop;
         if (a.strides[l.axis] === 0 && (collides || (total[d] as number) > bytes)) fetched *= l.trips;

@@ -1,12 +1,12 @@
 import type { Capabilities } from "../base/machine.ts";
 import { type Kernel, allStages } from "../tensor/ir.ts";
 import { candidates, plainSchedule } from "./candidates.ts";
-import { type Chooser, blockBytes, kernelCost, packings } from "./choose.ts";
+import { type Chooser, blockBytes, kernelCost, packings, rowPackings } from "./choose.ts";
 import { stageFacts } from "./model.ts";
 import { scheduleViolations } from "./nest.ts";
 import { packOperand } from "./primitives/pack.ts";
 import { minimalFilter } from "./primitives/winograd.ts";
-import { type LoopSpec, type StageSchedule, type Tail, algorithms } from "./schedule.ts";
+import { type LoopSpec, type Pack, type StageSchedule, type Tail, algorithms } from "./schedule.ts";
 
 /** A generator of numbers in [0, 1). */
 export type Random = () => number;
@@ -33,7 +33,7 @@ export function randomChooser(machine: Capabilities, random: Random, drawn: Map<
   return (sc, k) => {
     let kernel: Kernel = k;
     const before: Kernel[] = [];
-    const packs = [];
+    const packs: Pack[] = [];
     const algorithm = pick(random, algorithms);
     const filter = algorithm === "direct" ? null : minimalFilter(sc, k, algorithm, blockBytes(machine));
     if (filter !== null) {
@@ -41,17 +41,24 @@ export function randomChooser(machine: Capabilities, random: Random, drawn: Map<
       kernel = filter.result;
       before.push(filter.weights(), filter.data, filter.product);
     }
-    const options = [...kernel.stages.keys()].flatMap((i) => [...packings(sc, machine, kernel, i)]);
-    if (options.length > 0 && random() < 0.5) {
+    const packWith = (options: readonly Pack[], what: string): boolean => {
+      if (options.length === 0 || random() >= 0.5) return false;
       const pack = pick(random, options);
       const packed = packOperand(sc, kernel, pack);
-      if (packed !== null) {
-        note("pack");
-        kernel = packed.kernel;
-        packs.push(pack);
-        before.push(packed.packing);
-      }
-    }
+      if (packed === null) return false;
+      note(what);
+      kernel = packed.kernel;
+      packs.push(pack);
+      before.push(packed.packing);
+      return true;
+    };
+    if (
+      packWith(
+        [...kernel.stages.keys()].flatMap((i) => [...packings(sc, machine, kernel, i)]),
+        "pack",
+      )
+    )
+      packWith([...rowPackings(sc, machine, kernel, packs)], "pack rows");
     const stages: Record<string, StageSchedule> = {};
     for (const s of allStages(kernel)) {
       const facts = stageFacts(sc, s);

@@ -1,6 +1,6 @@
 import type { Capabilities } from "../base/machine.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { candidates, chooseSchedule } from "../schedule/candidates.ts";
+import { candidates, chooseSchedule, packedAxes } from "../schedule/candidates.ts";
 import { type CostCache, constantsFrom, defaultChooser, kernelCost, packings, rewriteKernel, scheduleCost } from "../schedule/choose.ts";
 import { bodiesOf, isMixed, kernelViolations } from "../schedule/legal.ts";
 import { collapseAxes } from "../schedule/linearize.ts";
@@ -139,8 +139,8 @@ export class ScheduleSpace {
   private bestStages(form: Form, specialize: boolean): Record<string, StageSchedule> {
     return Object.fromEntries(
       form.facts.map(({ stage }, i) => {
-        const pack = form.packs.find((p) => form.kernel.stages[p.stage] === stage);
-        const chosen = chooseSchedule(this.machine, form.facts[i] as StageFacts, pack === undefined ? null : `${pack.axis}.i`, "full", specialize);
+        const own = packedAxes(form.packs.filter((p) => form.kernel.stages[p.stage] === stage));
+        const chosen = chooseSchedule(this.machine, form.facts[i] as StageFacts, own, "full", specialize);
         return [stage.name, chosen.schedule];
       }),
     );

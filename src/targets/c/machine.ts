@@ -18,6 +18,7 @@ function vectorMachine(name: LevelName, lanes: number, registers: number, fusedM
     name,
     lanes: { f32: lanes, f64: Math.max(1, lanes / 2), i32: lanes, i64: Math.max(1, lanes / 2) },
     vectorRegisters: registers,
+    addressRegisters: 9,
     bodyOps: 16,
     tileOps: wide ? 4 * registers : 16,
     loadsFirst: false,
@@ -34,6 +35,7 @@ function vectorMachine(name: LevelName, lanes: number, registers: number, fusedM
       memoryChain: 16,
       issue: 0.3,
       pointer: 1,
+      spilledPointer: 3,
       // A counter and a branch are issued beside the rest.
       loopOverhead: wide ? 0 : 1,
       l2Byte: lanes === 16 ? 0.03 : 0.04,
