@@ -43,6 +43,7 @@ test("every alternative of schedules was drawn", () => {
     "vector",
     "split",
     "pack",
+    "pack rows",
     "joined",
     "specialize",
     "tail overlap",
