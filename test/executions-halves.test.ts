@@ -6,6 +6,7 @@ import { graphOps } from "../src/graph/registry.ts";
 import { seededRandom } from "../src/schedule/random.ts";
 import { weightBytes } from "../src/targets/wasm/weights.ts";
 import { compileGraph } from "../src/compile.ts";
+import { CBatch, testBatch } from "./support/c.ts";
 import { exampleCase, graphDisagreements } from "./support/executions.ts";
 import { randomTensor } from "./support/run.ts";
 
@@ -14,11 +15,13 @@ const examples = graphOps.flatMap((def) =>
   def.examples.flatMap((example, i) => (example.operands.some((o) => o.type.startsWith("f32")) ? [{ name: `${def.name} ${i}`, def, example }] : [])),
 );
 
+const batch = new CBatch(["default"]);
+
 describe.each([f16, bf16])("%s", (d) => {
   test.each(examples)("$name", async ({ def, example }) => {
     const operands = example.operands.map((o) => ({ ...o, type: o.type.replace(/^f32/, d.name) }));
     const c = exampleCase(def, { ...example, operands }, seededRandom(7));
-    expect(await graphDisagreements(c, { schedules: 2, seed: 11 })).toEqual([]);
+    expect(await graphDisagreements(c, { schedules: 2, seed: 11, batch })).toEqual([]);
   });
 
   test("weights stay in 16 bits, and what is computed from them too", async () => {
@@ -32,7 +35,7 @@ describe.each([f16, bf16])("%s", (d) => {
     const wide = g.one("convert", [g.one("tanh", [sum])], { dtype: f32 });
     const graph = g.finish("dense", [], [wide]);
     const inputs = graph.params.map((p) => randomTensor(p, random));
-    expect(await graphDisagreements({ graph, inputs }, { schedules: 4, seed: 3 })).toEqual([]);
+    expect(await graphDisagreements({ graph, inputs }, { schedules: 4, seed: 3, batch })).toEqual([]);
     const { program } = compileGraph(graph);
     expect(weightBytes(program)).toBeLessThanOrEqual(2 * (32 * 24 + 24) + 64 * 2);
   });
@@ -46,7 +49,7 @@ describe.each([f32, f16])("degenerate reductions of %s", (d: DType) => {
     const graph = g.finish(op, [], g.op(op, operands, attrs as never));
     const random = seededRandom(2);
     const inputs = graph.params.map((p) => randomTensor(p, random));
-    expect(await graphDisagreements({ graph, inputs }, { schedules: 4, seed: 3 })).toEqual([]);
+    expect(await graphDisagreements({ graph, inputs }, { schedules: 4, seed: 3, batch })).toEqual([]);
   };
   const window = {
     window: [1, 1],
@@ -62,3 +65,5 @@ describe.each([f32, f16])("degenerate reductions of %s", (d: DType) => {
   test("reduce", one("reduce", [[5, 6]], { monoid: "add", axes: [] }));
   test("dot", one("dot", [[5], [6]], { batchA: [], batchB: [], contractA: [], contractB: [] }));
 });
+
+testBatch(batch, "-O0");

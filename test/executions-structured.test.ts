@@ -4,16 +4,19 @@ import { GraphBuilder } from "../src/graph/builder.ts";
 import { elementwiseOps } from "../src/graph/ops/elementwise.ts";
 import { graphOps } from "../src/graph/registry.ts";
 import { seededRandom } from "../src/schedule/random.ts";
+import { CBatch, testBatch } from "./support/c.ts";
 import { schedulesPerExample, testExamples } from "./support/examples.ts";
 import { type Drawn, graphDisagreements } from "./support/executions.ts";
 import { randomTensor } from "./support/run.ts";
 
 /** One test, many executions, for all ops that do more than work element by element, and for what they are nested in. */
 const drawn: Drawn = new Map();
+const batch = new CBatch();
 const elementwise = new Set<string>(elementwiseOps.map((o) => o.name));
 testExamples(
   graphOps.filter((o) => !elementwise.has(o.name)),
   drawn,
+  batch,
 );
 
 test("a recurrent network by scan", async () => {
@@ -32,7 +35,7 @@ test("a recurrent network by scan", async () => {
   const graph = g.finish("rnn", [], results);
   const random = seededRandom(3);
   const inputs = graph.params.map((p) => randomTensor(p, random, [-0.5, 0.5]));
-  expect(await graphDisagreements({ graph, inputs }, { schedules: schedulesPerExample, seed: 5, drawn })).toEqual([]);
+  expect(await graphDisagreements({ graph, inputs }, { schedules: schedulesPerExample, seed: 5, drawn, batch })).toEqual([]);
 });
 
 // Tests of a file run in order: this one looks at what the others drew. An alternative that never came up was never tested.
@@ -54,3 +57,5 @@ test("every alternative of schedules was drawn", () => {
   ];
   expect(alternatives.filter((a) => !drawn.has(a))).toEqual([]);
 });
+
+testBatch(batch);

@@ -3,18 +3,18 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { evaluateDim } from "../../src/base/dim.ts";
-import { describe } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Capabilities } from "../../src/base/machine.ts";
 import { type Compiled, type PipelineOptions, compileGraph } from "../../src/compile.ts";
 import type { OpDef } from "../../src/graph/op.ts";
-import { seededRandom } from "../../src/schedule/random.ts";
+import { randomChooser, seededRandom } from "../../src/schedule/random.ts";
 import { type HostTensor, hostFromBytes, hostToBytes, sizeOf } from "../../src/graph/host.ts";
 import { bindSymbols } from "../../src/graph/interpret.ts";
 import { type CArtifact, makeCArtifact } from "../../src/targets/c/artifact.ts";
 import { type LevelName, levelOf, levels } from "../../src/targets/c/levels.ts";
 import { levelMachine } from "../../src/targets/c/machine.ts";
 import { type Bounded, boundGraph, firstDifference } from "./bounds.ts";
-import { algorithmFactor, exampleCase } from "./executions.ts";
+import { type Batch, algorithmFactor, exampleCase } from "./executions.ts";
 import { runProcess, twoAtATime } from "./processes.ts";
 
 /** The machines of all levels, widest first. */
@@ -164,8 +164,11 @@ async function runCases(cases: readonly CProgram[], compiler: CompilerName, flag
   const folder = mkdtempSync(join(tmpdir(), "tilewright-c-"));
   try {
     const all = [...baseFlags, "-D_GNU_SOURCE", ...flags];
-    // The headers, read once.
-    writeFileSync(join(folder, "all.h"), "#include <immintrin.h>\n#include <math.h>\n#include <string.h>\n#include <stdlib.h>\n");
+    // The headers, read once; defined is what freestanding code defines before it includes them.
+    writeFileSync(
+      join(folder, "all.h"),
+      "#define _MM_MALLOC_H_INCLUDED 1\n#include <immintrin.h>\n#include <math.h>\n#include <string.h>\n#include <stdlib.h>\n",
+    );
     await runProcess(compiler, [...all, "-x", "c-header", "all.h", "-o", compiler === "gcc" ? "all.h.gch" : "all.pch"], { cwd: folder });
     const header = compiler === "gcc" ? ["-include", "all.h"] : ["-include-pch", "all.pch"];
     const names = cases.map((_, i) => `case${i}`);
@@ -209,6 +212,40 @@ export async function cDisagreements(cases: readonly CCase[], compiler: Compiler
 /** What programs give at each level that runs here. */
 export async function cOutputs(cases: readonly CProgram[], compiler: CompilerName, flags: readonly string[]): Promise<COutput[]> {
   return readOutputs(cases, await runCases(cases, compiler, flags));
+}
+
+/** Schedules that a batch compiles each of its programs under. */
+type BatchSchedule = "default" | "empty" | "random";
+
+/**
+ * What the tests of a file ran as WASM, to be run as C, at all levels that this processor has. They are collected, since
+ * starting a C compiler and a process for each would take longer than all the rest.
+ */
+export class CBatch implements Batch {
+  private readonly schedules: readonly BatchSchedule[];
+  private readonly random = seededRandom(31);
+  readonly cases: CCase[] = [];
+  constructor(schedules: readonly BatchSchedule[] = ["default", "empty", "random"]) {
+    this.schedules = schedules;
+  }
+  add(compile: (o: PipelineOptions) => Compiled, inputs: readonly HostTensor[], want: readonly Bounded[], factor: number): void {
+    if (compilerMissing("gcc") !== null) return;
+    for (const name of this.schedules) {
+      const schedule = name === "random" ? randomChooser(cMachine("avx512"), this.random) : name;
+      const what = `${expect.getState().currentTestName}, ${name} schedule`;
+      this.cases.push({ what, compiled: compile({ ...cOptions, schedule }), inputs, want, factor });
+    }
+  }
+}
+
+/** The test of a file's batch; it must come after all that fill it. The optimiser is on where it does not take too long. */
+export function testBatch(batch: CBatch, optimisation: "-O0" | "-O1" = "-O1"): void {
+  withCompiler("gcc", () => {
+    test("all of these as C, at all levels, without warnings", async () => {
+      expect(batch.cases.length).toBeGreaterThan(0);
+      expect(await cDisagreements(batch.cases, "gcc", [optimisation, "-DTW_FREESTANDING", ...warningFlags])).toEqual([]);
+    }, 300_000);
+  });
 }
 
 function symbolsOf(c: CProgram): number[] {

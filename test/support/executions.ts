@@ -37,16 +37,34 @@ export function exampleCase(def: OpDef, example: OpDef["examples"][0], random: R
 /** Counts what random schedules were made of. */
 export type Drawn = Map<string, number>;
 
+/** Takes what was executed, to execute it once more by other means. */
+export interface Batch {
+  add(compile: (o: PipelineOptions) => Compiled, inputs: readonly HostTensor[], want: readonly Bounded[], factor: number): void;
+}
+
+export interface ExecutionOptions {
+  /** How many random schedules. */
+  readonly schedules: number;
+  readonly seed: number;
+  readonly drawn?: Drawn;
+  /** Widens the bounds. */
+  readonly factor?: number;
+  /** Gets it too, to be run as C when all of a file's are together. */
+  readonly batch: Batch;
+}
+
 /**
  * Runs what `compile` makes under the empty schedule, `schedules` random ones and the default one, each in the loop
- * interpreter and as WASM (plain and, where the engine has it, relaxed), and gives every disagreement with `want`.
+ * interpreter and as WASM (plain and, where the engine has it, relaxed), and gives every disagreement with `want`. The batch
+ * runs it as C later.
  */
 export async function disagreements(
   compile: (o: PipelineOptions) => Compiled,
   inputs: readonly HostTensor[],
   want: readonly Bounded[],
-  options: { schedules: number; seed: number; drawn?: Drawn; factor?: number },
+  options: ExecutionOptions,
 ): Promise<string[]> {
+  options.batch.add(compile, inputs, want, options.factor ?? 1);
   const random = seededRandom(options.seed);
   const out: string[] = [];
   const check = (what: string, c: Compiled, got: readonly HostTensor[]) => {
@@ -78,6 +96,6 @@ export function algorithmFactor(c: Compiled): number {
 }
 
 /** All executions of a graph against the graph interpreter. */
-export function graphDisagreements(c: Case, options: { schedules: number; seed: number; drawn?: Drawn; factor?: number }): Promise<string[]> {
+export function graphDisagreements(c: Case, options: ExecutionOptions): Promise<string[]> {
   return disagreements((o) => compileGraph(c.graph, o), c.inputs, boundGraph(c.graph, c.inputs), options);
 }

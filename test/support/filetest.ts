@@ -25,7 +25,7 @@ import { tensorPasses } from "../../src/tensor/passes/pipeline.ts";
 import { printTensor } from "../../src/tensor/print.ts";
 import { verifyTensor } from "../../src/tensor/verify.ts";
 import { type Bounded, boundGraph } from "./bounds.ts";
-import { disagreements } from "./executions.ts";
+import { type Batch, disagreements } from "./executions.ts";
 import { stepChecker } from "./steps.ts";
 import { randomTensor, runInInterpreter } from "./run.ts";
 
@@ -77,8 +77,8 @@ export function readFiletest(folder: string, path: string): Filetest {
   return { path, mode, text: text as string, reference: section("reference"), expected: section("expect"), settings };
 }
 
-/** Runs one; gives what its mode makes of the text. `run` gives nothing: it throws when executions disagree. */
-export async function runFiletest(t: Filetest): Promise<string | null> {
+/** Runs one; gives what its mode makes of the text. `run` gives nothing: it throws when executions disagree, and leaves C to the batch. */
+export async function runFiletest(t: Filetest, batch: Batch): Promise<string | null> {
   const [mode, passes = ""] = t.mode.split(" ");
   switch (mode) {
     case "parse":
@@ -95,7 +95,7 @@ export async function runFiletest(t: Filetest): Promise<string | null> {
       }
       throw new Error("expected an error, but the text is well formed");
     case "run":
-      await runText(t);
+      await runText(t, batch);
       return null;
     default:
       throw new Error(`unknown mode '${t.mode}'; there are: parse, pass STAGE/NAME, error, run`);
@@ -192,12 +192,12 @@ export async function prepareRun(t: Filetest): Promise<RunTest> {
   return { compile, inputs, want, factor: Number(t.settings.get("bound") ?? 1) };
 }
 
-async function runText(t: Filetest): Promise<void> {
+async function runText(t: Filetest, batch: Batch): Promise<void> {
   const { compile, inputs, want, factor } = await prepareRun(t);
   const { options, faults } = stepChecker();
   compile({ ...options, schedule: "default" });
   if (faults.length > 0) throw new Error(`steps do not read back or verify:\n${faults.join("\n")}`);
-  const wrong = await disagreements(compile, inputs, want, { schedules, seed: 7, factor });
+  const wrong = await disagreements(compile, inputs, want, { schedules, seed: 7, factor, batch });
   if (wrong.length > 0) throw new Error(`${wrong.length} executions disagree:\n${wrong.join("\n")}`);
 }
 
