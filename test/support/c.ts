@@ -33,11 +33,11 @@ const compilerMissing = (name: CompilerName): string | null => (found[name] ? nu
 
 /** What is as users are told to build it, apart from optimisation; all warnings are errors. */
 export const warningFlags = ["-Wall", "-Wextra", "-Wconversion", "-Werror"] as const;
-const baseFlags = ["-std=c11", "-ffp-contract=off"] as const;
+export const baseFlags = ["-std=c11", "-ffp-contract=off"] as const;
 
 export const sanitizers = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] as const;
 
-const sanitizerOptions = { UBSAN_OPTIONS: "print_stacktrace=1" } as const;
+export const sanitizerOptions = { UBSAN_OPTIONS: "print_stacktrace=1" } as const;
 
 /** Tests with a compiler, or none and the reason. */
 export function withCompiler(compiler: CompilerName, body: () => void): void {
