@@ -20,7 +20,7 @@ export function addCompileOptions(c: Command): Command {
 /** Options that say what is compiled, and to which code. */
 export function addSourceOptions(c: Command): Command {
   return c
-    .option("--target <target>", "what to compile to: wasm; or native, C that is built and run here (run, bench)", "wasm")
+    .option("--target <target>", "what to compile to: wasm; c (compile, ir); or native, C that is built and run here (run, bench)", "wasm")
     .option("--shape <spec>", "NAME=1x3x224x224 fixes an input's shape, SYMBOL=4 a symbol, SYMBOL=1..16 bounds one; may be repeated", collect)
     .option("--deterministic", "the same bits on every engine: no relaxed operations")
     .option("--exact", "no algebraic change of an algorithm")
