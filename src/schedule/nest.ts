@@ -168,8 +168,9 @@ class NestBuilder {
     if (from >= to || spec === undefined) return leaf(p);
     const axis = axisOf(s, spec);
     const at = p.get(axis.variable) as Position;
-    const next = schedule.loops[from + 1];
-    if (given.length === 0 && next !== undefined && from + 1 < to) {
+    const isSingle = isOneIteration(spec, at);
+    const next = schedule.loops.slice(from + 1, to).find((l) => !isOneIteration(l, p.get(axisOf(s, l).variable) as Position));
+    if (given.length === 0 && next !== undefined) {
       const joined = this.joinedTrips(s, schedule, spec, next, p);
       if (joined !== null) {
         const [first, second] = joined;
@@ -184,12 +185,12 @@ class NestBuilder {
       const inner = new Map(p).set(axis.variable, { base: simplifyIndex(this.sc, base), span, steps });
       const isLast = !schedule.loops.slice(from + 1).some((l) => l.axis === spec.axis);
       const prefix = isLast && s.inner?.axis === axis.variable ? this.innerStages(s, inner) : [];
-      return [...prefix, ...this.nest(s, schedule, from + 1, to, inner, leaf, given.slice(1))];
+      return [...prefix, ...this.nest(s, schedule, from + 1, to, inner, leaf, isSingle ? given : given.slice(1))];
     };
     return this.axisLoop(s, schedule, spec, axis, at, below, given[0]);
   }
 
-  /** Iterations of the two outermost loops, where they are to be distributed together and run whole tiles only; else null. */
+  /** Iterations of the two outermost loops that have more than one, where they are to be distributed together and run whole tiles only; else null. */
   private joinedTrips(s: Stage, schedule: StageSchedule, a: LoopSpec, b: LoopSpec, p: Positions): [Expr, Expr] | null {
     if (!this.input.schedule.joined || a.axis === b.axis || !this.distributes(s, a) || !this.distributes(s, b)) return null;
     const trips = (l: LoopSpec): Expr | null => {
@@ -229,7 +230,7 @@ class NestBuilder {
     const one = sc.int(1);
     const known = at.span.constant === null ? null : Number(at.span.constant);
     const distribute = this.distributes(s, spec);
-    if (known !== null && known <= spec.size && !(distribute && known === 1)) return below(at.base, at.span);
+    if (isOneIteration(spec, at)) return below(at.base, at.span);
     const step = (i: Expr) => sc.add(at.base, sc.mul(i, size));
     const multiple = known !== null ? known % spec.size === 0 : divides(at.span, spec.size);
     const trips = multiple ? quotient(sc, at.span, spec.size) : sc.floordiv(sc.add(at.span, sc.int(spec.size - 1)), size);
@@ -529,4 +530,9 @@ export function scheduleViolations(s: Stage, schedule: StageSchedule): string[] 
 function verifyStageSchedule(s: Stage, schedule: StageSchedule): void {
   const violations = scheduleViolations(s, schedule);
   if (violations.length > 0) throw new VerifyError("schedule", `illegal schedule for stage @${s.name}: ${violations.join("; ")}`, violations);
+}
+
+/** Does one iteration of the loop cover all there is? */
+function isOneIteration(spec: LoopSpec, at: Position): boolean {
+  return at.span.constant !== null && Number(at.span.constant) <= spec.size;
 }

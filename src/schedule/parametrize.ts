@@ -106,9 +106,10 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
     const loops = schedule.stages[s.name]?.loops ?? [];
     for (const a of s.axes) {
       const own = loops.filter((l) => l.axis === a.variable.name);
-      // An axis that is unrolled or vectorised from its full extent needs that as a constant.
+      // An axis that is unrolled or vectorised from its full extent needs that as a constant; one that a tile covers needs no loop.
       const outermost = own[0];
-      extent(a, outermost !== undefined && outermost.kind !== "serial" ? [-1] : own.map((l) => l.size));
+      const fixed = outermost !== undefined && (outermost.kind !== "serial" || (outermost.size === a.extent && a.kind === "parallel"));
+      extent(a, fixed ? [-1] : own.map((l) => l.size));
     }
   }
   // Symbols that are left in values are parameters too.

@@ -20,7 +20,7 @@ function vectorMachine(name: LevelName, lanes: number, registers: number, fusedM
     vectorRegisters: registers,
     addressRegisters: 9,
     bodyOps: 16,
-    tileOps: wide ? 4 * registers : 16,
+    tileOps: wide ? 3 * registers : 16,
     loadsFirst: false,
     fusedMultiplyAdd,
     loadSplat: true,

@@ -175,8 +175,8 @@ class MainWriter {
   private readonly out: Printer;
   private readonly kernelNames: ReadonlyMap<Kernel, string>;
   private readonly signatures: ReadonlyMap<Kernel, KernelSignature>;
-  /** Functions that launch a kernel, for all threads to share, by the kernel's name. */
-  private readonly launchers = new Map<string, string>();
+  /** Tasks of kernels that threads may share, by the kernel's name. */
+  private readonly tasks = new Map<string, string>();
   private launched = 0;
   /** What the launch before stands for. */
   private origin = "";
@@ -205,41 +205,23 @@ class MainWriter {
     writeSizes(this.c, this.level, p, out);
   }
 
-  /** For each kernel that threads may share: a thread's call of it, with its arguments in an array, and its launch. */
+  /** For each kernel that threads may share: a call of it with its arguments in an array. */
   private writeTasks(kernels: ReadonlySet<Kernel>): void {
     for (const k of kernels) {
       const kernel = this.kernelNames.get(k) as string;
-      if (this.launchers.has(kernel)) continue;
-      const names = { task: this.c.names.fresh(`task_${kernel}`), launch: this.c.names.fresh(`launch_${kernel}`) };
-      this.launchers.set(kernel, names.launch);
-      this.writeTask(names, kernel, usedOf(this.signature(k)), this.ownScratch(launchOf(this.program, k)));
+      if (this.tasks.has(kernel)) continue;
+      const task = this.c.names.fresh(`task_${kernel}`);
+      this.tasks.set(kernel, task);
+      this.writeTask(task, kernel, usedOf(this.signature(k)));
     }
   }
 
-  private writeTask(
-    names: { task: string; launch: string },
-    kernel: string,
-    kinds: readonly (keyof typeof field)[],
-    scratch: readonly number[],
-  ): void {
+  private writeTask(task: string, kernel: string, kinds: readonly (keyof typeof field)[]): void {
     const { out } = this;
     const fields = kinds.map((p, i) => `args[${i}].${field[p]}`);
-    const params = kinds.map((p, i) => `${fieldType[p]}a${i}`);
-    const places = scratch.map((_, i) => `size_t place${i}`);
-    out.block(`static void ${names.task}(const union tw_arg *args, int32_t begin, int32_t end)`, () => {
+    out.block(`static void ${task}(const union tw_arg *args, int32_t begin, int32_t end)`, () => {
       if (fields.length === 0) out.line("(void)args;");
       out.line(`${kernel}(${[...fields, "begin", "end"].join(", ")});`);
-    });
-    const head = [`struct ${this.c.name} *m`, ...params, ...places, "int32_t count", "int32_t grain", "int32_t least"];
-    out.block(`static void ${names.launch}(${head.join(", ")})`, () => {
-      out.line(`const union tw_arg args[] = {${fields.length === 0 ? "{.i = 0}" : kinds.map((p, i) => `{.${field[p]} = a${i}}`).join(", ")}};`);
-      let own = "NULL, 0, NULL";
-      if (scratch.length > 0) {
-        out.line(`static const int scratch[] = {${scratch.join(", ")}};`);
-        out.line(`const size_t offsets[] = {${scratch.map((_, i) => `place${i}`).join(", ")}};`);
-        own = `scratch, ${scratch.length}, offsets`;
-      }
-      out.line(`tw_launch(m, ${names.task}, args, ${kinds.length}, ${own}, count, grain, least);`);
     });
     out.line("");
   }
@@ -312,24 +294,29 @@ class MainWriter {
   private share(w: FunctionWriter, s: Launch, args: readonly string[], count: string): void {
     const { sc } = this.c;
     const { params } = this.signature(s.kernel);
+    const kinds = usedOf({ params });
     const layout = scratchLayout(sc, s).places;
     const places = s.scratch.flatMap((x, i) => (params[x.arg] === "unused" ? [] : [this.bytes(w, sizeExpression(sc, layout[i] as Expr))]));
-    const least = known(s.count) === null ? (s.threadsFrom ?? 0) : 0;
-    const launch = this.launchers.get(this.kernelNames.get(s.kernel) as string) as string;
-    this.out.line(`${launch}(${["m", ...args, ...places, count, this.int32(w, s.grain), String(least)].join(", ")});`);
+    const own = this.ownScratch(s);
+    const values = args.map((a, i) => `{.${field[kinds[i] ?? "size"]} = ${a}}`);
+    const parts = [
+      "m",
+      this.tasks.get(this.kernelNames.get(s.kernel) as string) as string,
+      `(const union tw_arg[]){${values.length === 0 ? "{.i = 0}" : values.join(", ")}}`,
+      String(values.length),
+      ...(own.length === 0
+        ? ["NULL", "0", "NULL"]
+        : [`(const int[]){${own.join(", ")}}`, String(own.length), `(const size_t[]){${places.join(", ")}}`]),
+      count,
+      this.int32(w, s.grain),
+      String(known(s.count) === null ? (s.threadsFrom ?? 0) : 0),
+    ];
+    this.out.line(`tw_launch(${parts.join(", ")});`);
   }
-}
-
-/** A launch of the kernel: which of its arguments are scratch memory is the same for all. */
-function launchOf(p: Program, k: Kernel): Launch {
-  const found = launchesOf(p).find((s) => s.kernel === k && isShared(p, s));
-  if (found === undefined) throw new InternalError("c", `kernel '${k.name}' has no launch that threads share`);
-  return found;
 }
 
 /** Fields of an argument in an array. */
 const field = { address: "c", written: "p", size: "i" } as const;
-const fieldType = { address: "const tw_byte *", written: "tw_byte *", size: "int32_t " } as const;
 /** The parameters that the function has. */
 function usedOf(s: KernelSignature): (keyof typeof field)[] {
   return s.params.filter((p) => p !== "unused");

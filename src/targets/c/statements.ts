@@ -21,7 +21,7 @@ interface Short {
 }
 
 /** Characters on a line, indentation apart, that short statements are put together on. */
-const lineLength = 120;
+const lineLength = 136;
 
 /** Writes the statements of one function. */
 export class FunctionWriter {
