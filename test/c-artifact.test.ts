@@ -104,6 +104,43 @@ int main(int argc, char **argv) {
       check(execFileSync(inFolder("digits/use"), [inFolder("digits/model.weights.bin")], { input: image }));
     });
 
+    test("the programs of docs/c.md build by its commands, and print the same", () => {
+      const page = readFileSync(fileURLToPath(new URL("../docs/c.md", import.meta.url)), "utf8");
+      const programs = (language: string) => [...page.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, "gms"))].map((m) => m[1] as string);
+      const commands = [...page.matchAll(/^\$ cc (.*)$/gm)].map((m) => (m[1] as string).split(" "));
+      const [hosted = [], freestanding = []] = commands;
+      expect(commands.length).toBe(2);
+      const [main = "", classify = ""] = programs("c");
+      writeFileSync(inFolder("digits/main.c"), main);
+      cc([...hosted, ...warningFlags], inFolder("digits"));
+      const printed = execFileSync("./classify", { cwd: inFolder("digits"), encoding: "utf8" });
+      const zeros = boundGraph(graph, [hostFrom(f32, [1, 1, 8, 8], () => 0)])[0]?.value.data ?? [];
+      const lines = [...printed.matchAll(/^(\d): (-?[\d.]+)$/gm)].map((m) => Number(m[2]));
+      expect(lines.length).toBe(10);
+      lines.forEach((v, i) => expect(v).toBeCloseTo(Number(zeros[i]), 2));
+
+      writeFileSync(inFolder("digits/classify.c"), classify);
+      cc([...freestanding, ...warningFlags], inFolder("digits"));
+      const caller = `#include <stdio.h>
+int classify(const float *image, float *logits);
+int main(void) {
+  const float image[64] = {0};
+  float logits[10];
+  const int status = classify(image, logits);
+  for (int i = 0; i < 10; ++i) printf("%d: %.3f\\n", i, (double)logits[i]);
+  return status;
+}
+`;
+      writeFileSync(inFolder("digits/caller.c"), caller);
+      cc(["-std=c11", "caller.c", "classify.o", "model.o", "-o", "embedded", "-lm"], inFolder("digits"));
+      expect(execFileSync(inFolder("digits/embedded"), { encoding: "utf8" })).toBe(printed);
+
+      const [python = ""] = programs("python");
+      writeFileSync(inFolder("digits/use.py"), python);
+      if (spawnSync("python3", ["--version"]).status !== 0) console.log("not tried: the Python program of docs/c.md (there is no python3)");
+      else expect(execFileSync("python3", ["use.py"], { cwd: inFolder("digits"), encoding: "utf8" })).toBe(printed);
+    });
+
     test("every level that this processor has gives the same within rounding; sanitizers find nothing", () => {
       cc(["-std=c11", "-O1", ...sanitizers, ...warningFlags, "use.c", "model.c", "-o", "use-checked", "-lm", "-lpthread"], inFolder("digits"));
       const ran: string[] = [];

@@ -1,21 +1,13 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { compareSampled, readModel } from "../bench/suite.mjs";
-import { importSource } from "../src/importer.ts";
-import { folderResolver } from "../src/node/external-data.ts";
 import { NativeModel, compile } from "../src/node/index.ts";
 import { listCompilers } from "../src/node/native/compiler.ts";
 import { loadFfi } from "../src/node/native/ffi.ts";
-import { startNative } from "../src/node/native/index.ts";
 import { nativeLevel } from "../src/node/native/processor.ts";
-import { nativeSource } from "../src/node/native/source.ts";
-import { findToolchain } from "../src/node/native/toolchain.ts";
-import type { Outputs } from "../src/runtime/model.ts";
 import { CliFolder, mlpText } from "./support/cli.ts";
-import { suiteMissing } from "./support/models.ts";
 import { model } from "./support/onnx.ts";
 
 const missing =
@@ -26,7 +18,6 @@ const missing =
         (e: Error) => e.message.split("\n")[0],
       );
 if (missing !== null) console.log(`skipped: target native (${missing})`);
-if (suiteMissing !== null) console.log(`skipped: target native on models (${suiteMissing})`);
 
 const cacheHome = mkdtempSync(join(tmpdir(), "tilewright-native-"));
 const here = new CliFolder();
@@ -96,28 +87,6 @@ describe.skipIf(missing !== null)("compile with target native", () => {
     await expect(compile(growing, { target: "native", signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrowError("enough");
     await expect(compile(bytes, { target: "x" as never })).rejects.toMatchObject({ name: "UnsupportedError", code: "target" });
   });
-
-  test.skipIf(suiteMissing !== null)(
-    "a convolutional network: what it must give, and the same bits on any number of threads",
-    { timeout: 120_000 },
-    async () => {
-      const net = readModel("squeezenet1_1");
-      const source = nativeSource(importSource(readFileSync(net.file), { name: "squeezenet", resolver: folderResolver(net.dir) }), {});
-      const inputs = Object.fromEntries(net.inputs.map(({ name, data, dims }) => [name, { data, dims }]));
-      let first: Outputs | null = null;
-      for (const threads of [1, 2, 3, 7]) {
-        const { model: m } = await startNative(source, await findToolchain(), { threads });
-        expect(m.info().threads).toBe(threads);
-        const outputs = await m.run(inputs);
-        for (const expected of net.outputs) {
-          expect(compareSampled(expected, outputs[expected.name] ?? { data: [], dims: [] }).ratio).toBeLessThan(1);
-          expect(outputs[expected.name]?.data).toEqual((first ?? outputs)[expected.name]?.data);
-        }
-        first = outputs;
-        m.dispose();
-      }
-    },
-  );
 });
 
 describe.skipIf(missing !== null)("the command line with target native", () => {
