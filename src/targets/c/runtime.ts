@@ -208,7 +208,7 @@ struct tw_word {
 
 struct tw_pool {
   struct tw_word state;
-  struct tw_word next; /* the first piece that nobody has taken */
+  struct tw_word next[tw_most_threads]; /* how many pieces of each thread's share are taken */
   struct tw_word sleeping; /* workers that sleep, or are about to */
   struct tw_word waiting; /* 1 while the leader sleeps until the last worker is done */
   struct tw_job job;
@@ -255,18 +255,29 @@ static void tw_wake(struct tw_pool *pool, struct tw_word *word, int most) {
 #endif
 }
 
-/* Takes pieces until none is left. */
+/* The first piece of a thread's share. */
+static unsigned tw_share_begin(unsigned pieces, unsigned thread, unsigned threads) {
+  return (unsigned)((uint64_t)pieces * thread / threads);
+}
+
+/* Takes pieces until none is left: first those of the thread's own share, so that what one kernel left in a core's caches is there
+   for the next, then of the others'. */
 static void tw_take(struct tw_pool *pool, int thread) {
   const struct tw_job *job = &pool->job;
   union tw_arg own[tw_most_args];
   const union tw_arg *args = tw_own_args(job, thread, own);
   const unsigned pieces = (unsigned)((job->count - 1) / job->grain) + 1;
-  for (;;) {
-    unsigned piece = atomic_fetch_add_explicit(&pool->next.value, 1, memory_order_relaxed);
-    if (piece >= pieces) return;
-    int32_t begin = (int32_t)piece * job->grain;
-    int32_t end = job->count - begin > job->grain ? begin + job->grain : job->count;
-    job->task(args, begin, end);
+  const unsigned threads = (unsigned)pool->workers + 1;
+  for (unsigned k = 0; k < threads; k++) {
+    const unsigned of = ((unsigned)thread + k) % threads;
+    const unsigned first = tw_share_begin(pieces, of, threads), last = tw_share_begin(pieces, of + 1, threads);
+    for (;;) {
+      unsigned piece = first + atomic_fetch_add_explicit(&pool->next[of].value, 1, memory_order_relaxed);
+      if (piece >= last) break;
+      int32_t begin = (int32_t)piece * job->grain;
+      int32_t end = job->count - begin > job->grain ? begin + job->grain : job->count;
+      job->task(args, begin, end);
+    }
   }
 }
 
@@ -347,7 +358,7 @@ static void tw_share(struct tw_pool *pool, tw_task task, const union tw_arg *arg
     return;
   }
   pool->job = job;
-  atomic_store_explicit(&pool->next.value, 0, memory_order_relaxed);
+  for (int i = 0; i <= pool->workers; i++) atomic_store_explicit(&pool->next[i].value, 0, memory_order_relaxed);
   /* No worker changes the state of a closed job that nobody is in. */
   unsigned old = atomic_load_explicit(&pool->state.value, memory_order_relaxed);
   atomic_store(&pool->state.value, (old & ~(unsigned)(tw_joined | tw_open)) + tw_next_job + tw_open);
@@ -379,7 +390,7 @@ static struct tw_pool *tw_pool_start(int threads) {
   struct tw_pool *pool = (struct tw_pool *)aligned_alloc(64, (sizeof(struct tw_pool) + 63) / 64 * 64);
   if (pool == NULL) return NULL;
   atomic_init(&pool->state.value, 0);
-  atomic_init(&pool->next.value, 0);
+  for (int i = 0; i < tw_most_threads; i++) atomic_init(&pool->next[i].value, 0);
   atomic_init(&pool->sleeping.value, 0);
   atomic_init(&pool->waiting.value, 0);
   atomic_init(&pool->started, 0);
