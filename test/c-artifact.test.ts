@@ -113,7 +113,7 @@ int main(int argc, char **argv) {
       const [main = "", classify = ""] = programs("c");
       writeFileSync(inFolder("digits/main.c"), main);
       cc([...hosted, ...warningFlags], inFolder("digits"));
-      const printed = execFileSync("./classify", { cwd: inFolder("digits"), encoding: "utf8" });
+      const printed = execFileSync(inFolder("digits/classify"), { cwd: inFolder("digits"), encoding: "utf8" });
       const zeros = boundGraph(graph, [hostFrom(f32, [1, 1, 8, 8], () => 0)])[0]?.value.data ?? [];
       const lines = [...printed.matchAll(/^(\d): (-?[\d.]+)$/gm)].map((m) => Number(m[2]));
       expect(lines.length).toBe(10);

@@ -13,7 +13,9 @@ import { version } from "../version.ts";
 /** Runs one command line; gives its exit status. */
 export async function runCli(args: readonly string[]): Promise<number> {
   const program = new Command("tilewright")
-    .description("Compiles deep-learning models to small standalone artifacts, of WebAssembly or C. Models are ONNX files, or IR text (.tw) of any level.")
+    .description(
+      "Compiles deep-learning models to small standalone artifacts, of WebAssembly or C. Models are ONNX files, or IR text (.tw) of any level.",
+    )
     .version(version)
     .addHelpText(
       "after",

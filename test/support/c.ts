@@ -37,7 +37,7 @@ export const baseFlags = ["-std=c11", "-ffp-contract=off"] as const;
 
 export const sanitizers = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] as const;
 
-export const sanitizerOptions = { UBSAN_OPTIONS: "print_stacktrace=1" } as const;
+const sanitizerOptions = { UBSAN_OPTIONS: "print_stacktrace=1" } as const;
 
 /** Tests with a compiler, or none and the reason. */
 export function withCompiler(compiler: CompilerName, body: () => void): void {
