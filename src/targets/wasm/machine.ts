@@ -29,7 +29,7 @@ export const wasmMachine: Capabilities = {
     pointer: 3,
     spilledPointer: 3,
     loopOverhead: 1,
-    l2Byte: 0.04,
+    l2Byte: 0.03,
     farLine: 2.5,
     memoryByte: 0.2,
     fork: 20_000,
