@@ -46,7 +46,7 @@ export function makeCArtifact(a: CArtifactInput): CArtifact {
     threads,
   };
   const context: LevelContext = { sc, name: facts.name, prelude: new Prelude(), names: cNames(), threads, schedules: a.schedules };
-  const code = order.map((l): [Level, LevelCode] => [l.level, writeLevel(context, l)]);
+  const code = order.map((l, i): [Level, LevelCode] => [l.level, writeLevel(context, l, i === 0)]);
   const api = apiText(facts, context, order);
   const files = { "model.c": codeText(facts, context, code, api), "model.h": headerText(facts) };
   const sizes = order.map((l) => known(l.program.arenaBytes));

@@ -106,14 +106,14 @@ export interface LevelCode {
   readonly kernelNames: ReadonlyMap<Kernel, string>;
 }
 
-/** Writes kernels and main of a level. */
-export function writeLevel(c: LevelContext, { level, program }: LevelProgram): LevelCode {
+/** Writes kernels and main of a level; the first one's main tells what its launches stand for. */
+export function writeLevel(c: LevelContext, { level, program }: LevelProgram, isFirst: boolean): LevelCode {
   const launches = launchesOf(program);
   const main = new Printer();
   const roots = [program.arena, program.weights];
   const isAddress = new FunctionWriter(main, level, c.prelude, program.main, roots, { wide: true }).facts.isAddress;
   const written = writeKernels(c, level, program, launches, isAddress);
-  const w = new MainWriter(c, level, program, main, written.names, written.signatures);
+  const w = new MainWriter(c, level, program, main, written, isFirst);
   w.write();
   return { kernels: written.text, program: textOf(main), kernelNames: written.names };
 }
@@ -177,23 +177,18 @@ class MainWriter {
   private readonly signatures: ReadonlyMap<Kernel, KernelSignature>;
   /** Tasks of kernels that threads may share, by the kernel's name. */
   private readonly tasks = new Map<string, string>();
+  private readonly isFirst: boolean;
   private launched = 0;
   /** What the launch before stands for. */
   private origin = "";
 
-  constructor(
-    c: LevelContext,
-    level: Level,
-    program: Program,
-    out: Printer,
-    kernelNames: ReadonlyMap<Kernel, string>,
-    signatures: ReadonlyMap<Kernel, KernelSignature>,
-  ) {
+  constructor(c: LevelContext, level: Level, program: Program, out: Printer, { names, signatures }: WrittenKernels, isFirst: boolean) {
     this.c = c;
+    this.isFirst = isFirst;
     this.level = level;
     this.program = program;
     this.out = out;
-    this.kernelNames = kernelNames;
+    this.kernelNames = names;
     this.signatures = signatures;
   }
 
@@ -268,7 +263,7 @@ class MainWriter {
     const { sc } = this.c;
     const s: Launch = { ...launch, count: sizeExpression(sc, launch.count), grain: sizeExpression(sc, launch.grain) };
     const origin = s.origin.join(", ");
-    if (origin !== "" && origin !== this.origin) writeComment(out, [origin]);
+    if (this.isFirst && origin !== "" && origin !== this.origin) writeComment(out, [origin]);
     this.origin = origin;
     const kinds = this.signature(s.kernel).params;
     const args = s.args.flatMap((a, i) => (kinds[i] === "unused" ? [] : [this.argument(w, sizeExpression(sc, a))]));
