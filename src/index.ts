@@ -31,7 +31,7 @@ export { version } from "./version.ts";
 export type { ExternalDataResolver } from "./frontends/onnx/tensor.ts";
 export type { SymbolOption } from "./frontends/onnx/symbols.ts";
 export interface LibraryOptions extends CompileOptions {
-  /** Where external data comes from; without it a model that has any is refused. */
+  /** Where external data comes from; without it a model with such data is refused. */
   readonly resolver?: ExternalDataResolver;
 }
 

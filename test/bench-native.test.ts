@@ -8,9 +8,8 @@ import { compareResults, comparisonText } from "../bench/comparison.mjs";
 import { launchBytes } from "../bench/engines/traffic.mjs";
 import { PythonChild, describePython } from "../bench/processes.mjs";
 import { importSource } from "../src/importer.ts";
-import { listCompilers } from "../src/node/native/compiler.ts";
-import { loadFfi } from "../src/node/native/ffi.ts";
 import { buildForTests } from "./support/cli.ts";
+import { missingForNative } from "./support/native.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "tilewright-bench-native-test-"));
@@ -122,11 +121,7 @@ describe("the command", () => {
 async function partsMissing(): Promise<string | null> {
   if (!existsSync(join(root, "bench/node_modules/onnxruntime-node/package.json")))
     return "not installed in bench/: onnxruntime-node; 'npm ci --prefix bench' does that";
-  if (listCompilers().length === 0) return "no C compiler";
-  return loadFfi().then(
-    () => null,
-    (e: Error) => e.message,
-  );
+  return missingForNative();
 }
 const reason = await partsMissing();
 if (reason !== null) console.log(`skipped: the native benchmark as a whole (${reason})`);

@@ -1,20 +1,12 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { listCompilers } from "../src/node/native/compiler.ts";
-import { loadFfi } from "../src/node/native/ffi.ts";
 import { nativeLevel } from "../src/node/native/processor.ts";
 import { buildForTests } from "./support/cli.ts";
 import { type NativeResult, checkAgreement, cnns, referenceMissing, runNative, suiteMissing, symbolic, transformers } from "./support/models.ts";
+import { missingForNative } from "./support/native.ts";
 
 /** The float models of the suite as native code: what they must give, on any number of threads. */
 
-const missing =
-  suiteMissing ??
-  (listCompilers().length === 0
-    ? "there is no C compiler (Debian: apt-get install gcc)"
-    : await loadFfi().then(
-        () => null,
-        (e: Error) => e.message.split("\n")[0] ?? "",
-      ));
+const missing = suiteMissing ?? (await missingForNative());
 for (const reason of new Set([missing, referenceMissing])) if (reason !== null) console.log(`skipped: ${reason}`);
 
 /** Models whose bits are compared for several numbers of threads: convolutions, some depthwise; fused attention; a cache. */

@@ -4,19 +4,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NativeModel, compile } from "../src/node/index.ts";
-import { listCompilers } from "../src/node/native/compiler.ts";
-import { loadFfi } from "../src/node/native/ffi.ts";
 import { nativeLevel } from "../src/node/native/processor.ts";
 import { CliFolder, mlpText } from "./support/cli.ts";
 import { model } from "./support/onnx.ts";
+import { missingForNative } from "./support/native.ts";
 
-const missing =
-  listCompilers().length === 0
-    ? "no C compiler"
-    : await loadFfi().then(
-        () => null,
-        (e: Error) => e.message.split("\n")[0],
-      );
+const missing = await missingForNative();
 if (missing !== null) console.log(`skipped: target native (${missing})`);
 
 const cacheHome = mkdtempSync(join(tmpdir(), "tilewright-native-"));

@@ -35,7 +35,7 @@ function dimsOf(port: Port, place: Place): number[] {
   return port.dims.map((d) => evaluateDim(d, place.env));
 }
 
-/** What an output held before a partial run: any element with other bits was written. */
+/** What an output held before a partial run; every element with other bits was written. */
 const sentinel = 0xa5;
 
 /** Outputs, and for each which elements were written. */

@@ -1,7 +1,7 @@
 import { productOf } from "../base/dim.ts";
 import { InternalError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
-import { type Expr, loadsOf } from "../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
@@ -341,13 +341,8 @@ export function* packings(sc: Scalars, machine: Capabilities, k: Kernel, stage: 
   if (s === undefined || s.inner !== null || s.accumulators.length !== 1 || !s.axes.some((a) => a.kind === "reduction")) return;
   const { reduced } = stageAccesses(sc, s);
   if (reduced.length < 2) return;
-  for (const [operand, access] of reduced.entries()) {
-    for (const axis of s.axes) {
-      if (axis.kind !== "parallel" || !access.strides.has(axis.variable) || reduced.some((o) => o !== access && o.strides.has(axis.variable)))
-        continue;
-      for (const n of packVectors) yield { stage, operand, axis: axis.variable.name, size: n * machine.lanes.f32 };
-    }
-  }
+  for (const [operand, access] of reduced.entries())
+    for (const axis of ownAxes(s, reduced, access)) for (const n of packVectors) yield { stage, operand, axis, size: n * machine.lanes.f32 };
 }
 
 /** As many rows as fill the registers beside the vectors of one row, and the even number below. */
@@ -365,10 +360,13 @@ export function* rowPackings(sc: Scalars, machine: Capabilities, k: Kernel, pack
   const { reduced } = stageAccesses(sc, s);
   for (const [operand, access] of reduced.entries()) {
     if ([...access.strides.keys()].some((v) => v.name === lanes)) continue;
-    for (const axis of s.axes) {
-      if (axis.kind !== "parallel" || !access.strides.has(axis.variable) || reduced.some((o) => o !== access && o.strides.has(axis.variable)))
-        continue;
-      for (const size of rowCounts(machine, first.size)) yield { stage: first.stage, operand, axis: axis.variable.name, size };
-    }
+    for (const axis of ownAxes(s, reduced, access))
+      for (const size of rowCounts(machine, first.size)) yield { stage: first.stage, operand, axis, size };
   }
+}
+
+/** The parallel axes that of all operands only one moves with. */
+function ownAxes(s: Stage, operands: readonly Access[], one: Access): string[] {
+  const isOwn = (v: Variable) => one.strides.has(v) && !operands.some((o) => o !== one && o.strides.has(v));
+  return s.axes.filter((a) => a.kind === "parallel" && isOwn(a.variable)).map((a) => a.variable.name);
 }

@@ -244,7 +244,7 @@ function preferredOrder(f: TensorFunction, readers: readonly Kernel[], input: Te
   return rowMajor(input.dims.length).order;
 }
 
-/** Puts zeros around tensors that reductions read beyond their edges, as far as any of them reaches. */
+/** Puts zeros around tensors that reductions read beyond their edges, as far as one of them reaches. */
 function padGuarded(f: TensorFunction): TensorFunction {
   const fixed = new Set<Tensor>([...f.inputs, ...f.outputs]);
   const layouts = new Map(f.layouts);

@@ -1,7 +1,7 @@
 import type { Axis, Kernel, Stage } from "../tensor/ir.ts";
 import { allStages } from "../tensor/ir.ts";
 import { scheduleViolations } from "./nest.ts";
-import { smallExtent } from "./parametrize.ts";
+import { hasConstantExtent } from "./parametrize.ts";
 import type { KernelSchedule, LoopSpec, StageSchedule } from "./schedule.ts";
 
 /** Bodies that the unrolled loops of a stage may make: above this a schedule is refused, for its code would know no bounds. */
@@ -82,11 +82,12 @@ export function isMixed(s: Stage): boolean {
 /** The points of its axis that a loop runs over, where that is a constant in the kernel's code; else null. */
 export function spanAbove(s: Stage, loops: readonly LoopSpec[], at: number): number | null {
   const { axis: name } = loops[at] as LoopSpec;
-  const { extent } = s.axes.find((a) => a.variable.name === name) as Axis;
+  const axis = s.axes.find((a) => a.variable.name === name) as Axis;
   const own = loops.slice(0, at + 1).filter((l) => l.axis === name);
-  const isConstant = typeof extent === "number" && (extent <= smallExtent || own[0]?.kind !== "serial");
   // A loop of a size that the points before it do not reach makes one step, over all of them.
-  return own.slice(0, -1).reduce<number | null>((span, l) => Math.min(span ?? l.size, l.size), isConstant ? extent : null);
+  return own
+    .slice(0, -1)
+    .reduce<number | null>((span, l) => Math.min(span ?? l.size, l.size), hasConstantExtent(axis, own) ? (axis.extent as number) : null);
 }
 
 /** Copies of the innermost body that a stage's unrolled loops make; a vector loop makes one. */

@@ -6,7 +6,7 @@ import { type Monomial, type Polynomial, fromPolynomial, mentionedIn, polynomial
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
 import { type Axis, type Kernel, type Stage, type Tensor, allStages, mapStage, stageExprs } from "../tensor/ir.ts";
-import { type KernelSchedule, printSchedule } from "./schedule.ts";
+import { type KernelSchedule, type LoopSpec, printSchedule } from "./schedule.ts";
 
 /**
  * Makes a linearised kernel independent of its sizes: strides and extents become parameters, so that all nodes of one
@@ -25,7 +25,16 @@ export interface Parametrized {
 }
 
 /** Extents up to this stay constants: they are what loops are unrolled by. */
-export const smallExtent = 16;
+const smallExtent = 16;
+
+/** Is the extent of an axis a constant in the kernel's code? `loops` are the axis's own, outermost first. */
+export function hasConstantExtent(a: Axis, loops: readonly LoopSpec[]): boolean {
+  if (typeof a.extent !== "number") return false;
+  const [outermost] = loops;
+  // An axis that is unrolled or vectorised from its full extent needs that as a constant; one that a tile covers needs no loop.
+  const isFixed = outermost !== undefined && (outermost.kind !== "serial" || (outermost.size === a.extent && a.kind === "parallel"));
+  return a.extent <= smallExtent || isFixed;
+}
 
 export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedule): Parametrized {
   const axes = new Set<Variable>([...k.axes, ...allStages(k).flatMap((s) => s.axes)].map((a) => a.variable));
@@ -90,13 +99,14 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
   let kernel: Kernel = { ...k, stages: k.stages.map(stage) };
 
   const extents = new Map<Variable, Expr>();
-  const extent = (a: Axis, tiles: readonly number[]): void => {
+  const extent = (a: Axis, loops: readonly LoopSpec[]): void => {
     if (extents.has(a.variable)) return;
     const value = sc.dim(a.extent);
-    if (typeof a.extent === "number" && (a.extent <= smallExtent || tiles.some((t) => t === -1))) {
+    if (hasConstantExtent(a, loops)) {
       extents.set(a.variable, value);
       return;
     }
+    const tiles = loops.map((l) => l.size);
     const multiple = tiles.reduce((m, t) => (t > m && t % m === 0 && dimMultiple(a.extent) % t === 0 ? t : m), 1);
     const min = tiles.reduce((m, t) => (t > m && dimMin(a.extent) >= t ? t : m), Math.min(1, dimMin(a.extent)));
     extents.set(a.variable, size(`n`, value, { min, multiple }));
@@ -106,10 +116,7 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
     const loops = schedule.stages[s.name]?.loops ?? [];
     for (const a of s.axes) {
       const own = loops.filter((l) => l.axis === a.variable.name);
-      // An axis that is unrolled or vectorised from its full extent needs that as a constant; one that a tile covers needs no loop.
-      const outermost = own[0];
-      const fixed = outermost !== undefined && (outermost.kind !== "serial" || (outermost.size === a.extent && a.kind === "parallel"));
-      extent(a, fixed ? [-1] : own.map((l) => l.size));
+      extent(a, own);
     }
   }
   // Symbols that are left in values are parameters too.

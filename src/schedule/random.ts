@@ -25,7 +25,7 @@ export function seededRandom(seed: number): Random {
 const pick = <T>(random: Random, items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
 
 /**
- * Legal schedules at random: any split, order, unrolling, vector axis, tail and packing. `drawn` counts the alternatives
+ * Legal schedules at random: every split, order, unrolling, vector axis, tail and packing. `drawn` counts the alternatives
  * that came up, so that a test suite can tell that none was left out.
  */
 export function randomChooser(machine: Capabilities, random: Random, drawn: Map<string, number> = new Map()): Chooser {

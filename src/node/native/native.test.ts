@@ -10,14 +10,9 @@ import { type CSource, startNative } from "./index.ts";
 import type { NativeModel } from "./model.ts";
 import { measureNativePeak } from "./peak.ts";
 import { findToolchain } from "./toolchain.ts";
+import { missingForNative } from "../../../test/support/native.ts";
 
-const missing =
-  listCompilers().length === 0
-    ? "no C compiler"
-    : await loadFfi().then(
-        () => null,
-        (e: Error) => e.message.split("\n")[0],
-      );
+const missing = await missingForNative();
 if (missing !== null) console.log(`skipped: native models (${missing})`);
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "tilewright-native-"));

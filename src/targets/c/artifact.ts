@@ -1,6 +1,7 @@
 import { hashText } from "../../base/hash.ts";
 import type { Kernel } from "../../loop/ir.ts";
 import type { CManifest } from "../../runtime/model.ts";
+import { known, launchesOf } from "../launches.ts";
 import { type ArtifactSource, describeProgram } from "../manifest.ts";
 import { type WeightSink, weightBytes, writeWeights } from "../wasm/weights.ts";
 import { apiText } from "./api.ts";
@@ -8,7 +9,7 @@ import { type ApiFacts, headerText } from "./header.ts";
 import { type Level, levels } from "./levels.ts";
 import { attributesOf } from "./prelude-vector.ts";
 import { Prelude } from "./prelude.ts";
-import { type LevelCode, type LevelContext, type LevelProgram, checkBuffers, isShared, known, launchesOf, writeLevel } from "./program.ts";
+import { type LevelCode, type LevelContext, type LevelProgram, checkBuffers, sharedLaunches, writeLevel } from "./program.ts";
 import { featureMacros, hostedRuntime, levelDetection } from "./runtime.ts";
 import { cIdentifier, cNames, commentText } from "./types.ts";
 
@@ -32,7 +33,7 @@ export function makeCArtifact(a: CArtifactInput): CArtifact {
   const { program, sc } = a;
   const order = [...a.levels].sort((x, y) => y.level.index - x.level.index);
   for (const { program: p } of order) checkBuffers(p);
-  const threads = order.some(({ program: p }) => launchesOf(p).some((s) => isShared(p, s)));
+  const threads = order.some(({ program: p }) => sharedLaunches(p).length > 0);
   const facts: ApiFacts = {
     name: cIdentifier(a.name),
     title: a.name,
@@ -56,7 +57,7 @@ export function makeCArtifact(a: CArtifactInput): CArtifact {
     target: "c",
     prefix: facts.name,
     levels: facts.levels.map((l) => l.name),
-    shared_launches: launchesOf(program).filter((s) => isShared(program, s)).length,
+    shared_launches: sharedLaunches(program).length,
     weight_bytes: facts.weightBytes,
     arena_bytes: sizes.some((s) => s === null) ? null : Math.max(64, ...sizes.map(Number)),
     files: Object.entries(files).map(([file, text]) => ({ file, bytes: new TextEncoder().encode(text).length })),

@@ -1,10 +1,10 @@
 import { productOf } from "../../base/dim.ts";
 import { InternalError, UnsupportedError } from "../../base/errors.ts";
 import { type Names, Printer } from "../../base/text.ts";
-import { type Kernel, type Launch, type Port, type Program, type Stmt, bodiesOf } from "../../loop/ir.ts";
-import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
+import { type Kernel, type Launch, type Port, type Program, type Stmt } from "../../loop/ir.ts";
+import { type Expr, type Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { scratchLayout } from "../wasm/threads.ts";
+import { known, launchesOf, mayShare, mostScratch, scratchLayout } from "../launches.ts";
 import { addressParams } from "./addresses.ts";
 import { castTo } from "./render.ts";
 import { type Level, levels } from "./levels.ts";
@@ -39,34 +39,18 @@ export function checkBuffers(p: Program): void {
     ]);
 }
 
-export const known = (e: Expr): number | null => (e.constant === null ? null : Number(e.constant));
-
-/** The launches of a program's main, in order. */
-export function launchesOf(p: Program): Launch[] {
-  const out: Launch[] = [];
-  const visit = (b: readonly Stmt[]): void => {
-    for (const s of b) {
-      if (s.kind === "launch") out.push(s);
-      bodiesOf(s).forEach(visit);
-    }
-  };
-  visit(p.main);
-  return out;
+/** The launches that threads share. */
+export function sharedLaunches(p: Program): Launch[] {
+  return launchesOf(p).filter((s) => isShared(p, s));
 }
 
-/** May threads share the launch? Not where there is less to do than in one piece, or than is worth it. */
-export function isShared(p: Program, s: Launch): boolean {
-  const [count, grain] = [known(s.count), known(s.grain)];
-  const symbols = new Set(p.symbolVariables);
-  const sized = s.scratch.every((x) => [...variablesOf(x.bytes)].every((v) => symbols.has(v)));
-  if (s.threadsFrom === null || !sized || s.args.length > mostSharedArgs) return false;
-  return count === null || (count >= s.threadsFrom && (grain === null || count > grain));
+function isShared(p: Program, s: Launch): boolean {
+  return mayShare(p, s) && s.args.length <= mostSharedArgs;
 }
 
 /** The most scratch memory that a thread needs in a shared launch. */
 export function threadBytes(sc: Scalars, p: Program): Expr {
-  const shared = launchesOf(p).filter((s) => isShared(p, s));
-  return shared.reduce((n, s) => sc.max(n, scratchLayout(sc, s).bytes), sc.int(0));
+  return mostScratch(sc, sharedLaunches(p));
 }
 
 /** Sizes are never negative: their divisions need no correction. */
@@ -194,7 +178,7 @@ class MainWriter {
 
   write(): void {
     const { program: p, out } = this;
-    const shared = launchesOf(p).filter((s) => isShared(p, s));
+    const shared = sharedLaunches(p);
     if (shared.length > 0) this.writeTasks(new Set(shared.map((s) => s.kernel)));
     this.writeMain();
     writeSizes(this.c, this.level, p, out);

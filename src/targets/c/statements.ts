@@ -35,7 +35,7 @@ export class FunctionWriter {
   private pending: Short[] = [];
   /** Variables that are declared where the writer is now. */
   private readonly declared = new Set<Variable>();
-  /** How `launch` is written; only main has any. */
+  /** How `launch` is written; only main has launches. */
   launch: (s: Launch) => void = () => {
     throw new InternalError("c", "a kernel cannot launch kernels");
   };

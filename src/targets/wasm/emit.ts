@@ -21,7 +21,7 @@ export class FunctionEmitter {
   private readonly free = new Map<ValueType, number[]>();
   private readonly paramCount: number;
   private readonly options: EmitOptions;
-  /** How `launch` is written; only main has any. */
+  /** How `launch` is written; only main has launches. */
   launch: (s: Extract<Stmt, { kind: "launch" }>, e: FunctionEmitter) => void = () => {
     throw new InternalError("wasm", "a kernel cannot launch kernels");
   };

@@ -1,11 +1,12 @@
 import { InternalError } from "../../base/errors.ts";
-import { type Kernel, type Launch, type Param, type Program, type Stmt, bodiesOf, isBuffer } from "../../loop/ir.ts";
+import { type Kernel, type Launch, type Param, type Program, isBuffer } from "../../loop/ir.ts";
 import { controlBlock } from "../../runtime/threads.ts";
-import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
+import { type Expr, type Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
+import { known, launchesOf, mayShare, mostScratch, scratchLayout } from "../launches.ts";
 import { type ValueType, type WasmFunction, type WasmImport, encodeModule } from "./encoder.ts";
 import { FunctionEmitter } from "./emit.ts";
-import { Sharing, mayShare, scratchLayout } from "./threads.ts";
+import { Sharing, fitsBlock } from "./threads.ts";
 
 /** Weights start here. What lies below is the threads' control block; address 0 stays invalid. */
 export const weightsBase = controlBlock.end;
@@ -141,27 +142,14 @@ function variableOf(p: Param): Variable {
   return p;
 }
 
-const known = (e: Expr): number | null => (e.constant === null ? null : Number(e.constant));
-
 /** The launches that threads share, all of them or, where symbols tell the number of iterations, large ones. */
 export function sharedLaunches(p: Program): Launch[] {
-  const symbols = new Set(p.symbolVariables);
-  const out: Launch[] = [];
-  const visit = (b: readonly Stmt[]): void => {
-    for (const s of b) {
-      // Room for scratch memory is made before main runs.
-      const sized = s.kind === "launch" && [...variablesOf(...s.scratch.map((x) => x.bytes))].every((v) => symbols.has(v));
-      if (s.kind === "launch" && sized && mayShare(s, known(s.count), known(s.grain))) out.push(s);
-      bodiesOf(s).forEach(visit);
-    }
-  };
-  visit(p.main);
-  return out;
+  return launchesOf(p).filter((s) => mayShare(p, s) && fitsBlock(s));
 }
 
 /** The most scratch memory that a launch which may be shared needs. */
 export function threadBytes(sc: Scalars, p: Program): Expr {
-  return sharedLaunches(p).reduce((n, s) => sc.max(n, scratchLayout(sc, s).bytes), sc.int(0));
+  return mostScratch(sc, sharedLaunches(p));
 }
 
 /** A launch that threads share, if symbols make it large enough. */

@@ -2,7 +2,6 @@ import { InternalError } from "../../base/errors.ts";
 import type { Kernel, Launch } from "../../loop/ir.ts";
 import { controlBlock, controlState } from "../../runtime/threads.ts";
 import type { Expr } from "../../scalar/expr.ts";
-import type { Scalars } from "../../scalar/scalars.ts";
 import { type FunctionText, type Symbols, assembleFunction } from "./assemble.ts";
 import type { FunctionEmitter } from "./emit.ts";
 import { type FunctionType, TypeTable, type WasmFunction } from "./encoder.ts";
@@ -360,21 +359,9 @@ const scratchOf = (address: number, place: number): string => `
       i32.load
     end`;
 
-/** May threads share a launch of so many iterations, so many in a call (null: told by symbols)? */
-export function mayShare(s: Launch, count: number | null, grain: number | null): boolean {
-  if (s.threadsFrom === null || s.args.length + s.scratch.length > mostArgs) return false;
-  return count === null || (count >= s.threadsFrom && (grain === null || count > grain));
-}
-
-/** Where a launch's scratch arguments lie in a thread's own memory, and how much of it they need. */
-export function scratchLayout(sc: Scalars, s: Launch): { readonly places: readonly Expr[]; readonly bytes: Expr } {
-  const places: Expr[] = [];
-  let bytes = sc.int(0);
-  for (const x of s.scratch) {
-    places.push(bytes);
-    bytes = sc.add(bytes, sc.mul(sc.floordiv(sc.add(x.bytes, sc.int(63)), sc.int(64)), sc.int(64)));
-  }
-  return { places, bytes };
+/** Do the arguments of a launch fit into the control block? */
+export function fitsBlock(s: Launch): boolean {
+  return s.args.length + s.scratch.length <= mostArgs;
 }
 
 /** What one module has for threads: the functions of the protocol, and a task for each kernel that a launch may share. */
