@@ -1,8 +1,8 @@
 import { productOf } from "../../base/dim.ts";
 import { InternalError, UnsupportedError } from "../../base/errors.ts";
 import { type Names, Printer } from "../../base/text.ts";
-import { type Kernel, type Launch, type Port, type Program, type Stmt } from "../../loop/ir.ts";
-import { type Expr, type Variable } from "../../scalar/expr.ts";
+import type { Kernel, Launch, Port, Program, Stmt } from "../../loop/ir.ts";
+import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { known, launchesOf, mayShare, mostScratch, scratchLayout } from "../launches.ts";
 import { addressParams } from "./addresses.ts";

@@ -1,7 +1,7 @@
 import { InternalError } from "../../base/errors.ts";
 import { type Kernel, type Launch, type Param, type Program, isBuffer } from "../../loop/ir.ts";
 import { controlBlock } from "../../runtime/threads.ts";
-import { type Expr, type Variable } from "../../scalar/expr.ts";
+import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { known, launchesOf, mayShare, mostScratch, scratchLayout } from "../launches.ts";
 import { type ValueType, type WasmFunction, type WasmImport, encodeModule } from "./encoder.ts";
