@@ -17,7 +17,7 @@ import { Scalars } from "./scalar/scalars.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
 import { type BuiltProgram, type KernelCache, type Step, buildProgram, rescheduleSteps, scheduleFunction } from "./schedule/build.ts";
 import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts";
-import { type ScheduleDatabase, databaseChooser } from "./schedule/database.ts";
+import { type ScheduleDatabase, databaseChooser, layoutOrders } from "./schedule/database.ts";
 import { assignLayouts } from "./schedule/layout.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
 import { type Tensor, type TensorFunction, allStages, stageExprs } from "./tensor/ir.ts";
@@ -35,7 +35,9 @@ export interface PipelineOptions {
   /** `default`: by the cost model; `empty`: one serial loop for each axis and no fusion; or a chooser of one's own. */
   readonly schedule?: "default" | "empty" | Chooser;
   readonly listeners?: readonly TraceListener[];
-  /** Schedules that were found by measuring on a machine; they come before the default ones. */
+  /** `assign` without more; `keep`: the function has its layouts already. */
+  readonly layouts?: "assign" | "keep";
+  /** Schedules and layouts that were found by measuring on a machine; they come before the default ones. */
   readonly tuned?: { readonly database: ScheduleDatabase; readonly machineId: string; readonly note?: (text: string) => void };
   /** No algorithm that changes the arithmetic. */
   readonly exact?: boolean;
@@ -65,8 +67,11 @@ export interface Compiled {
   /** Programs that compute constants: each from constants of the model, one after the other. */
   readonly prepare: readonly Prepare[];
   readonly schedules: ReadonlyMap<LoopKernel, string>;
-  /** The function whose kernels were scheduled, and the steps of `main`; absent for loop IR that was given as text. */
-  readonly scheduled?: { readonly function: TensorFunction; readonly run: readonly Step[] };
+  /**
+   * The function whose kernels were scheduled, the same before layouts were assigned, and the steps of `main`; absent for loop
+   * IR that was given as text.
+   */
+  readonly scheduled?: { readonly function: TensorFunction; readonly plain: TensorFunction; readonly run: readonly Step[] };
 }
 
 /** The program as one machine runs it. */
@@ -107,7 +112,8 @@ export function compileTensor(
   trace: Trace = new Trace(options.listeners ?? []),
 ): Compiled {
   const verify = options.verify ?? verifyByDefault();
-  const f = optimizeTensor(sc, source, options, trace, verify);
+  const plain = optimizeTensor(sc, source, options, trace, verify);
+  const f = layTensors(sc, plain, options, trace, verify);
   const constants = new Set(f.tensors.filter((t) => t.data !== null));
   const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, chooserOf(options, constants)), printSteps);
   const { run, ahead } = partitionSteps(steps, constants, new Set(f.outputs), new Set(f.symbols.map((s) => sc.symbol(s))));
@@ -156,7 +162,7 @@ export function compileTensor(
   const levels = machines.map((machine, i) => ({ machine, program: planned[i] as Program }));
   const prepare = prepared.map((p, i) => ({ program: planned[machines.length + i] as Program, inputs: p.inputs, outputs: p.outputs }));
   const schedules = new Map(built.flatMap((b) => [...b.schedules].map(([k, s]) => [lowered.get(k) ?? k, s] as const)));
-  return { sc, trace, program: planned[0] as Program, levels, weights, prepare, schedules, scheduled: { function: f, run } };
+  return { sc, trace, program: planned[0] as Program, levels, weights, prepare, schedules, scheduled: { function: f, plain, run } };
 }
 
 /** `TILEWRIGHT_VERIFY=1` turns the verifiers on; in a browser there is no environment, and they are off. */
@@ -179,21 +185,26 @@ function firstMachine(options: PipelineOptions): Capabilities {
   return options.machines?.[0] ?? wasmMachine;
 }
 
-/** Tensor IR's passes and the choice of layouts; the empty schedule takes the function as it is. */
+/** Tensor IR's passes; the empty schedule takes the function as it is. */
 function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
   const machine = firstMachine(options);
   let f = source;
-  const check = (after: string) => {
-    if (verify) verifyTensor(f, { after });
-  };
-  check("before the passes on tensor IR");
+  if (verify) verifyTensor(f, { after: "before the passes on tensor IR" });
   if (options.schedule === "empty") return f;
   for (const p of (options.passes ?? defaultPasses).tensor) {
     f = trace.step("tensor", p.name, () => p.run(sc, f, machine), printTensor, f);
-    check(`after ${p.name}`);
+    if (verify) verifyTensor(f, { after: `after ${p.name}` });
   }
-  f = trace.step("tensor", "assign-layouts", () => assignLayouts(sc, machine, f, options.exact ?? false), printTensor, f);
-  check("after assign-layouts");
+  return f;
+}
+
+/** Where the elements of every tensor lie: by the database, else by the cost model. */
+function layTensors(sc: Scalars, plain: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
+  if (options.schedule === "empty" || options.layouts === "keep") return plain;
+  const given = options.tuned === undefined ? undefined : layoutOrders(options.tuned.database, options.tuned.machineId);
+  const assign = () => assignLayouts(sc, firstMachine(options), plain, options.exact ?? false, given);
+  const f = trace.step("tensor", "assign-layouts", assign, printTensor, plain);
+  if (verify) verifyTensor(f, { after: "after assign-layouts" });
   return f;
 }
 

@@ -12,7 +12,7 @@ import { printProgram } from "./loop/print.ts";
 import { type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
 import { mostThreads, sharedMemoryMissing } from "./runtime/threads.ts";
 import type { Scalars } from "./scalar/scalars.ts";
-import type { TunedSchedules } from "./schedule/database.ts";
+import { type TunedSchedules, machineIdFor } from "./schedule/database.ts";
 import { type Variant, type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
 import { threadBytes, weightsBase } from "./targets/wasm/module.ts";
@@ -140,8 +140,9 @@ export function buildArtifact(source: Source, options: BuildOptions = {}): Built
 export function pipelineOptions(o: CompileOptions): PipelineOptions {
   const exact = o.exact ?? false;
   if (o.database === undefined) return { exact };
-  const { database, machine, note } = o.database;
-  const machineId = machine(variantsOf(o).some((v) => v.relaxed));
+  const { database, note } = o.database;
+  const relaxed = variantsOf(o).some((v) => v.relaxed);
+  const machineId = machineIdFor(o.database, relaxed, o.threads ?? 1);
   return { exact, tuned: { database, machineId, ...(note === undefined ? {} : { note }) } };
 }
 

@@ -12,6 +12,8 @@ import { algorithms, printSchedule } from "./schedule.ts";
  */
 export interface ScheduleDatabase {
   readonly entries: readonly DatabaseEntry[];
+  /** Orders of dims in memory; absent where none was found. */
+  readonly layouts?: readonly LayoutEntry[];
 }
 
 export interface DatabaseEntry {
@@ -29,17 +31,34 @@ export interface DatabaseEntry {
   readonly trials: number;
 }
 
+/** In which order the dims of a group of tensors lie in memory that pointwise stages tie together. */
+export interface LayoutEntry {
+  /** `layoutGroups`' key. */
+  readonly group: string;
+  readonly machine: string;
+  /** What the group's tensors stand for and their dims; for people, never compared. */
+  readonly what: string;
+  /** Dims, outermost first. */
+  readonly order: readonly number[];
+  /** Milliseconds of all kernels that the order changes, with it and with the order that it took the place of, measured in turns. */
+  readonly ms: number;
+  readonly default_ms: number;
+  /** Orders of this group that were measured until then. */
+  readonly trials: number;
+}
+
 /** A database as the compiler uses it: with the machine that code is made for. */
 export interface TunedSchedules {
   readonly database: ScheduleDatabase;
-  /** The id of the machine that this process runs on, with or without relaxed SIMD. */
-  readonly machine: (relaxed: boolean) => string;
+  /** The id of the machine that this process runs on, with or without relaxed SIMD, for a number of threads. */
+  readonly machine: (relaxed: boolean, threads: number) => string;
   /** Is told of entries that do not fit. */
   readonly note?: (text: string) => void;
 }
 
 const databaseFormat = "tilewright-schedules";
-const formatVersion = 1;
+/** The first version had no layouts; a database without any is still written as one. */
+const formatVersions = { plain: 1, layouts: 2 } as const;
 /** A database of more bytes than this is none. */
 const largestText = 1 << 28;
 
@@ -55,14 +74,24 @@ export function printDatabase(db: ScheduleDatabase): string {
       `    "ms": ${e.ms}, "default_ms": ${e.default_ms}, "trials": ${e.trials}`,
       `    "schedule": ${printSchedule(e.schedule)}`,
     ].join(",\n");
-  const body = sorted.length === 0 ? "" : `\n${sorted.map((e) => `  {\n${entry(e)}\n  }`).join(",\n")}\n  `;
-  return `{\n  "format": "${databaseFormat}",\n  "version": ${formatVersion},\n  "entries": [${body}]\n}\n`;
+  const layout = (e: LayoutEntry) =>
+    [
+      `    "group": ${JSON.stringify(e.group)}, "machine": ${JSON.stringify(e.machine)}`,
+      `    "what": ${JSON.stringify(e.what)}`,
+      `    "ms": ${e.ms}, "default_ms": ${e.default_ms}, "trials": ${e.trials}`,
+      `    "order": ${JSON.stringify(e.order)}`,
+    ].join(",\n");
+  const list = (texts: readonly string[]) => (texts.length === 0 ? "[]" : `[\n${texts.map((t) => `  {\n${t}\n  }`).join(",\n")}\n  ]`);
+  const layouts = [...(db.layouts ?? [])].sort((a, b) => compare(a.group, b.group) || compare(a.machine, b.machine));
+  const version = layouts.length === 0 ? formatVersions.plain : formatVersions.layouts;
+  const tail = layouts.length === 0 ? "" : `,\n  "layouts": ${list(layouts.map(layout))}`;
+  return `{\n  "format": "${databaseFormat}",\n  "version": ${version},\n  "entries": ${list(sorted.map(entry))}${tail}\n}\n`;
 }
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
  * Reads a database. `name` is what messages call it.
- * @throws UserError `database`, naming the entry, when it is malformed or has two entries for one kernel and machine
+ * @throws UserError `database`, naming the entry, when it is malformed or has two entries for one kernel (or group) and machine
  */
 export function parseDatabase(text: string, name = "the database"): ScheduleDatabase {
   const fail = (what: string): never => {
@@ -78,36 +107,70 @@ export function parseDatabase(text: string, name = "the database"): ScheduleData
   const top = new Checker(v, "the file", fail);
   if (top.field("format").value !== databaseFormat)
     fail(`it is no database of schedules (its format is ${shown(top.field("format").value)}, expected "${databaseFormat}")`);
-  if (top.field("version").value !== formatVersion)
-    fail(`its version is ${shown(top.field("version").value)}; this tilewright reads version ${formatVersion}`);
-  top.only(["format", "version", "entries"]);
-  const seen = new Set<string>();
-  const entries = top
-    .field("entries")
-    .items()
-    .map((c, i) => {
-      const e = readEntry(c.called(`entry ${i + 1}`));
-      const id = `${e.kernel} ${e.machine}`;
-      if (seen.has(id)) fail(`entry ${i + 1} (${e.what}): a second one for kernel ${e.kernel} on this machine; delete one`);
-      seen.add(id);
-      return e;
-    });
-  return { entries };
+  const version = top.field("version").value;
+  if (version !== formatVersions.plain && version !== formatVersions.layouts)
+    fail(`its version is ${shown(version)}; this tilewright reads versions ${formatVersions.plain} and ${formatVersions.layouts}`);
+  const hasLayouts = version === formatVersions.layouts;
+  top.only(["format", "version", "entries", ...(hasLayouts ? ["layouts"] : [])]);
+  const all = <T extends { readonly machine: string; readonly what: string }>(
+    field: string,
+    read: (c: Checker) => T,
+    keyOf: (e: T) => string,
+  ): T[] => {
+    const seen = new Set<string>();
+    const called = field === "entries" ? "entry" : "layout";
+    return top
+      .field(field)
+      .items()
+      .map((c, i) => {
+        const e = read(c.called(`${called} ${i + 1}`));
+        const id = `${keyOf(e)} ${e.machine}`;
+        if (seen.has(id)) fail(`${called} ${i + 1} (${e.what}): a second one for ${keyOf(e)} on this machine; delete one`);
+        seen.add(id);
+        return e;
+      });
+  };
+  const entries = all("entries", readEntry, (e) => `kernel ${e.kernel}`);
+  return hasLayouts ? { entries, layouts: all("layouts", readLayout, (e) => `group ${e.group}`) } : { entries };
+}
+
+/** What entries of both kinds tell besides. */
+function readMeasured(e: Checker): Pick<DatabaseEntry, "machine" | "what" | "ms" | "default_ms" | "trials"> {
+  return {
+    machine: e.field("machine").text(/./, "a machine"),
+    what: e.field("what").text(/^/, "a text"),
+    ms: e.field("ms").number("a time", (n) => n > 0),
+    default_ms: e.field("default_ms").number("a time", (n) => n > 0),
+    trials: e.field("trials").number("a count", (n) => Number.isInteger(n) && n >= 0),
+  };
+}
+
+function readLayout(c: Checker): LayoutEntry {
+  const group = c.field("group").text(/^[0-9a-f]{16}$/, "16 hex digits");
+  const e = c.called(`${c.at} (group ${group})`);
+  e.only(["group", "machine", "what", "ms", "default_ms", "trials", "order"]);
+  return { group, ...readMeasured(e), order: readOrderOf(e.field("order")) };
+}
+
+/** Checks an order of dims that was read from a file. `fail` is told what is wrong, and throws. */
+export function readOrder(value: unknown, fail: (what: string) => never): readonly number[] {
+  return readOrderOf(new Checker(value, "order", fail));
+}
+
+const mostDims = 64;
+function readOrderOf(c: Checker): readonly number[] {
+  const what = "the numbers of all dims, each once, outermost first, such as [0,2,3,1]";
+  const items = c.items();
+  if (items.length > mostDims) c.fail(what);
+  const order = items.map((d) => d.number("the number of a dim", (n) => Number.isInteger(n) && n >= 0 && n < items.length));
+  return new Set(order).size === order.length ? order : c.fail(what);
 }
 
 function readEntry(c: Checker): DatabaseEntry {
   const kernel = c.field("kernel").text(/^[0-9a-f]{16}$/, "16 hex digits");
   const e = c.called(`${c.at} (kernel ${kernel})`);
   e.only(["kernel", "machine", "what", "ms", "default_ms", "trials", "schedule"]);
-  return {
-    kernel,
-    machine: e.field("machine").text(/./, "a machine"),
-    what: e.field("what").text(/^/, "a text"),
-    ms: e.field("ms").number("a time", (n) => n > 0),
-    default_ms: e.field("default_ms").number("a time", (n) => n > 0),
-    trials: e.field("trials").number("a count", (n) => Number.isInteger(n) && n >= 0),
-    schedule: readPortable(e.field("schedule")),
-  };
+  return { kernel, ...readMeasured(e), schedule: readPortable(e.field("schedule")) };
 }
 
 const kinds: readonly string[] = ["serial", "unrolled", "vector"];
@@ -220,7 +283,27 @@ class Checker {
 
 /** The database with an entry added, in the place of an older one for that kernel and machine. */
 export function withEntry(db: ScheduleDatabase, e: DatabaseEntry): ScheduleDatabase {
-  return { entries: [...db.entries.filter((o) => o.kernel !== e.kernel || o.machine !== e.machine), e] };
+  return { ...db, entries: [...db.entries.filter((o) => o.kernel !== e.kernel || o.machine !== e.machine), e] };
+}
+
+/** The database with a layout added, in the place of an older one for that group and machine. */
+export function withLayout(db: ScheduleDatabase, e: LayoutEntry): ScheduleDatabase {
+  return { ...db, layouts: [...(db.layouts ?? []).filter((o) => o.group !== e.group || o.machine !== e.machine), e] };
+}
+
+/** The orders of dims that hold on a machine, by group. */
+export function layoutOrders(db: ScheduleDatabase, machineId: string): ReadonlyMap<string, readonly number[]> {
+  return new Map((db.layouts ?? []).filter((e) => e.machine === machineId).map((e) => [e.group, e.order]));
+}
+
+/**
+ * The id under which a database is asked. What was measured with that number of threads comes first; where nothing was, what one
+ * thread found is taken.
+ */
+export function machineIdFor({ database, machine }: TunedSchedules, relaxed: boolean, threads: number): string {
+  const own = machine(relaxed, threads);
+  const has = [...database.entries, ...(database.layouts ?? [])].some((e) => e.machine === own);
+  return has ? own : machine(relaxed, 1);
 }
 
 export interface DatabaseChooserOptions {

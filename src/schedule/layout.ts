@@ -17,21 +17,41 @@ import {
   readsOf,
   rootOf,
   rowMajor,
-  stageExprs,
   writesOf,
 } from "../tensor/ir.ts";
 import { type CostCache, scheduleCost } from "./choose.ts";
+import { TensorGroups } from "./layout-groups.ts";
 import { collapseAxes, guardedReach, linearizeKernel } from "./linearize.ts";
 
 /**
  * Global layout assignment. Tensors that pointwise stages tie together get one order of dims; which one is decided by the
  * modelled cost of all kernels that touch them, against the order that the stages writing them would like best. Tensors
  * that are read beyond their edges get zeros around them. What cannot change its layout (inputs) is copied where the
- * kernels that read it gain more than the copy costs.
+ * kernels that read it gain more than the copy costs. `given` says otherwise for groups of these keys, where its order fits.
  */
-export function assignLayouts(sc: Scalars, machine: Capabilities, f: TensorFunction, exact: boolean): TensorFunction {
-  const assigned = new Assigner(sc, machine, f, exact).run();
+export function assignLayouts(sc: Scalars, machine: Capabilities, f: TensorFunction, exact: boolean, given: GivenOrders = new Map()): TensorFunction {
+  const assigned = new Assigner(sc, machine, f, exact).run(given);
   return padGuarded(convertInputs(sc, machine, assigned, exact));
+}
+
+/** Orders of dims, outermost first, by the key of a group (`TensorGroups.keys`). */
+export type GivenOrders = ReadonlyMap<string, readonly number[]>;
+
+/** Groups of one structure, which get one order, and what orders there are. */
+export interface LayoutChoice {
+  readonly key: string;
+  /** For each of the groups its tensors, and the kernels that touch them. */
+  readonly groups: readonly { readonly tensors: readonly Tensor[]; readonly kernels: readonly Kernel[] }[];
+  /** The present order, and the modelled cost of all these kernels with it, in units of one vector multiply-add. */
+  readonly order: readonly number[];
+  readonly cost: number;
+  /** The others, cheapest first. */
+  readonly others: readonly { readonly order: readonly number[]; readonly cost: number }[];
+}
+
+/** What may be changed in a function's layouts, with `given` as they are: the costliest groups first. */
+export function layoutChoices(sc: Scalars, machine: Capabilities, f: TensorFunction, exact: boolean, given: GivenOrders): LayoutChoice[] {
+  return new Assigner(sc, machine, f, exact).choices(given);
 }
 
 /** Estimates are rough: what stages wish is left only for a gain beyond their error. */
@@ -42,7 +62,7 @@ class Assigner {
   private readonly machine: Capabilities;
   private readonly f: TensorFunction;
   private readonly exact: boolean;
-  private readonly parent = new Map<Tensor, Tensor>();
+  private readonly groups: TensorGroups;
   private readonly fixed: ReadonlySet<Tensor>;
   private readonly cache: CostCache = new Map();
 
@@ -51,16 +71,55 @@ class Assigner {
     this.sc = sc;
     this.machine = machine;
     this.f = f;
-    this.fixed = new Set([...f.inputs, ...f.outputs, ...f.tensors.filter((t) => t.data !== null)]);
+    this.groups = new TensorGroups(f);
+    this.fixed = this.groups.fixed;
   }
 
-  run(): TensorFunction {
-    for (const k of this.f.kernels) this.tie(k);
-    for (const [t, l] of this.f.layouts) if (l.view !== null) this.join(t, l.view.of);
+  run(given: GivenOrders): TensorFunction {
+    return this.apply(this.withGiven(this.modelled(), given));
+  }
+
+  choices(given: GivenOrders): LayoutChoice[] {
+    const orders = this.withGiven(this.modelled(), given);
+    const alike = new Map<string, Tensor[]>();
+    for (const [g, key] of this.groups.keys(this.sc)) alike.set(key, [...(alike.get(key) ?? []), g]);
+    const choices = [...alike].map(([key, groups]): LayoutChoice => {
+      const [first] = groups as [Tensor];
+      const kernels = new Set(groups.flatMap((g) => [...this.groups.touching(g)]));
+      const present = orders.get(first) ?? rowMajor(first.dims.length).order;
+      const costOf = (order: readonly number[]) => {
+        const changed = new Map(orders);
+        for (const g of groups) changed.set(g, order);
+        return [...kernels].reduce((n, k) => n + this.cost(k, changed), 0);
+      };
+      const others = ordersOf(first)
+        .filter((o) => !sameInMemory(first, o, present))
+        .map((order) => ({ order, cost: costOf(order) }))
+        .sort((a, b) => a.cost - b.cost);
+      const found = groups.map((g) => ({ tensors: this.groups.free.get(g) ?? [], kernels: [...this.groups.touching(g)] }));
+      return { key, groups: found, order: present, cost: costOf(present), others };
+    });
+    return choices.sort((a, b) => b.cost - a.cost);
+  }
+
+  /** Orders that were given come before the modelled ones; the latter do not depend on them. */
+  private withGiven(modelled: ReadonlyMap<Tensor, readonly number[]>, given: GivenOrders): ReadonlyMap<Tensor, readonly number[]> {
+    if (given.size === 0) return modelled;
+    const out = new Map(modelled);
+    for (const [g, key] of this.groups.keys(this.sc)) {
+      const order = given.get(key);
+      if (order?.length !== g.dims.length) continue;
+      if (order.every((d, i) => d === i)) out.delete(g);
+      else out.set(g, order);
+    }
+    return out;
+  }
+
+  /** The orders that the cost model decides on; groups that are absent are row-major. */
+  private modelled(): ReadonlyMap<Tensor, readonly number[]> {
     const wishes = this.wishes();
-    if (wishes.size === 0) return this.f;
-    const touching = this.kernelsTouching();
     const none = new Map<Tensor, readonly number[]>();
+    if (wishes.size === 0) return none;
     const sum = (kernels: Iterable<Kernel>, cost: (k: Kernel) => number): number => [...kernels].reduce((n, k) => n + cost(k), 0);
     const remembered = (orders: ReadonlyMap<Tensor, readonly number[]>) => {
       const known = new Map<Kernel, number>();
@@ -72,43 +131,19 @@ class Assigner {
     };
     // Everything as wished, or everything row-major, whichever costs less; then each group that fares worse so, on its own.
     const [wished, plain] = [remembered(wishes), remembered(none)];
-    const affected = new Set([...wishes.keys()].flatMap((g) => [...(touching.get(g) ?? [])]));
+    const affected = new Set([...wishes.keys()].flatMap((g) => [...this.groups.touching(g)]));
     const take = sum(affected, wished) * clearGain < sum(affected, plain);
     let chosen = new Map(take ? wishes : none);
     const [mine, other] = take ? [wished, plain] : [plain, wished];
     for (const [group, wish] of wishes) {
-      const near = touching.get(group) ?? [];
+      const near = this.groups.touching(group);
       if (sum(near, mine) * clearGain < sum(near, other)) continue;
       const flipped = new Map(chosen);
       if (chosen.has(group)) flipped.delete(group);
       else flipped.set(group, wish);
       if (sum(near, (k) => this.cost(k, flipped)) < sum(near, (k) => this.cost(k, chosen)) * clearGain) chosen = flipped;
     }
-    return this.apply(chosen);
-  }
-
-  private find(t: Tensor): Tensor {
-    let r = t;
-    for (let p = this.parent.get(r); p !== undefined; p = this.parent.get(r)) r = p;
-    return r;
-  }
-  private join(a: Tensor, b: Tensor): void {
-    const [x, y] = [this.find(a), this.find(b)];
-    if (x !== y) this.parent.set(x, y);
-  }
-
-  /** Pointwise reads of a tensor of the same dims tie it to the result; so does a window that slides over it. */
-  private tie(k: Kernel): void {
-    for (const s of k.stages) {
-      for (const w of s.writes) {
-        if (this.fixed.has(w.tensor)) continue;
-        for (const l of loadsOf(...stageExprs(s))) {
-          const t = l.attr as Tensor;
-          if (this.fixed.has(t) || t.dims.length !== w.tensor.dims.length || t.dims.length < 3) continue;
-          if (l.args.every((e, d) => w.index[d]?.variable != null && mentions(e, w.index[d]?.variable as never))) this.join(t, w.tensor);
-        }
-      }
-    }
+    return chosen;
   }
 
   /** For each group the order that puts the dim innermost along which stages have most to gain: one that only one operand moves with. */
@@ -120,7 +155,7 @@ class Assigner {
       for (const w of s.writes) {
         const d = this.featureDim(s, w.index);
         if (d === null || this.fixed.has(w.tensor) || d === w.tensor.dims.length - 1 || w.tensor.dims.length < 3) continue;
-        const g = this.find(w.tensor);
+        const g = this.groups.find(w.tensor);
         const tally = votes.get(g) ?? new Map<number, number>();
         tally.set(d, (tally.get(d) ?? 0) + 1);
         votes.set(g, tally);
@@ -153,17 +188,10 @@ class Assigner {
     return null;
   }
 
-  private kernelsTouching(): Map<Tensor, Set<Kernel>> {
-    const out = new Map<Tensor, Set<Kernel>>();
-    for (const k of this.f.kernels)
-      for (const t of [...readsOf(k), ...writesOf(k)]) out.set(this.find(t), (out.get(this.find(t)) ?? new Set()).add(k));
-    return out;
-  }
-
   private layoutsWith(orders: ReadonlyMap<Tensor, readonly number[]>, tensors: Iterable<Tensor>): Map<Tensor, Layout> {
     const layouts = new Map(this.f.layouts);
     for (const t of tensors) {
-      const order = orders.get(this.find(t));
+      const order = orders.get(this.groups.find(t));
       if (order === undefined || this.fixed.has(t) || order.length !== t.dims.length) continue;
       layouts.set(t, { ...(layouts.get(t) ?? rowMajor(t.dims.length)), order });
     }
@@ -183,6 +211,28 @@ class Assigner {
   private apply(orders: ReadonlyMap<Tensor, readonly number[]>): TensorFunction {
     return { ...this.f, layouts: this.layoutsWith(orders, this.f.tensors) };
   }
+}
+
+/** Above this number of dims that have more than one element only the innermost one is chosen, lest there be too many orders. */
+const mostPermuted = 4;
+
+/** Orders of a tensor's dims that differ in memory: all permutations of the dims that have more than one element. */
+function ordersOf(t: Tensor): (readonly number[])[] {
+  const all = t.dims.map((_, d) => d);
+  const [short, long] = [all.filter((d) => t.dims[d] === 1), all.filter((d) => t.dims[d] !== 1)];
+  if (long.length <= mostPermuted) return permutations(long).map((p) => [...short, ...p]);
+  return long.map((last) => [...short, ...long.filter((d) => d !== last), last]);
+}
+
+function permutations(list: readonly number[]): (readonly number[])[] {
+  if (list.length <= 1) return [list];
+  return list.flatMap((x) => permutations(list.filter((y) => y !== x)).map((rest) => [x, ...rest]));
+}
+
+/** Dims of one element may stand anywhere. */
+function sameInMemory(t: Tensor, a: readonly number[], b: readonly number[]): boolean {
+  const long = (order: readonly number[]) => order.filter((d) => t.dims[d] !== 1).join();
+  return long(a) === long(b);
 }
 
 function isConstant(load: Expr | undefined): boolean {
