@@ -7,13 +7,20 @@ import { InternalError, UserError } from "./errors.ts";
  */
 export type Dim = number | SymDim;
 
-/** A named size, known when the model runs. `min ≤ value ≤ max`, and `multiple` divides it. */
+/**
+ * A named size, known when the model runs. `min ≤ value ≤ max`, and `multiple` divides it. Symbols of source `input` follow
+ * from the sizes of the inputs; those of source `data` are computed by the model itself (how many elements are not zero),
+ * and have their value from where an op binds it. `bound` is an upper bound of such a one in symbols that are bound before,
+ * by which memory is planned; null where there is none.
+ */
 export interface DimSymbol {
   readonly kind: "symbol";
   readonly name: string;
   readonly min: number;
   readonly max: number;
   readonly multiple: number;
+  readonly source: "input" | "data";
+  readonly bound: Dim | null;
 }
 export type DimOp = "floordiv" | "mod" | "max" | "min";
 interface DimCall {
@@ -42,7 +49,13 @@ export class SymDim {
 }
 
 export function makeSymbol(name: string, min = 1, max = Number.POSITIVE_INFINITY, multiple = 1): DimSymbol {
-  return { kind: "symbol", name, min, max, multiple };
+  return { kind: "symbol", name, min, max, multiple, source: "input", bound: null };
+}
+
+/** A size that the model computes, at least `min` and at most `bound`. */
+export function makeDataSymbol(name: string, min: number, bound: Dim | null): DimSymbol {
+  const max = bound === null ? Number.POSITIVE_INFINITY : Math.max(min, dimMax(bound));
+  return { kind: "symbol", name, min, max, multiple: 1, source: "data", bound };
 }
 
 export function symbolDim(s: DimSymbol): Dim {
@@ -295,4 +308,45 @@ export function evaluateDim(d: Dim, env: ReadonlyMap<string, number>): number {
   const v = substituteDim(d, env);
   if (typeof v !== "number") throw new InternalError("unbound-symbol", `dimension '${d}' has symbols without a value`);
   return v;
+}
+
+/** Does the dimension depend on a size that the model computes? */
+export function isDataDependent(d: Dim): boolean {
+  return [...dimSymbols(d).values()].some((s) => s.source === "data");
+}
+
+/** An upper bound without sizes that the model computes; null where one of them has no bound. */
+export function upperBound(d: Dim): Dim | null {
+  return limit(d, true);
+}
+
+/** The upper (or lower) bound in input symbols; null where there is none. */
+function limit(d: Dim, upper: boolean): Dim | null {
+  if (typeof d === "number" || !isDataDependent(d)) return d;
+  let sum: Dim = 0;
+  for (const t of d.terms) {
+    let product: Dim = t.coef;
+    for (const a of t.atoms) {
+      const l = limitAtom(a, upper === t.coef >= 0);
+      if (l === null) return null;
+      product = mulDim(product, l);
+    }
+    sum = addDim(sum, product);
+  }
+  return sum;
+}
+
+function limitAtom(a: DimAtom, upper: boolean): Dim | null {
+  if (a.kind === "symbol") {
+    if (a.source === "input") return symbolDim(a);
+    if (!upper) return a.min;
+    return a.bound === null ? null : limit(a.bound, true);
+  }
+  const [low, high] = [limit(a.a, upper), limit(a.b, a.kind === "floordiv" ? !upper : upper)];
+  if (a.kind === "min" && (low === null || high === null)) return upper ? (low ?? high) : null;
+  if (a.kind === "mod") {
+    const b = limit(a.b, true);
+    return !upper ? 0 : b === null ? null : subDim(b, 1);
+  }
+  return low === null || high === null ? null : calls[a.kind](low, high);
 }

@@ -1,5 +1,5 @@
 import { type ConstantData, inlineConstant } from "../base/constant.ts";
-import { type Dim, type DimSymbol, dimsEqual } from "../base/dim.ts";
+import { type Dim, type DimSymbol, dimsEqual, makeDataSymbol, symbolDim } from "../base/dim.ts";
 import type { DType } from "../base/dtype.ts";
 import { VerifyError } from "../base/errors.ts";
 import { type Num, roundTo } from "../base/numeric.ts";
@@ -14,13 +14,16 @@ export class GraphBuilder {
   private ops: Op[] = [];
   private readonly names: Names;
   private nextId: { value: number };
+  /** Sizes that ops bind, those of nested builders included. */
+  private readonly dataSymbols: DimSymbol[];
   private readonly params: Value[] = [];
   /** Origin given to values made from here on. */
   origin: readonly string[] = [];
 
-  constructor(names = new Names(), nextId = { value: 0 }) {
+  constructor(names = new Names(), nextId = { value: 0 }, dataSymbols: DimSymbol[] = []) {
     this.names = names;
     this.nextId = nextId;
+    this.dataSymbols = dataSymbols;
   }
 
   /** A builder whose names and ids are new to a function, for ops to be spliced into it. */
@@ -44,7 +47,7 @@ export class GraphBuilder {
 
   /** A builder for a nested region, or for ops to be spliced in: it shares names and ids. */
   nested(): GraphBuilder {
-    const b = new GraphBuilder(this.names, this.nextId);
+    const b = new GraphBuilder(this.names, this.nextId, this.dataSymbols);
     b.origin = this.origin;
     return b;
   }
@@ -118,6 +121,22 @@ export class GraphBuilder {
     return x.dtype === dtype ? x : this.one("convert", [x], { dtype });
   }
 
+  /** A symbol for a size that the model computes; some op has to bind it. `bound` is in symbols that are bound before. */
+  dataSymbol(name: string, min: number, bound: Dim | null): DimSymbol {
+    const taken = new Set(this.dataSymbols.map((s) => s.name));
+    let unique = name;
+    for (let n = 1; taken.has(unique); n++) unique = `${name}_${n}`;
+    const s = makeDataSymbol(unique, min, bound);
+    this.dataSymbols.push(s);
+    return s;
+  }
+  /** The value of an integer scalar as a dimension of what follows; a run fails where it is below `min` or above `bound`. */
+  bindSize(value: Value, name: string, min: number, bound: Dim | null): Dim {
+    const symbol = symbolDim(this.dataSymbol(name, min, bound));
+    this.op("bind_size", [value], { symbol: [symbol] });
+    return symbol;
+  }
+
   /** The ops made since the last call, for splicing. */
   takeOps(): Op[] {
     const ops = this.ops;
@@ -133,7 +152,7 @@ export class GraphBuilder {
     results: readonly Value[],
     resultNames: readonly string[] = results.map((r) => r.name),
   ): GraphFunction {
-    return { name, symbols, params: this.params, ops: this.takeOps(), results, resultNames };
+    return { name, symbols: [...symbols, ...this.dataSymbols], params: this.params, ops: this.takeOps(), results, resultNames };
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Dim, evaluateDim, substituteDim } from "../base/dim.ts";
+import { type Dim, dimSymbols, evaluateDim, substituteDim } from "../base/dim.ts";
 import { InternalError, UserError } from "../base/errors.ts";
 import { GraphBuilder, inferTypes } from "./builder.ts";
 import type { HostTensor } from "./host.ts";
@@ -57,7 +57,8 @@ export function interpretGraph(f: GraphFunction, inputs: readonly HostTensor[], 
   return f.results.map((r) => values.get(r) as HostTensor);
 }
 
-type Env = ReadonlyMap<string, Dim>;
+/** Values of the symbols; ops that bind one add to it. */
+type Env = Map<string, Dim>;
 
 /** Attributes with symbols replaced by their values. */
 function concreteAttrs(attrs: AnyAttrs, env: Env): AnyAttrs {
@@ -93,7 +94,11 @@ function runOp(
   observe: (v: Value, t: HostTensor) => void,
 ): readonly HostTensor[] {
   const { def } = op;
-  const attrs = concreteAttrs(op.attrs, env);
+  const attrs = def.binds ? op.attrs : concreteAttrs(op.attrs, env);
+  const size = (d: Dim): number => {
+    const v = substituteDim(d, env);
+    return typeof v === "number" ? v : evaluateDim(d, new Map());
+  };
   if (def.evaluate === undefined) {
     const g = new GraphBuilder();
     const params = operands.map((o, i) => g.param(`p${i}`, o));
@@ -102,13 +107,15 @@ function runOp(
   }
   const types =
     op.regions.length > 0
-      ? op.results.map((r) => ({ dtype: r.dtype, dims: r.dims.map((d) => evaluateDim(d, new Map([...env].map(([k, v]) => [k, Number(v)])))) }))
+      ? op.results.map((r) => ({ dtype: r.dtype, dims: r.dims.map(size) }))
       : inferTypes(def, operands, attrs, op.regions).map((t) => ({ dtype: t.dtype, dims: t.dims.map(Number) }));
   return def.evaluate({
     operands,
     attrs: attrs as never,
     types,
     regions: op.regions,
+    bind: (symbol, value) => bindSymbol(env, symbol, value),
+    size,
     run(region, params) {
       const inner = new Map(values);
       region.params.forEach((p, k) => {
@@ -118,4 +125,13 @@ function runOp(
       return region.results.map((r) => inner.get(r) as HostTensor);
     },
   });
+}
+
+/** @throws UserError `size` for a value that the symbol cannot have */
+function bindSymbol(env: Env, symbol: Dim, value: number): void {
+  const [s] = dimSymbols(symbol).values();
+  if (s === undefined) throw new InternalError("interpret", `'${symbol}' is no symbol`);
+  const most = s.bound === null ? s.max : Math.min(s.max, Number(substituteDim(s.bound, env)));
+  if (value < s.min || value > most) throw new UserError("size", `the size '${s.name}' is ${value}, but must lie in [${s.min}, ${most}]`);
+  env.set(s.name, value);
 }

@@ -62,6 +62,10 @@ export interface EvaluateContext<A> {
   readonly regions: readonly Region[];
   /** Runs a region of the op on host values. */
   readonly run: (region: Region, params: readonly HostTensor[]) => HostTensor[];
+  /** Gives a symbol its value from here on. */
+  readonly bind: (symbol: Dim, value: number) => void;
+  /** The value of a dimension here. */
+  readonly size: (d: Dim) => number;
 }
 
 /** One generated test: operand types with the range their random values are drawn from, and attributes. */
@@ -82,6 +86,10 @@ export interface OpDef<S extends AttrSchema = AttrSchema> {
   readonly attrs: S;
   /** Numbered constraints, C1 first; `infer` fails with their number. */
   readonly constraints: readonly string[];
+  /** It is kept even if it has no result that somebody uses: it binds a symbol, or checks something. */
+  readonly effect?: true;
+  /** Its attributes name symbols that it binds; `evaluate` gets them as they stand, and asks `size` for the values of others. */
+  readonly binds?: true;
   infer(c: InferContext<Attrs<S>>): readonly TensorType[];
   evaluate?(c: EvaluateContext<Attrs<S>>): readonly HostTensor[];
   lower?(c: LowerContext<Attrs<S>>): void;

@@ -90,13 +90,16 @@ class GraphParser {
 
   private op(b: GraphBuilder, scope: Scope): void {
     const { r } = this;
-    if (r.peek().kind !== "value") r.fail(`expected 'symbol', 'input', 'output' or the result of an op, got '${r.peek().text}'`);
     const declared: { name: string; type: TensorType; at: Token }[] = [];
-    do {
-      const at = r.peek();
-      declared.push({ ...this.declaration(), at });
-    } while (r.accept(","));
-    r.expect("=");
+    // An op without results, which binds a symbol or checks something, begins with its name.
+    if (r.peek().kind !== "name") {
+      if (r.peek().kind !== "value") r.fail(`expected 'symbol', 'input', 'output' or the result of an op, got '${r.peek().text}'`);
+      do {
+        const at = r.peek();
+        declared.push({ ...this.declaration(), at });
+      } while (r.accept(","));
+      r.expect("=");
+    }
     const at = r.peek();
     const name = r.name();
     if (!hasOp(name)) r.fail(`there is no op '${name}'`, at);

@@ -38,7 +38,7 @@ function printOp(p: Printer, op: Op): void {
   const attrs = Object.entries(op.def.attrs).map(([k, kind]) => `${k} = ${printAttr(kind, op.attrs[k], op)}`);
   const [first] = op.results;
   p.line(
-    `${results} = ${op.def.name}(${op.operands.map((o) => `%${o.name}`).join(", ")})${attrs.length === 0 ? "" : ` {${attrs.join(", ")}}`}${first === undefined || first.origin.length === 0 ? "" : printOrigin(first)}`,
+    `${results === "" ? "" : `${results} = `}${op.def.name}(${op.operands.map((o) => `%${o.name}`).join(", ")})${attrs.length === 0 ? "" : ` {${attrs.join(", ")}}`}${first === undefined || first.origin.length === 0 ? "" : printOrigin(first)}`,
     op,
   );
   for (const r of op.regions) printRegion(p, r);

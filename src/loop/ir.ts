@@ -73,6 +73,22 @@ export interface If {
   readonly then: readonly Stmt[];
   readonly otherwise: readonly Stmt[];
 }
+/** In `main`: runs its body as long as the condition, evaluated before every turn, holds. */
+export interface While {
+  readonly kind: "while";
+  readonly condition: Expr;
+  readonly body: readonly Stmt[];
+}
+/**
+ * In `main`: where the condition does not hold, the run ends there, and reports number `fault` of the program's `faults`
+ * together with the value that was got, an i32.
+ */
+export interface Require {
+  readonly kind: "require";
+  readonly condition: Expr;
+  readonly fault: number;
+  readonly value: Expr;
+}
 /** A buffer of the kernel, alive to the end of the block. */
 export interface Alloc {
   readonly kind: "alloc";
@@ -99,7 +115,7 @@ export interface Scratch {
   readonly arg: number;
   readonly bytes: Expr;
 }
-export type Stmt = For | Store | StoreAt | Let | Assign | If | Alloc | Launch;
+export type Stmt = For | Store | StoreAt | Let | Assign | If | While | Require | Alloc | Launch;
 export type StmtOf<K extends Stmt["kind"]> = Extract<Stmt, { kind: K }>;
 
 /** A parameter: a buffer's byte address or an i32. */
@@ -133,11 +149,26 @@ export interface WeightSlot {
   readonly bytes: number;
 }
 
-/** A piece of the arena that main works with through its address; planning gives it a place. */
+/**
+ * A piece of the arena that main works with through its address; planning gives it a place. Where its size, and every bound
+ * of it, depend on what main computes (`dynamic`), it gets its place while main runs.
+ */
 export interface Allocation {
   readonly name: string;
   readonly address: Variable;
   readonly bytes: Expr;
+  readonly dynamic?: boolean;
+}
+
+/** A size that main computes: it binds (`let`) the variable. */
+export interface DataSymbol {
+  readonly symbol: DimSymbol;
+  readonly variable: Variable;
+}
+
+/** What may go wrong in a run, by the number that `require` names: the words for it, in which `{}` stands for the value. */
+export interface Fault {
+  readonly text: string;
 }
 
 /** Where planning put an allocation: bytes from the start of the arena. */
@@ -164,6 +195,16 @@ export interface Program {
   readonly weightSlots: readonly WeightSlot[];
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** Sizes that main computes. Dims of outputs may depend on them; main leaves their values in the report. */
+  readonly dataSymbols: readonly DataSymbol[];
+  /**
+   * Address of i32s that tell of a run: 0, or 1 + the number of the fault that ended it; the fault's value; then the
+   * values of `dataSymbols` in order. Null for a program that has neither faults nor such sizes.
+   */
+  readonly report: Expr | null;
+  readonly faults: readonly Fault[];
+  /** With dynamic allocations: how many bytes from the arena's start main may use, a parameter after the symbols. Else null. */
+  readonly room: Variable | null;
   /** What planning decided, for the artifact's manifest; no part of the text form. */
   readonly placements?: readonly Placement[];
 }
@@ -172,6 +213,7 @@ export interface Program {
 export function bodiesOf(s: Stmt): readonly (readonly Stmt[])[] {
   switch (s.kind) {
     case "for":
+    case "while":
       return [s.body];
     case "if":
       return [s.then, s.otherwise];
@@ -181,6 +223,7 @@ export function bodiesOf(s: Stmt): readonly (readonly Stmt[])[] {
     case "assign":
     case "alloc":
     case "launch":
+    case "require":
       return [];
     default:
       throw s satisfies never;
@@ -193,7 +236,10 @@ export function exprsOf(s: Stmt): readonly Expr[] {
     case "for":
       return [s.begin, s.end];
     case "if":
+    case "while":
       return [s.condition];
+    case "require":
+      return [s.condition, s.value];
     case "store":
       return [s.index, s.value];
     case "storeat":
@@ -220,6 +266,14 @@ export function mapStmt(s: Stmt, expr: (e: Expr) => Expr, block: (b: readonly St
     case "if": {
       const [condition, then, otherwise] = [expr(s.condition), block(s.then), block(s.otherwise)];
       return condition === s.condition && then === s.then && otherwise === s.otherwise ? s : { ...s, condition, then, otherwise };
+    }
+    case "while": {
+      const [condition, body] = [expr(s.condition), block(s.body)];
+      return condition === s.condition && body === s.body ? s : { ...s, condition, body };
+    }
+    case "require": {
+      const [condition, value] = [expr(s.condition), expr(s.value)];
+      return condition === s.condition && value === s.value ? s : { ...s, condition, value };
     }
     case "store": {
       const [index, value] = [expr(s.index), expr(s.value)];

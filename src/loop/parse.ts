@@ -98,6 +98,10 @@ class ProgramParser {
       weightSlots,
       inputs,
       outputs,
+      dataSymbols: [],
+      report: null,
+      faults: [],
+      room: null,
     };
   }
 

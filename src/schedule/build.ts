@@ -210,6 +210,10 @@ class ProgramBuilder {
       weightSlots: [...this.slots.values()],
       inputs,
       outputs,
+      dataSymbols: [],
+      report: null,
+      faults: [],
+      room: null,
     };
     return { program, weights: this.constants, schedules: this.schedules };
   }

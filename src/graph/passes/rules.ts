@@ -27,6 +27,7 @@ export interface GraphRule extends RewriteRule<Op, Value, Matcher> {
 
 const dialect: RewriteDialect<Value, Op, Region> = {
   kind: (op) => op.def.name,
+  keeps: (op) => op.def.effect ?? false,
   rebuild: (op, operands, regions) => new Op(op.def, operands, op.results, op.attrs, regions),
   block: (r, ops, results) => ({ ...r, ops, results }),
   mismatch: (old, by) =>
@@ -124,10 +125,10 @@ function readData(data: ConstantData): Uint8Array {
 export function evaluate(op: Op, operands: readonly HostTensor[]): readonly HostTensor[] {
   if (op.def.evaluate === undefined) return [];
   const types = inferTypes(op.def, operands, op.attrs, []).map((t) => ({ dtype: t.dtype, dims: t.dims.map(Number) }));
-  const run = (): never => {
-    throw new Error("an op with regions is not evaluated here");
+  const never = (): never => {
+    throw new Error("an op with regions or symbols is not evaluated here");
   };
-  return op.def.evaluate({ operands, attrs: op.attrs as never, types, regions: [], run });
+  return op.def.evaluate({ operands, attrs: op.attrs as never, types, regions: [], run: never, bind: never, size: never });
 }
 
 /** Applies rules to a function until none fits; the same function when nothing changed. */
