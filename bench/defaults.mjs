@@ -83,7 +83,7 @@ function parse() {
 async function measureAll() {
   if (!hasRelaxedSimd() && process.versions.node.startsWith("20.")) v8.setFlagsFromString("--experimental-wasm-relaxed-simd");
   const relaxed = hasRelaxedSimd();
-  const context = { machine: wasmMachine, relaxed, exact: false, database: { entries: [] }, machineId: machineId(relaxed) };
+  const context = { machine: wasmMachine, relaxed, exact: false, threads: 1, database: { entries: [] }, machineId: machineId(relaxed) };
   console.error(`${shapes.length} shapes, ${options.trials} trials for each kernel, on ${cpus()[0]?.model ?? "an unknown processor"}`);
   const engine = new WorkerEngine();
   const results = [];
@@ -105,7 +105,7 @@ async function measureAll() {
 async function measure(shape, context, engine) {
   const g = new GraphBuilder();
   const graph = g.finish("shape", [], [shape.build(g)]);
-  const tasks = collectTasks((schedule) => compileGraph(graph, { schedule }), context);
+  const tasks = collectTasks((o) => compileGraph(graph, o), context);
   const result = await tune(tasks, {
     trials: options.trials * tasks.length,
     seed: options.seed,

@@ -14,7 +14,7 @@ it("tunes, goes on in a second call, and the other commands take the database", 
   expect(first.stderr).toBe("");
   expect(first.status).toBe(0);
   expect(first.stdout).toMatch(/^kernel +launches +default ms +tuned ms +gain +trials +kept\nfc/);
-  expect(first.stdout).toMatch(/\d+ schedules measured on one thread with /);
+  expect(first.stdout).toMatch(/\d+ schedules and layouts measured on one thread with /);
   expect(first.stdout).toMatch(/db\/tuned\.json: \d of \d kernels have an entry/);
   expect(text("curve.svg")).toMatch(/<svg /);
   expect(JSON.parse(text("db/tuned.json"))).toMatchObject({ format: "tilewright-schedules" });

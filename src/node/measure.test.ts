@@ -7,7 +7,7 @@ import { WorkerEngine } from "./measure.ts";
 function runnable(code: Bytes, symbols: readonly number[] = []): Runnable {
   const type = { params: symbols.map(() => "i32" as const), results: [] };
   const module = encodeModule([{ name: "main", type, locals: [], code, exported: true }], [], { initial: 1, maximum: null, shared: false });
-  return { module, pages: 1, fills: [{ at: 1024, bytes: new Uint8Array([5, 0, 0, 0]) }], outputs: [{ at: 1024, bytes: 4 }], symbols };
+  return { module, pages: 1, fills: [{ at: 1024, bytes: new Uint8Array([5, 0, 0, 0]) }], outputs: [{ at: 1024, bytes: 4 }], symbols, threads: null };
 }
 /** memory[1024] = memory[1024] + the argument */
 const adding = (n: number) =>

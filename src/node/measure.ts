@@ -1,9 +1,16 @@
 import { Worker } from "node:worker_threads";
 import type { Engine, Loaded, Runnable } from "../tune/engine.ts";
-import { type Answer, type Request, serve } from "./measure-worker.ts";
+import { controlBlock, controlState } from "../runtime/threads.ts";
+import { type Answer, type ControlLayout, type Request, help, serve } from "./measure-worker.ts";
 
 /** A first run, and a call that times, get this long; what takes longer is taken to hang. */
 const limits = { loadMs: 20_000, timeMs: 60_000 };
+
+const control: ControlLayout = { block: controlBlock, stop: controlState.stop };
+const threads = `require("node:worker_threads")`;
+const helperText = `(${help.toString()})(${threads}.parentPort, ${JSON.stringify(control)})`;
+const startHelper = `() => new (${threads}.Worker)(${JSON.stringify(helperText)}, { eval: true, execArgv: [] })`;
+const workerText = `(${serve.toString()})(${threads}.parentPort, ${JSON.stringify(control)}, ${startHelper})`;
 
 /**
  * Runs candidates in a worker of this process, which is ended and started anew when one does not come back. What was
@@ -67,7 +74,7 @@ export class WorkerEngine implements Engine {
 
   private started(): Worker {
     if (this.worker !== null) return this.worker;
-    const worker = new Worker(`(${serve.toString()})(require("node:worker_threads").parentPort)`, { eval: true });
+    const worker = new Worker(workerText, { eval: true });
     const gone = () => {
       if (this.worker === worker) this.worker = null;
       this.failAll();

@@ -4,13 +4,13 @@ import os from "node:os";
 import path from "node:path";
 import { UserError } from "../base/errors.ts";
 import { type ScheduleDatabase, type TunedSchedules, emptyDatabase, parseDatabase, printDatabase } from "../schedule/database.ts";
-import { type TrialRecord, printTrial } from "../tune/log.ts";
+import { type LogRecord, printTrial } from "../tune/log.ts";
 import { readFile, reason } from "./files.ts";
 
-/** What measured times hold for: the target and its features, the processor, the engine's major version. */
-export function machineId(relaxed: boolean): string {
+/** What measured times hold for: the target and its features, threads if there are several, the processor, the engine's major version. */
+export function machineId(relaxed: boolean, threads = 1): string {
   const cpu = os.cpus()[0]?.model.replace(/\s+/g, " ").trim() ?? `unknown ${os.arch()}`;
-  return `wasm${relaxed ? " relaxed" : ""}, V8 ${process.versions.v8.split(".")[0]}, ${cpu}`;
+  return `wasm${relaxed ? " relaxed" : ""}${threads > 1 ? `, ${threads} threads` : ""}, V8 ${process.versions.v8.split(".")[0]}, ${cpu}`;
 }
 
 /** Reads a database of schedules. @throws UserError `file` when it cannot be read, `database` when it is malformed */
@@ -41,14 +41,14 @@ export function tunedSchedules(file: string, note?: (text: string) => void): Tun
   return { database: readDatabase(file), machine: machineId, ...(note === undefined ? {} : { note }) };
 }
 
-/** The file beside a database in which every schedule that was tried gets a line, at once: whatever ends the process, nothing is tried twice. */
+/** The file beside a database in which everything that was tried gets a line, at once: whatever ends the process, nothing is tried twice. */
 export class TrialLog {
   private readonly file: string;
   private fd: number | null = null;
   constructor(file: string) {
     this.file = file;
   }
-  readonly add = (t: TrialRecord): void => {
+  readonly add = (t: LogRecord): void => {
     try {
       this.fd ??= openLog(this.file);
       fs.writeSync(this.fd, printTrial(t));

@@ -1,19 +1,16 @@
 import type { Capabilities } from "../base/machine.ts";
-import { hashText } from "../base/hash.ts";
 import { compileTensor } from "../compile.ts";
 import { evaluateDim } from "../base/dim.ts";
-import { evaluateSize } from "../loop/interpret.ts";
 import type { Program } from "../loop/ir.ts";
 import { kernelPasses } from "../loop/passes/pipeline.ts";
 import { applySchedule, defaultChooser } from "../schedule/choose.ts";
 import { type ScheduleDatabase, databaseChooser } from "../schedule/database.ts";
 import type { KernelSchedule } from "../schedule/schedule.ts";
-import { emitModule, initialPages, weightsBase } from "../targets/wasm/module.ts";
-import { weightBytes, writeWeights } from "../targets/wasm/weights.ts";
 import { type Tensor, type TensorFunction, writesOf } from "../tensor/ir.ts";
 import type { Runnable } from "./engine.ts";
 import { type Features, programFeatures } from "./features.ts";
 import { openTask } from "./open.ts";
+import { packageProgram } from "./package.ts";
 import { symbolValues } from "./task.ts";
 
 /** How candidates are compiled: as the model would be. */
@@ -21,6 +18,8 @@ export interface BuildContext {
   readonly machine: Capabilities;
   readonly relaxed: boolean;
   readonly exact: boolean;
+  /** Threads that candidates run on. */
+  readonly threads: number;
   /** Schedules of what a schedule adds before the kernel. */
   readonly database: ScheduleDatabase;
   readonly machineId: string;
@@ -57,36 +56,13 @@ export function buildCandidate(f: TensorFunction, schedule: KernelSchedule, c: B
     verify: false,
     passes: { graph: [], tensor: [], kernel: kernelPasses },
   });
-  const { sc, program } = compiled;
+  const { program } = compiled;
   const symbols = symbolValues(f);
-  const weights = weightBytes(program);
-  const module = emitModule(sc, [{ program, prefix: "" }], { relaxed: c.relaxed, shared: false, weightBytes: weights });
-  const base = { weights: weightsBase, arena: weightsBase + weights };
-  const arena = evaluateSize(program, program.arenaBytes, base, symbols);
   const env = new Map(f.symbols.map((s, i) => [s.name, symbols[i] as number]));
   const written = new Set(writesOf(open.kernel));
-  const outputs = open.function.outputs.flatMap((t, i) => {
-    const port = program.outputs[i];
-    if (!written.has(t) || port === undefined) return [];
-    return [{ at: evaluateSize(program, port.address, base, symbols), bytes: t.dtype.bytes(evaluateDim(t.dims[0] ?? 1, env)) }];
-  });
-  const places = program.inputs.map((p) => evaluateSize(program, p.address, base, symbols));
-  return {
-    schedule,
-    program,
-    features: programFeatures(program, symbols, weights + arena),
-    codeId: hashText(Array.from(module, (b) => String.fromCharCode(b)).join("")),
-    runnable: async (inputs) => {
-      const bytes = new Uint8Array(weights);
-      await writeWeights(sc, program, compiled.weights, compiled.prepare, (offset, b) => bytes.set(b, offset));
-      const fills = inputs.map((b, i) => ({ at: places[i] as number, bytes: b }));
-      return {
-        module,
-        pages: Math.max(initialPages(program, weights), Math.ceil((base.arena + arena) / 65536) + 1),
-        fills: [...(weights === 0 ? [] : [{ at: weightsBase, bytes }]), ...fills],
-        outputs,
-        symbols,
-      };
-    },
-  };
+  const results = open.function.outputs.flatMap((t, port) =>
+    written.has(t) ? [{ port, bytes: t.dtype.bytes(evaluateDim(t.dims[0] ?? 1, env)) }] : [],
+  );
+  const { codeId, memoryBytes, runnable } = packageProgram(compiled, { ...c, symbols, results });
+  return { schedule, program, features: programFeatures(program, symbols, memoryBytes), codeId, runnable };
 }

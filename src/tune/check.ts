@@ -5,7 +5,7 @@ import type { Algorithm } from "../schedule/schedule.ts";
 import { type Kernel, type TensorFunction, allStages, writesOf } from "../tensor/ir.ts";
 import type { Candidate } from "./candidate.ts";
 import { type Range, perturbed, randomBytes, toNumbers } from "./data.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, Runnable } from "./engine.ts";
 
 /** What a task's results must be, and how far from them a correct schedule may be. */
 export interface Reference {
@@ -26,25 +26,49 @@ export class NoReference extends Error {}
 const part = 2 ** -12;
 const perturbations = 4;
 
+/** What a reference is made of: something that runs, and the bytes of its buffers. */
+export interface Subject {
+  readonly inputs: readonly { readonly dtype: DType; readonly elements: number }[];
+  readonly outputs: readonly DType[];
+  /** Points that reductions run over for one result. */
+  readonly terms: number;
+  readonly run: (inputs: readonly Uint8Array[]) => Promise<readonly Uint8Array[]>;
+}
+
+/** The reference of an isolated kernel: its default schedule on random data. */
+export function makeReference(engine: Engine, f: TensorFunction, standard: Candidate, sizes: readonly number[]): Promise<Reference> {
+  const kernel = f.kernels[0] as Kernel;
+  const written = new Set(writesOf(kernel));
+  return referenceOf({
+    inputs: f.inputs.map((t, i) => ({ dtype: t.dtype, elements: sizes[i] as number })),
+    outputs: f.outputs.filter((t) => written.has(t)).map((t) => t.dtype),
+    terms: reducedPoints(kernel),
+    run: async (inputs) => runOnce(engine, await standard.runnable(inputs)),
+  });
+}
+
+/** Runs what is right by definition. @throws NoReference when it does not come to an end */
+export async function runOnce(engine: Engine, r: Runnable): Promise<readonly Uint8Array[]> {
+  const done = await engine.load(r);
+  if (done.kind !== "ran") throw new NoReference(`the default schedule ${done.kind === "trap" ? "traps" : "does not come to an end"}: ${done.why}`);
+  engine.unload(done.id);
+  return done.outputs;
+}
+
 /**
- * Runs the default schedule on random data. A sum of n terms in another order differs by at most 4·√n·ε·Σ|terms|; what
+ * Runs the default on random data. A sum of n terms in another order differs by at most 4·√n·ε·Σ|terms|; what
  * Σ|terms| is in a kernel that does more than add is found by trying: operands changed at random by a part δ each move a
  * result by about δ·√Σterms², and Σ|terms| ≤ √n·√Σterms² (Cauchy, Schwarz). So the bound is 4·n·ε times the movement
  * that was seen, per δ: of the element, or of the output on the whole where that is more, lest chance made it small.
  * Integers that are made of floats are not compared where they moved.
  */
-export async function makeReference(engine: Engine, f: TensorFunction, standard: Candidate, sizes: readonly number[]): Promise<Reference> {
-  const kernel = f.kernels[0] as Kernel;
-  const dtypes = f.inputs.map((t) => t.dtype);
+export async function referenceOf(subject: Subject): Promise<Reference> {
+  const { outputs: results, terms } = subject;
   const run = async (inputs: readonly Uint8Array[]): Promise<Float64Array[]> => {
-    const r = await engine.load(await standard.runnable(inputs));
-    if (r.kind !== "ran") throw new NoReference(`the default schedule ${r.kind === "trap" ? "traps" : "does not come to an end"}: ${r.why}`);
-    engine.unload(r.id);
-    return results.map((t, i) => toNumbers(t.dtype, r.outputs[i] as Uint8Array, countOf(t.dtype, r.outputs[i] as Uint8Array)));
+    const found = await subject.run(inputs);
+    return results.map((d, i) => toNumbers(d, found[i] as Uint8Array, countOf(d, found[i] as Uint8Array)));
   };
-  const written = new Set(writesOf(kernel));
-  const results = f.outputs.filter((t) => written.has(t));
-  const draw = (range: Range) => dtypes.map((d, i) => randomBytes(d, sizes[i] as number, 7 + i, range));
+  const draw = (range: Range) => subject.inputs.map(({ dtype, elements }, i) => randomBytes(dtype, elements, 7 + i, range));
   let inputs = draw("signed");
   let values = await run(inputs);
   if (undefinedIn(values) > 0) {
@@ -56,7 +80,8 @@ export async function makeReference(engine: Engine, f: TensorFunction, standard:
   if (undefinedIn(values) * 2 > count) throw new NoReference("the default schedule gives no finite results on random data");
   const squares = values.map((v) => new Float64Array(v.length));
   for (let k = 0; k < perturbations; k++) {
-    const moved = await run(inputs.map((b, i) => perturbed(dtypes[i] as DType, b, sizes[i] as number, 100 + k * dtypes.length + i, part)));
+    const other = (i: number) => 100 + k * subject.inputs.length + i;
+    const moved = await run(subject.inputs.map(({ dtype, elements }, i) => perturbed(dtype, inputs[i] as Uint8Array, elements, other(i), part)));
     moved.forEach((m, o) => {
       const sum = squares[o] as Float64Array;
       m.forEach((v, i) => {
@@ -64,14 +89,12 @@ export async function makeReference(engine: Engine, f: TensorFunction, standard:
       });
     });
   }
-  const terms = reducedPoints(kernel);
   return {
     inputs,
-    outputs: results.map((t, o) => ({
-      dtype: t.dtype,
-      values: values[o] as Float64Array,
-      bound: bounds(t.dtype, values[o] as Float64Array, squares[o] as Float64Array, terms),
-    })),
+    outputs: results.map((dtype, o) => {
+      const own = values[o] as Float64Array;
+      return { dtype, values: own, bound: bounds(dtype, own, squares[o] as Float64Array, terms) };
+    }),
   };
 }
 
@@ -83,7 +106,7 @@ function undefinedIn(values: readonly Float64Array[]): number {
 }
 
 /** Points that reductions run over for one result, all stages together. */
-function reducedPoints(k: Kernel): number {
+export function reducedPoints(k: Kernel): number {
   return allStages(k).reduce((n, s) => n + s.axes.reduce((p, a) => (a.kind === "reduction" ? p * typicalSize(a.extent) : p), 1), 0);
 }
 
@@ -104,13 +127,12 @@ function bounds(d: DType, values: Float64Array, squares: Float64Array, terms: nu
 }
 
 /** An algorithm's own bound, in multiples of the direct sum's; windows have two axes at most. */
-function factorOf(a: Algorithm): number {
+export function factorOf(a: Algorithm): number {
   return a === "direct" ? 1 : errorFactor(a, 2);
 }
 
-/** The first element that is too far off, in words; null when there is none. */
-export function differenceOf(r: Reference, outputs: readonly Uint8Array[], algorithm: Algorithm): string | null {
-  const factor = factorOf(algorithm);
+/** The first element that is further off than the bound times `factor`, in words; null when there is none. */
+export function differenceOf(r: Reference, outputs: readonly Uint8Array[], factor: number): string | null {
   for (const [o, want] of r.outputs.entries()) {
     const got = toNumbers(want.dtype, outputs[o] as Uint8Array, want.values.length);
     for (let i = 0; i < got.length; i++) {

@@ -11,6 +11,8 @@ export interface Runnable {
   readonly outputs: readonly { readonly at: number; readonly bytes: number }[];
   /** Arguments of `main`. */
   readonly symbols: readonly number[];
+  /** For a module whose memory threads share: their number, and where the workers' scratch memory begins, with the bytes of each. */
+  readonly threads: { readonly count: number; readonly scratch: number; readonly scratchBytes: number } | null;
 }
 
 export type Loaded =

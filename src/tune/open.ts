@@ -5,26 +5,34 @@ import { simplifyBook } from "../scalar/rules/simplify.ts";
 import { Scalars } from "../scalar/scalars.ts";
 import { type Axis, type Kernel, type Stage, Tensor, type TensorFunction, allStages, mapStage, stageExprs } from "../tensor/ir.ts";
 
-/** An isolated kernel in a compilation of its own: whatever is built of it is forgotten with it. */
-export interface OpenTask {
+/** A function in a compilation of its own: whatever is built of it is forgotten with it. */
+export interface OpenFunction {
   readonly sc: Scalars;
   readonly function: TensorFunction;
+}
+
+/** An isolated kernel in a compilation of its own. */
+export interface OpenTask extends OpenFunction {
   readonly kernel: Kernel;
 }
 
-/** Copies a function of one kernel into a new table of expressions. Names stay, and so does the order in which expressions were made. */
+/** Copies a function of one kernel into a new table of expressions. */
 export function openTask(f: TensorFunction): OpenTask {
-  const [k] = f.kernels as [Kernel];
+  const open = openFunction(f);
+  return { ...open, kernel: open.function.kernels[0] as Kernel };
+}
+
+/** Copies a function into a new table of expressions. Names stay, and so does the order in which expressions were made. */
+export function openFunction(f: TensorFunction): OpenFunction {
   const c = new Copier(f.symbols);
   for (const t of f.tensors) c.tensor(t);
-  c.exprs(allStages(k).flatMap(stageExprs));
-  const kernel: Kernel = { ...k, axes: c.axes(k.axes), locals: k.locals.map(c.tensor), stages: k.stages.map((s) => c.stage(s)) };
+  c.exprs(f.kernels.flatMap((k) => allStages(k).flatMap(stageExprs)));
   const list = (ts: readonly Tensor[]) => ts.map(c.tensor);
-  return {
-    sc: c.sc,
-    function: { ...f, inputs: list(f.inputs), outputs: list(f.outputs), tensors: list(f.tensors), kernels: [kernel] },
-    kernel,
-  };
+  const kernels = f.kernels.map((k): Kernel => ({ ...k, axes: c.axes(k.axes), locals: list(k.locals), stages: k.stages.map((s) => c.stage(s)) }));
+  const layouts = new Map(
+    [...f.layouts].map(([t, l]) => [c.tensor(t), { ...l, view: l.view === null ? null : { ...l.view, of: c.tensor(l.view.of) } }]),
+  );
+  return { sc: c.sc, function: { ...f, inputs: list(f.inputs), outputs: list(f.outputs), tensors: list(f.tensors), kernels, layouts } };
 }
 
 class Copier {

@@ -1,3 +1,4 @@
+import { type LayoutResult, orderText } from "./layouts.ts";
 import type { TaskResult, TuneResult } from "./tune.ts";
 import { nameOf } from "./tune.ts";
 
@@ -31,11 +32,28 @@ function keptText(t: TaskResult): string {
   return Number.isNaN(t.defaultMs) ? "not reached" : t.trials === 0 ? "not tried" : "no: nothing better found";
 }
 
+/** Rows of the table of orders of dims, the costliest groups first. */
+export const layoutHead = ["tensors", "dims", "groups", "order", "ms before", "ms", "gain", "trials", "kept"] as const;
+
+/** One row for each group that an order was measured for or is in the database for. */
+export function layoutRows(r: TuneResult): string[][] {
+  return r.layouts.filter((l) => l.trials > 0 || l.kept || l.over !== null).map(layoutRow);
+}
+
+function layoutRow(l: LayoutResult): string[] {
+  const { verdict: v } = l;
+  const times =
+    v === null ? ["–", "–", "–"] : [milliseconds(v.defaultMs), milliseconds(v.defaultMs * v.ratio), `${((1 / v.ratio - 1) * 100).toFixed(1)}%`];
+  const no = v === null ? "no: nothing better found" : `no: within the spread of ${(v.spread * 100).toFixed(1)}%`;
+  return [l.name, l.dims, String(l.groups), orderText(l.order), ...times, String(l.trials), l.kept ? "yes" : l.over === null ? no : `no: ${l.over}`];
+}
+
 const milliseconds = (ms: number) => (ms < 0.1 ? ms.toPrecision(3) : ms.toFixed(3));
 
-/** Milliseconds of all kernels in one run of the model, under the default schedules and with the database's. */
+/** Milliseconds of all kernels in one run of the model, under the default layouts and schedules and with the database's. */
 export function modelledTimes(r: TuneResult): { readonly defaultMs: number; readonly tunedMs: number } {
-  let [defaultMs, tunedMs] = [0, 0];
+  // Tasks are the kernels under the database's layouts.
+  let [defaultMs, tunedMs] = [r.savedMs, 0];
   for (const t of r.tasks) {
     if (Number.isNaN(t.defaultMs)) continue;
     const w = t.defaultMs * t.task.launches;

@@ -4,13 +4,14 @@ import type { Random } from "../schedule/random.ts";
 import { type PortableSchedule, fromPortable, toPortable } from "../schedule/portable.ts";
 import { type KernelSchedule, printSchedule } from "../schedule/schedule.ts";
 import { type BuildContext, type Candidate, buildCandidate } from "./candidate.ts";
-import { NoReference, type Reference, differenceOf, makeReference } from "./check.ts";
+import { NoReference, type Reference, differenceOf, factorOf, makeReference } from "./check.ts";
 import type { Engine } from "./engine.ts";
 import { dynamicOperations, featureRow } from "./features.ts";
 import type { TrialOutcome, TrialRecord } from "./log.ts";
 import { type OpenTask, openTask } from "./open.ts";
 import type { RankModel } from "./rank.ts";
 import { ScheduleSpace } from "./space.ts";
+import { type Verdict, compareFirst, compareLast, rounds } from "./timing.ts";
 import { type Task, symbolValues } from "./task.ts";
 
 /** Schedules that are looked at in one step: made, then priced by the machine's model, then built and ranked, then measured. */
@@ -20,25 +21,11 @@ const freshShare = 0.3;
 const epsilon = 0.25;
 /** Operations, relative to the default's, above which a schedule is not run. */
 const tooSlow = 24;
-/** Rounds of the first look, of the second one for what looks better than the best, and of the last comparison with the default. */
-const rounds = { first: 3, second: 9, last: 21 } as const;
-/** A candidate this much slower than the best is not looked at again. */
-const clearlySlower = 1.04;
 
 interface Known {
   readonly schedule: KernelSchedule;
   /** Time relative to the default's. */
   readonly ratio: number;
-}
-
-/** The comparison that decides. */
-export interface Verdict {
-  readonly ms: number;
-  readonly defaultMs: number;
-  /** Time relative to the default's, and how far it spreads over the rounds (half of what lies between the tenth and the ninetieth percentile). */
-  readonly ratio: number;
-  readonly spread: number;
-  readonly kept: boolean;
 }
 
 /** The evolutionary search for one kernel. */
@@ -218,13 +205,12 @@ export class TaskSearch {
       return true;
     }
     this.trials++;
-    if (differenceOf(reference, loaded.outputs, candidate.schedule.algorithm) !== null) {
+    if (differenceOf(reference, loaded.outputs, factorOf(candidate.schedule.algorithm)) !== null) {
       engine.unload(loaded.id);
       this.log(candidate.schedule, "wrong");
       return true;
     }
-    let relative = relativeTime(await engine.time([loaded.id, incumbent.id], rounds.first));
-    if (relative !== null && relative < clearlySlower) relative = relativeTime(await engine.time([loaded.id, incumbent.id], rounds.second));
+    const relative = await compareFirst(engine, loaded.id, incumbent.id);
     if (relative === null) {
       engine.unload(loaded.id);
       this.log(candidate.schedule, "hang");
@@ -257,13 +243,8 @@ export class TaskSearch {
   async confirm(): Promise<{ readonly schedule: PortableSchedule; readonly verdict: Verdict } | null> {
     const { incumbent, standard } = this;
     if (incumbent === null || standard === null || incumbent.id === standard.id) return null;
-    const times = await this.engine.time([incumbent.id, standard.id], rounds.last);
-    if (times === null) return null;
-    const [own = [], other = []] = times;
-    const ratios = own.map((t, i) => t / (other[i] as number)).sort((a, b) => a - b);
-    const at = (q: number) => ratios[Math.round((ratios.length - 1) * q)] as number;
-    const [ratio, spread] = [at(0.5), (at(0.9) - at(0.1)) / 2];
-    const verdict = { ms: median(own), defaultMs: median(other), ratio, spread, kept: 1 - ratio > spread };
+    const verdict = await compareLast(this.engine, incumbent.id, standard.id);
+    if (verdict === null) return null;
     return { schedule: this.portable(incumbent.known.schedule), verdict };
   }
 
@@ -281,11 +262,4 @@ interface Built {
   readonly candidate: Candidate;
   readonly row: readonly number[];
   readonly predicted: number;
-}
-
-/** Median over the rounds of the first's time by the second's. */
-function relativeTime(times: readonly (readonly number[])[] | null): number | null {
-  if (times === null) return null;
-  const [a = [], b = []] = times;
-  return median(a.map((t, i) => t / (b[i] as number)));
 }

@@ -7,12 +7,12 @@ import { parseDatabase, printDatabase } from "../schedule/database.ts";
 import { wasmMachine } from "../targets/wasm/machine.ts";
 import type { BuildContext } from "./candidate.ts";
 import type { Engine, Runnable } from "./engine.ts";
-import { type TrialRecord, parseTrials, printTrial } from "./log.ts";
+import { type TrialRecord, isScheduleTrial, parseTrials, printTrial } from "./log.ts";
 import { curveSvg, curveText, modelledTimes, reportRows } from "./report.ts";
 import { type TuneOptions, type TuneResult, collectTasks, tune } from "./tune.ts";
 
 const model = importSource(new Uint8Array(readFileSync(new URL("../../examples/digits/digits.onnx", import.meta.url))), { name: "digits" });
-const context: BuildContext = { machine: wasmMachine, relaxed: false, exact: false, database: { entries: [] }, machineId: "here" };
+const context: BuildContext = { machine: wasmMachine, relaxed: false, exact: false, threads: 1, database: { entries: [] }, machineId: "here" };
 
 interface Ran {
   readonly result: TuneResult;
@@ -24,13 +24,15 @@ async function run(engine: Engine, options: Partial<TuneOptions> = {}): Promise<
   const records: TrialRecord[] = [];
   const saved: string[] = [];
   const c = options.context ?? context;
-  const tasks = collectTasks((schedule) => compileSource(model, [], undefined, { schedule }), c);
+  const tasks = collectTasks((o) => compileSource(model, [], undefined, o), c);
   const result = await tune(tasks, {
     trials: 20,
     seed: 1,
     engine,
     records: [],
-    record: (t) => records.push(t),
+    record: (t) => {
+      if (isScheduleTrial(t)) records.push(t);
+    },
     save: (db) => saved.push(printDatabase(db)),
     ...options,
     context: c,

@@ -1,15 +1,17 @@
-import type { Compiled } from "../compile.ts";
-import { type Chooser, defaultChooser } from "../schedule/choose.ts";
+import type { Compiled, PipelineOptions } from "../compile.ts";
+import { defaultChooser } from "../schedule/choose.ts";
 import { type DatabaseEntry, type ScheduleDatabase, databaseChooser, withEntry } from "../schedule/database.ts";
 import { printSchedule } from "../schedule/schedule.ts";
 import { seededRandom } from "../schedule/random.ts";
 import type { Tensor } from "../tensor/ir.ts";
 import type { BuildContext } from "./candidate.ts";
 import type { Engine } from "./engine.ts";
-import { type TrialOutcome, type TrialRecord, outcomes } from "./log.ts";
+import type { LayoutResult } from "./layouts.ts";
+import { type LogRecord, type TrialOutcome, type TrialRecord, isScheduleTrial, outcomes } from "./log.ts";
 import { RankModel } from "./rank.ts";
-import { TaskSearch, type Verdict } from "./search.ts";
+import { TaskSearch } from "./search.ts";
 import { type Task, TaskRecorder, taskBytes } from "./task.ts";
+import type { Verdict } from "./timing.ts";
 
 export interface TuneOptions {
   /** Candidates to measure, in all. */
@@ -22,9 +24,9 @@ export interface TuneOptions {
   readonly engine: Engine;
   readonly context: BuildContext;
   /** What earlier calls tried. */
-  readonly records: readonly TrialRecord[];
-  /** Is told of every schedule that was tried, to be kept for later calls. */
-  readonly record: (t: TrialRecord) => void;
+  readonly records: readonly LogRecord[];
+  /** Is told of everything that was tried, to be kept for later calls. */
+  readonly record: (t: LogRecord) => void;
   /** Is given the database whenever it has changed. */
   readonly save: (db: ScheduleDatabase) => void;
   readonly progress?: (text: string) => void;
@@ -51,6 +53,10 @@ export interface TaskResult {
 
 export interface TuneResult {
   readonly tasks: readonly TaskResult[];
+  /** What came of groups of tensors whose order of dims was changed, the costliest first; empty where only kernels were tuned. */
+  readonly layouts: readonly LayoutResult[];
+  /** Milliseconds that the database's orders take from one run of the model. */
+  readonly savedMs: number;
   readonly database: ScheduleDatabase;
   /** Time of all kernels together by the number of trials, relative to the default's. */
   readonly curve: readonly { readonly trials: number; readonly time: number }[];
@@ -67,12 +73,15 @@ const largestTask = 1 << 29;
 /** What a first step may hope for; it is hoped for less and less. */
 const optimism = 0.3;
 
-/** The distinct kernels that a model runs, under the schedules that it would get. `compile` runs the pipeline with a chooser. */
-export function collectTasks(compile: (schedule: Chooser) => Compiled, c: BuildContext): Task[] {
+/** Runs the pipeline for the model that is tuned. */
+export type ModelCompiler = (options: Pick<PipelineOptions, "schedule" | "tuned" | "exact">) => Compiled;
+
+/** The distinct kernels that a model runs, under the layouts and schedules that it would get. */
+export function collectTasks(compile: ModelCompiler, c: BuildContext): Task[] {
   const isConstant = (t: Tensor) => t.data !== null;
   const chosen = databaseChooser(defaultChooser(c.machine, isConstant, { exact: c.exact }), c.database, { ...c, isConstant });
   const recorder = new TaskRecorder(chosen, isConstant);
-  const { scheduled } = compile(recorder.chooser);
+  const { scheduled } = compile({ schedule: recorder.chooser, tuned: c, exact: c.exact });
   if (scheduled === undefined) return [];
   const run = new Set(scheduled.run.map((s) => s.kernel));
   return recorder.tasks(scheduled.function, (k) => run.has(k));
@@ -113,7 +122,7 @@ class Tuner {
     this.database = o.context.database;
     const random = seededRandom(o.seed);
     const model = new RankModel();
-    const mine = o.records.filter((r) => r.machine === o.context.machineId);
+    const mine = o.records.filter(isScheduleTrial).filter((r) => r.machine === o.context.machineId);
     for (const r of mine) if (r.row !== null && r.ratio !== null) model.add(r.row, r.ratio);
     const record = (t: TrialRecord) => {
       this.counts[t.outcome]++;
@@ -143,6 +152,8 @@ class Tuner {
     for (const { search } of this.turns) search.release();
     return {
       tasks: this.turns.map((t) => this.result(t)),
+      layouts: [],
+      savedMs: 0,
       database: this.database,
       curve: this.curve,
       outcomes: this.counts,
