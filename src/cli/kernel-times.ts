@@ -1,6 +1,6 @@
 import { flopsByOrigin } from "../graph/flops.ts";
 import type { GraphFunction } from "../graph/ir.ts";
-import type { Stmt } from "../loop/ir.ts";
+import { type Stmt, bodiesOf } from "../loop/ir.ts";
 
 /** One launch of `main`: the kernel, the nodes of the source model that it stands for, and what it did. */
 export interface KernelTime {
@@ -70,23 +70,7 @@ function launchFlops(launches: readonly Launch[], times: readonly number[], byOr
   return launches.map((l, i) => l.origin.reduce((n, o) => n + (owner.get(o) === i ? (byOrigin.get(o) ?? 0) : 0), 0));
 }
 
+/** The launches of `main`, those in branches and loops included, in the order of their numbers in a profiling build. */
 export function launchesOf(main: readonly Stmt[]): Launch[] {
-  return main.flatMap((s) => {
-    switch (s.kind) {
-      case "launch":
-        return [s];
-      case "for":
-        return launchesOf(s.body);
-      case "if":
-        return [...launchesOf(s.then), ...launchesOf(s.otherwise)];
-      case "store":
-      case "storeat":
-      case "let":
-      case "assign":
-      case "alloc":
-        return [];
-      default:
-        throw s satisfies never;
-    }
-  });
+  return main.flatMap((s) => (s.kind === "launch" ? [s] : bodiesOf(s).flatMap(launchesOf)));
 }

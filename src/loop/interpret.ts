@@ -24,21 +24,63 @@ interface Frame {
 }
 type Code = (f: Frame) => Value;
 
-/** Runs `main` with the given symbol values. */
-export function interpretProgram(p: Program, memory: LoopMemory, symbols: readonly number[]): void {
-  const i = new Interpreter(memory);
-  const frame = i.frame();
-  frame.values.set(p.weights.id, memory.weights).set(p.arena.id, memory.arena);
-  p.symbolVariables.forEach((v, k) => frame.values.set(v.id, symbols[k] as number));
-  i.block(p.main)(frame);
+/** What a run of `main` left to tell. */
+export interface RunReport {
+  /** What ended the run before its time; null where nothing did. */
+  readonly fault: { readonly number: number; readonly value: number } | null;
+  /** Values of the sizes that main computes, in the order of `dataSymbols`; those of a run that ended early mean nothing. */
+  readonly data: readonly number[];
 }
 
-/** Value of a size or address expression of a program. */
-export function evaluateSize(p: Program, e: Expr, memory: Pick<LoopMemory, "weights" | "arena">, symbols: readonly number[]): number {
-  const i = new Interpreter({ bytes: new ArrayBuffer(0), ...memory });
+/** Runs `main` with the given symbol values; `room`: times 64 bytes of the arena, for a program with dynamic allocations. */
+export function interpretProgram(p: Program, memory: LoopMemory, symbols: readonly number[], room = 0): RunReport {
+  const i = new Interpreter(memory);
+  const frame = givenFrame(p, i, memory, symbols);
+  if (p.room !== null) frame.values.set(p.room.id, room);
+  let fault: RunReport["fault"] = null;
+  try {
+    i.block(p.main)(frame);
+  } catch (e) {
+    if (!(e instanceof RunEnd)) throw e;
+    fault = { number: e.fault, value: e.value };
+  }
+  if (p.report === null) return { fault, data: [] };
+  const at = Number(i.code(p.report)(frame)) + 8;
+  return { fault, data: p.dataSymbols.map((_, k) => new DataView(memory.bytes).getInt32(at + 4 * k, true)) };
+}
+
+/** Thrown where main requires what does not hold. */
+class RunEnd extends Error {
+  readonly fault: number;
+  readonly value: number;
+  constructor(fault: number, value: number) {
+    super(`fault ${fault}`);
+    this.fault = fault;
+    this.value = value;
+  }
+}
+
+function givenFrame(p: Program, i: Interpreter, memory: Pick<LoopMemory, "weights" | "arena">, symbols: readonly number[]): Frame {
   const frame = i.frame();
   frame.values.set(p.weights.id, memory.weights).set(p.arena.id, memory.arena);
   p.symbolVariables.forEach((v, k) => frame.values.set(v.id, symbols[k] as number));
+  return frame;
+}
+
+/** Value of a size or address expression of a program; `data`: the sizes that main computed, for what depends on them. */
+export function evaluateSize(
+  p: Program,
+  e: Expr,
+  memory: Pick<LoopMemory, "weights" | "arena">,
+  symbols: readonly number[],
+  data: readonly number[] = [],
+): number {
+  const i = new Interpreter({ bytes: new ArrayBuffer(0), ...memory });
+  const frame = givenFrame(p, i, memory, symbols);
+  p.dataSymbols.forEach((d, k) => {
+    const v = data[k];
+    if (v !== undefined) frame.values.set(d.variable.id, v);
+  });
   return Number(i.code(e)(frame));
 }
 
@@ -208,6 +250,18 @@ class Interpreter {
       case "if": {
         const [c, then, otherwise] = [this.code(s.condition), this.block(s.then), this.block(s.otherwise)];
         return (f) => (c(f) === 0 ? otherwise : then)(f);
+      }
+      case "while": {
+        const [c, body] = [this.code(s.condition), this.block(s.body)];
+        return (f) => {
+          while (c(f) !== 0) body(f);
+        };
+      }
+      case "require": {
+        const [c, value] = [this.code(s.condition), this.code(s.value)];
+        return (f) => {
+          if (c(f) === 0) throw new RunEnd(s.fault, Number(value(f)));
+        };
       }
       case "store": {
         const [index, value] = [this.code(s.index), this.code(s.value)];

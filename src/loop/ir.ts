@@ -160,7 +160,10 @@ export interface Allocation {
   readonly dynamic?: boolean;
 }
 
-/** A size that main computes: it binds (`let`) the variable. */
+/**
+ * A size that main computes: it binds (`let`) the variable, and stores it into the report. The place that main gives an output
+ * of unknown size is one too, in units of 64 bytes from the start of the arena.
+ */
 export interface DataSymbol {
   readonly symbol: DimSymbol;
   readonly variable: Variable;
@@ -169,6 +172,8 @@ export interface DataSymbol {
 /** What may go wrong in a run, by the number that `require` names: the words for it, in which `{}` stands for the value. */
 export interface Fault {
   readonly text: string;
+  /** The run needs more room: the value is how much, in the units of `Program.room`; with that the run may be repeated. */
+  readonly room?: boolean;
 }
 
 /** Where planning put an allocation: bytes from the start of the arena. */
@@ -198,15 +203,21 @@ export interface Program {
   /** Sizes that main computes. Dims of outputs may depend on them; main leaves their values in the report. */
   readonly dataSymbols: readonly DataSymbol[];
   /**
-   * Address of i32s that tell of a run: 0, or 1 + the number of the fault that ended it; the fault's value; then the
-   * values of `dataSymbols` in order. Null for a program that has neither faults nor such sizes.
+   * Address of i32s that tell of a run: 0, which main stores first, or 1 + the number of the fault that ended it; the
+   * fault's value; then the values of `dataSymbols` in order, which main stores. Before planning it is the address of an
+   * allocation. Null for a program that has neither faults nor such sizes.
    */
   readonly report: Expr | null;
   readonly faults: readonly Fault[];
-  /** With dynamic allocations: how many bytes from the arena's start main may use, a parameter after the symbols. Else null. */
+  /** With dynamic allocations: how many times 64 bytes from the arena's start main may use, a parameter after the symbols. Else null. */
   readonly room: Variable | null;
   /** What planning decided, for the artifact's manifest; no part of the text form. */
   readonly placements?: readonly Placement[];
+}
+
+/** How many bytes a program's report has. */
+export function reportBytes(dataSymbols: number): number {
+  return 4 * (2 + dataSymbols);
 }
 
 /** The blocks inside a statement. */

@@ -7,6 +7,8 @@ import { type Scope, parseExpr } from "../scalar/text.ts";
 import {
   type Allocation,
   Buffer,
+  type DataSymbol,
+  type Fault,
   type Kernel,
   type LoopKind,
   type MemorySpace,
@@ -29,7 +31,10 @@ const spaces: readonly string[] = ["param", "register", "scratch"] satisfies Mem
 class Block {
   readonly variables: Map<string, Variable>;
   readonly buffers: Map<string, Buffer>;
+  /** Names that `let` does not declare but binds: sizes that main computes. */
+  readonly data: Map<string, Variable>;
   constructor(parent: Block | null = null) {
+    this.data = parent?.data ?? new Map();
     this.variables = new Map(parent?.variables);
     this.buffers = new Map(parent?.buffers);
   }
@@ -55,13 +60,21 @@ class ProgramParser {
     const allocations: Allocation[] = [];
     const [inputs, outputs]: [Port[], Port[]] = [[], []];
     const main = new Block();
+    const dataSymbols: DataSymbol[] = [];
+    const faults: Fault[] = [];
+    let [room, report]: [Variable | null, Expr | null] = [null, null];
     let memory: { weights: Variable; arena: Variable; bytes: Expr } | null = null;
     r.expect("{");
     for (;;) {
       if (r.accept("symbol")) {
-        const s = r.symbolDeclaration();
-        symbols.push(s);
-        main.variables.set(s.name, sc.symbol(s));
+        const symbol = r.symbolDeclaration();
+        const variable = sc.symbol(symbol);
+        main.variables.set(symbol.name, variable);
+        if (symbol.source === "input") symbols.push(symbol);
+        else {
+          dataSymbols.push({ symbol, variable });
+          main.data.set(symbol.name, variable);
+        }
       } else if (r.accept("weight")) weightSlots.push(this.weight());
       else if (r.accept("memory")) {
         const weights = this.declare(main, r.name(), { min: 0 });
@@ -69,13 +82,13 @@ class ProgramParser {
         const arena = this.declare(main, r.name(), { min: 0 });
         r.expect("bytes");
         memory = { weights, arena, bytes: this.expr(main) };
-      } else if (r.accept("alloc")) {
-        const allocated = r.value();
-        r.expect("as");
-        const address = this.declare(main, r.name(), { min: 0 });
-        r.expect("bytes");
-        allocations.push({ name: allocated, address, bytes: this.expr(main) });
-      } else if (r.accept("input")) inputs.push(this.port(main));
+      } else if (r.accept("fault")) {
+        const isRoom = r.accept("room");
+        faults.push({ text: r.string(), ...(isRoom ? { room: true } : {}) });
+      } else if (r.accept("room")) room = this.declare(main, r.name(), { min: 0 });
+      else if (r.accept("report")) report = this.index(main);
+      else if (r.accept("alloc")) allocations.push(this.allocation(main));
+      else if (r.accept("input")) inputs.push(this.port(main));
       else if (r.accept("output")) outputs.push(this.port(main));
       else if (r.accept("kernel")) this.kernel(symbols);
       else break;
@@ -83,7 +96,7 @@ class ProgramParser {
     const at = r.peek();
     if (memory === null) return r.fail("expected 'memory weights, arena bytes N' before 'main'", at);
     r.expect("main");
-    const body = this.block(main);
+    const body = this.block(main, () => this.buffer(main).buffer);
     r.expect("}");
     return {
       name,
@@ -98,13 +111,22 @@ class ProgramParser {
       weightSlots,
       inputs,
       outputs,
-      dataSymbols: [],
-      report: null,
-      faults: [],
-      room: null,
+      dataSymbols,
+      report,
+      faults,
+      room,
     };
   }
 
+  private allocation(main: Block): Allocation {
+    const { r } = this;
+    const name = r.value();
+    r.expect("as");
+    const address = this.declare(main, r.name(), { min: 0 });
+    r.expect("bytes");
+    const bytes = this.expr(main);
+    return { name, address, bytes, ...(r.accept("dynamic") ? { dynamic: true } : {}) };
+  }
   private weight(): WeightSlot {
     const { r } = this;
     const name = r.value();
@@ -238,13 +260,15 @@ class ProgramParser {
       const facts = this.facts();
       r.expect("=");
       const value = this.expr(b);
-      return { kind: "let", variable: this.declare(b, name, { ...facts, lanes }, dtype), value };
+      return { kind: "let", variable: b.data.get(name) ?? this.declare(b, name, { ...facts, lanes }, dtype), value };
     }
     if (r.accept("if")) {
       const condition = this.expr(b);
       const then = this.block(b);
       return { kind: "if", condition, then, otherwise: r.accept("else") ? this.block(b) : [] };
     }
+    if (r.accept("while")) return { kind: "while", condition: this.expr(b), body: this.block(b) };
+    if (r.accept("require")) return this.require(b);
     if (r.accept("alloc")) return { kind: "alloc", buffer: this.buffer(b).buffer };
     if (r.accept("launch")) return this.launch(b);
     const at = r.peek();
@@ -252,6 +276,15 @@ class ProgramParser {
     const variable = b.variables.get(r.name()) ?? r.fail(`unknown name '${at.text}'`, at);
     r.expect("=");
     return { kind: "assign", variable, value: this.expr(b) };
+  }
+
+  private require(b: Block): Stmt {
+    const { r } = this;
+    const condition = this.expr(b);
+    r.expect("fault");
+    const fault = r.number();
+    r.expect("got");
+    return { kind: "require", condition, fault, value: this.index(b) };
   }
 
   private store(b: Block): Stmt {

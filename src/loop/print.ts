@@ -16,16 +16,26 @@ export function layOutProgram(p: Program): Printer {
     names.declare(v);
   });
   const main = names.child();
-  const host = new StmtPrinter(out, main);
+  for (const d of p.dataSymbols) main.declare(d.variable);
+  const host = new StmtPrinter(out, main, new Set(p.dataSymbols.map((d) => d.variable)));
   out.block(`program @${safeName(p.name)}`, () => {
-    for (const s of p.symbols) out.line(printSymbol(s));
+    for (const s of [...p.symbols, ...p.dataSymbols.map((d) => d.symbol)]) out.line(printSymbol(s));
+    for (const f of p.faults) out.line(`fault${f.room === true ? " room" : ""} ${JSON.stringify(f.text)}`);
     for (const w of p.weightSlots) out.line(`weight %${w.name} at ${w.offset} bytes ${w.bytes}`);
     out.line(`memory ${main.declare(p.weights)}, ${main.declare(p.arena)} bytes ${host.expr(p.arenaBytes)}`);
-    for (const a of p.allocations) out.line(`alloc %${safeName(a.name)} as ${main.declare(a.address)} bytes ${host.expr(a.bytes)}`);
+    if (p.room !== null) out.line(`room ${main.declare(p.room)}`);
+    for (const a of p.allocations) {
+      const address = main.declare(a.address);
+      out.line(`alloc %${safeName(a.name)} as ${address} bytes ${host.expr(a.bytes)}${a.dynamic === true ? " dynamic" : ""}`);
+    }
+    if (p.report !== null) out.line(`report ${host.expr(p.report)}`);
     for (const x of p.inputs) out.line(`input %${x.name}: ${x.dtype}[${x.dims.join(", ")}] at ${host.expr(x.address)}`);
     for (const x of p.outputs) out.line(`output %${x.name}: ${x.dtype}[${x.dims.join(", ")}] at ${host.expr(x.address)}`);
     for (const k of p.kernels) printKernel(out, k, names.child());
-    out.block("main", () => host.block(p.main));
+    out.block("main", () => {
+      for (const b of addressedBuffers(p.main)) out.line(`uses ${printBuffer(b, main, false)}`);
+      host.block(p.main);
+    });
   });
   return out;
 }
@@ -57,7 +67,7 @@ function printKernel(out: Printer, k: Kernel, names: NameTable): void {
   out.block(
     `kernel @${k.name}(${params.join(", ")}) over [${begin}, ${end})`,
     () => {
-      for (const b of addressedBuffers(k)) out.line(`uses ${printBuffer(b, names, k.writes.has(b))}`);
+      for (const b of addressedBuffers(k.body, k)) out.line(`uses ${printBuffer(b, names, k.writes.has(b))}`);
       new StmtPrinter(out, names).block(k.body);
     },
     k,
@@ -65,8 +75,8 @@ function printKernel(out: Printer, k: Kernel, names: NameTable): void {
 }
 
 /** Buffers that are neither parameters nor allocated: their addresses are parameters since address lowering. */
-function addressedBuffers(k: Kernel): Buffer[] {
-  const known = new Set<unknown>(k.params);
+function addressedBuffers(body: readonly Stmt[], k: Kernel | null = null): Buffer[] {
+  const known = new Set<unknown>(k?.params);
   const out = new Set<Buffer>();
   const use = (b: Buffer) => {
     if (!known.has(b)) out.add(b);
@@ -79,17 +89,20 @@ function addressedBuffers(k: Kernel): Buffer[] {
       bodiesOf(s).forEach(visit);
     }
   };
-  visit(k.body);
-  for (const b of k.writes) use(b);
+  visit(body);
+  for (const b of k?.writes ?? []) use(b);
   return [...out];
 }
 
 class StmtPrinter {
   private readonly out: Printer;
   private readonly names: NameTable;
-  constructor(out: Printer, names: NameTable) {
+  /** What has its name before a `let` binds it. */
+  private readonly declared: ReadonlySet<Variable>;
+  constructor(out: Printer, names: NameTable, declared: ReadonlySet<Variable> = new Set()) {
     this.out = out;
     this.names = names;
+    this.declared = declared;
   }
 
   expr(e: Expr): string {
@@ -114,7 +127,8 @@ class StmtPrinter {
         return;
       case "let": {
         const value = this.expr(s.value);
-        out.line(`let ${names.declare(s.variable)}: ${printType(s.variable)}${printFacts(s.variable)} = ${value}`, s);
+        const name = this.declared.has(s.variable) ? names.variable(s.variable) : names.declare(s.variable);
+        out.line(`let ${name}: ${printType(s.variable)}${printFacts(s.variable)} = ${value}`, s);
         return;
       }
       case "assign":
@@ -123,6 +137,12 @@ class StmtPrinter {
       case "if":
         out.block(`if ${this.expr(s.condition)}`, () => this.block(s.then), s);
         if (s.otherwise.length > 0) out.block("else", () => this.block(s.otherwise));
+        return;
+      case "while":
+        out.block(`while ${this.expr(s.condition)}`, () => this.block(s.body), s);
+        return;
+      case "require":
+        out.line(`require ${this.expr(s.condition)} fault ${s.fault} got ${this.expr(s.value)}`, s);
         return;
       case "alloc":
         out.line(`alloc ${printBuffer(s.buffer, names, false)}`, s);

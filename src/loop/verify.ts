@@ -20,12 +20,16 @@ import { layOutProgram } from "./print.ts";
  * L5   A kernel stores only to buffers that it declares as written, or that it allocated.
  * L6   Vector and unrolled loops run from 0 to a constant.
  * L7   A register buffer has a constant size, and its indices, where their range is known, lie inside.
- * L8   Only main launches kernels, those of the program, with an i32 for each parameter; main neither loads nor stores.
+ * L8   Only main launches kernels, those of the program, with an i32 for each parameter; main loads and stores at addresses only.
  * L9   Scalar operations have operands of the dtypes and lanes that they take.
  * L10  Forms that a step was to remove are gone.
  * L11  Names of kernels are unique.
  * L12  Launches are shared by threads from a whole number of iterations on; what they call scratch is an argument, once, and
  *      its size an i32.
+ * L13  What is needed before main runs, the arena's size, the places of inputs and the sizes of allocations that are not
+ *      dynamic, depends on symbols alone; places of outputs may depend on sizes that main computes.
+ * L14  Only main has `while` and `require`; a fault's number is one of the program's; where there are faults or sizes that main
+ *      computes there is a report. Dynamic allocations need a room.
  */
 
 /** What a pass makes disappear. */
@@ -96,12 +100,28 @@ class ProgramVerifier {
     this.at = "main";
     this.found.about = null;
     this.writable = null;
-    const scope = new Scope();
-    for (const v of [...p.symbolVariables, p.weights, p.arena, ...p.allocations.map((a) => a.address)]) scope.variables.add(v);
-    for (const e of [p.arenaBytes, ...p.allocations.map((a) => a.bytes), ...p.inputs.map((x) => x.address), ...p.outputs.map((x) => x.address)])
-      this.index(e, scope, "a size or address of the program");
+    const scope = this.mainScope(p);
     if (this.forbidden.has("allocation") && p.allocations.length > 0) this.add("L10: allocations should have been planned");
     this.block(p.main, scope);
+  }
+
+  /** Checks what a program says beside its main, and gives what main's code may use. */
+  private mainScope(p: Program): Scope {
+    const scope = new Scope();
+    for (const v of [...p.symbolVariables, p.weights, p.arena, ...p.allocations.map((a) => a.address)]) scope.variables.add(v);
+    const early = p.allocations.filter((a) => a.dynamic !== true).map((a) => a.bytes);
+    for (const e of [p.arenaBytes, ...early, ...p.inputs.map((x) => x.address), ...(p.report === null ? [] : [p.report])])
+      this.index(e, scope, "a size or address of the program (L13)");
+    const after = new Scope(scope);
+    for (const d of p.dataSymbols) after.variables.add(d.variable);
+    for (const x of p.outputs) this.index(x.address, after, "the address of an output");
+    this.check(
+      p.report !== null || (p.dataSymbols.length === 0 && p.faults.length === 0),
+      () => "L14: there are faults or sizes, but no report of them",
+    );
+    if (p.room !== null) scope.variables.add(p.room);
+    else this.check(!p.allocations.some((a) => a.dynamic === true), () => "L14: there are dynamic allocations, but no room for them");
+    return scope;
   }
 
   private add(message: string): void {
@@ -144,9 +164,19 @@ class ProgramVerifier {
         this.block(s.then, scope);
         this.block(s.otherwise, scope);
         return;
+      case "while":
+        this.check(inMain, () => "L14: a kernel has a while loop");
+        this.check(s.condition.dtype.kind === "bool" && s.condition.lanes === 1, () => "L3: a condition is a scalar bool");
+        this.block(s.body, scope);
+        return;
+      case "require":
+        this.require(s, inMain);
+        return;
       case "store":
+        this.check(!inMain, () => "L8: main stores at addresses only");
+        this.store(s, scope);
+        return;
       case "storeat":
-        this.check(!inMain, () => "L8: main stores nothing");
         this.store(s, scope);
         return;
       case "let":
@@ -172,6 +202,13 @@ class ProgramVerifier {
       default:
         throw s satisfies never;
     }
+  }
+
+  private require(s: StmtOf<"require">, inMain: boolean): void {
+    this.check(inMain, () => "L14: a kernel requires something");
+    this.check(s.condition.dtype.kind === "bool" && s.condition.lanes === 1, () => "L3: a condition is a scalar bool");
+    this.check(s.value.dtype.name === "i32" && s.value.lanes === 1, () => "L3: the value of a fault is no scalar i32");
+    this.check(this.program_?.faults[s.fault] !== undefined, () => `L14: there is no fault ${s.fault}`);
   }
 
   private loop(s: StmtOf<"for">, outer: Scope): void {
@@ -257,7 +294,7 @@ class ProgramVerifier {
       }
       if (e.op === "load" && e.attr instanceof Buffer && e.args[0] !== undefined) this.access(e.attr, e.args[0], scope);
       if (e.op === "load" || e.op === "loadat") {
-        this.check(this.writable !== null, () => "L8: main loads nothing");
+        this.check(this.writable !== null || e.op === "loadat", () => "L8: main loads at addresses only");
         this.check(e.attr instanceof Buffer && e.args.length === (e.op === "load" ? 1 : 2), () => "L2: a load names a buffer and one index");
       }
       if (this.checked.has(e)) continue;

@@ -3,6 +3,7 @@ import type { Num } from "../base/numeric.ts";
 import { type OpName, scalarOps } from "../scalar/ops/table.ts";
 import type { Kernel, Program, Stmt } from "../loop/ir.ts";
 import { isBuffer } from "../loop/ir.ts";
+import { launchesOf } from "../targets/launches.ts";
 
 /**
  * What a program's loops do, counted in its loop IR after the passes on kernels, with the numbers of iterations that its
@@ -44,7 +45,7 @@ export function programFeatures(p: Program, symbols: readonly number[], bytes: n
   const counts = Object.fromEntries(featureNames.map((n) => [n, 0])) as Counts;
   const host: Env = new Map(p.symbolVariables.map((v, i) => [v, symbols[i] ?? 1]));
   const counter = new Counter(counts);
-  for (const s of p.main) if (s.kind === "launch") counter.launch(s, host);
+  for (const s of launchesOf(p)) counter.launch(s, host);
   counts["bytes of buffers"] = bytes;
   counter.finish();
   return counts;
@@ -139,6 +140,8 @@ class Counter {
       }
       case "alloc":
       case "launch":
+      case "while":
+      case "require":
         return;
       default:
         throw s satisfies never;

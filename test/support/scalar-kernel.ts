@@ -78,6 +78,10 @@ export function runElementwise(
     allocations: [],
     arenaBytes: sc.int(places.reduce((a, b) => a + b, 0)),
     weightSlots: [],
+    dataSymbols: [],
+    report: null,
+    faults: [],
+    room: null,
     inputs: inputs.map((x, i) => ({ name: `in${i}`, dtype: x.dtype, dims: [n], address: at(i) })),
     outputs: [{ name: "out", dtype: out, dims: [n], address: at(inputs.length) }],
   };

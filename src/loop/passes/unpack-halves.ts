@@ -102,6 +102,8 @@ class Widener {
       }
       case "for":
       case "if":
+      case "while":
+      case "require":
       case "launch":
       case "storeat":
         return mapped;

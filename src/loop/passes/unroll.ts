@@ -66,6 +66,8 @@ class Unroller {
       case "alloc":
         return s;
       case "launch":
+      case "while":
+      case "require":
         return s;
       default:
         throw s satisfies never;

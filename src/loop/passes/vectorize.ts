@@ -96,6 +96,8 @@ class Vectorizer {
         case "assign":
         case "storeat":
         case "launch":
+        case "while":
+        case "require":
           throw new NoVectorForm();
         default:
           throw s satisfies never;

@@ -174,6 +174,10 @@ class Bundle {
       allocations: [],
       arenaBytes: sc.int(this.inputBytes + this.outputBytes),
       weightSlots: [],
+      dataSymbols: [],
+      report: null,
+      faults: [],
+      room: null,
       inputs: [{ name: "in", dtype: u8, dims: [this.inputBytes], address: at(0) }],
       outputs: [{ name: "out", dtype: u8, dims: [this.outputBytes], address: at(this.inputBytes) }],
     };
