@@ -7,7 +7,7 @@ import { lowerGraph } from "./graph/lower.ts";
 import { type GraphPass, graphPasses } from "./graph/passes/pipeline.ts";
 import { printGraph } from "./graph/print.ts";
 import { verifyGraph } from "./graph/verify.ts";
-import type { Kernel as LoopKernel, Program } from "./loop/ir.ts";
+import { type Kernel as LoopKernel, type Program, type Stmt, mapStmt } from "./loop/ir.ts";
 import { type KernelPass, kernelPasses } from "./loop/passes/pipeline.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
@@ -15,13 +15,14 @@ import { type LoopForm, verifyProgram } from "./loop/verify.ts";
 import { type Variable, variablesOf } from "./scalar/expr.ts";
 import { Scalars } from "./scalar/scalars.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
-import { type BuiltProgram, type KernelCache, type Step, buildProgram, rescheduleSteps, scheduleFunction } from "./schedule/build.ts";
+import { type BuiltProgram, type KernelCache, type Step, buildProgram, flattenSteps, rescheduleSteps, scheduleFunction } from "./schedule/build.ts";
 import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts";
 import { type ScheduleDatabase, databaseChooser, layoutOrders } from "./schedule/database.ts";
 import { assignLayouts } from "./schedule/layout.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
 import { type Tensor, type TensorFunction, allStages, stageExprs } from "./tensor/ir.ts";
 import { type TensorPass, tensorPasses } from "./tensor/passes/pipeline.ts";
+import { mapSegments } from "./tensor/segments.ts";
 import { printTensor } from "./tensor/print.ts";
 import { verifyTensor } from "./tensor/verify.ts";
 
@@ -192,7 +193,7 @@ function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOp
   if (verify) verifyTensor(f, { after: "before the passes on tensor IR" });
   if (options.schedule === "empty") return f;
   for (const p of (options.passes ?? defaultPasses).tensor) {
-    f = trace.step("tensor", p.name, () => p.run(sc, f, machine), printTensor, f);
+    f = trace.step("tensor", p.name, () => mapSegments(sc, f, (g) => p.run(sc, g, machine)), printTensor, f);
     if (verify) verifyTensor(f, { after: `after ${p.name}` });
   }
   return f;
@@ -202,7 +203,7 @@ function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOp
 function layTensors(sc: Scalars, plain: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
   if (options.schedule === "empty" || options.layouts === "keep") return plain;
   const given = options.tuned === undefined ? undefined : layoutOrders(options.tuned.database, options.tuned.machineId);
-  const assign = () => assignLayouts(sc, firstMachine(options), plain, options.exact ?? false, given);
+  const assign = () => mapSegments(sc, plain, (g) => assignLayouts(sc, firstMachine(options), g, options.exact ?? false, given));
   const f = trace.step("tensor", "assign-layouts", assign, printTensor, plain);
   if (verify) verifyTensor(f, { after: "after assign-layouts" });
   return f;
@@ -244,7 +245,10 @@ function lowerKernels(
 }
 
 function printSteps(steps: readonly Step[]): string {
-  return steps.map((s) => `${s.kernel.name}: ${JSON.stringify(s.schedule)}\n`).join("");
+  return flattenSteps(steps)
+    .filter((s) => s.kernel.control === undefined)
+    .map((s) => `${s.kernel.name}: ${JSON.stringify(s.schedule)}\n`)
+    .join("");
 }
 
 /** Steps that only read constants run ahead of time; outputs are made anew on every run, for they lie in the arena. */
@@ -254,19 +258,24 @@ function partitionSteps(
   outputs: ReadonlySet<Tensor>,
   symbols: ReadonlySet<Variable>,
 ): { run: Step[]; ahead: Step[] } {
-  const [run, ahead]: [Step[], Step[]] = [[], []];
+  const ahead: Step[] = [];
   const writers = new Map<Tensor, number>();
-  for (const s of steps) for (const t of s.writes) writers.set(t, (writers.get(t) ?? 0) + 1);
-  for (const s of steps) {
-    const fixed =
-      s.reads.length > 0 &&
-      !dependsOn(s, symbols) &&
-      s.reads.every((t) => constants.has(t)) &&
-      s.writes.every((t) => writers.get(t) === 1 && !outputs.has(t) && t.dims.every((d) => typeof d === "number"));
-    if (fixed) for (const t of s.writes) constants.add(t);
-    (fixed ? ahead : run).push(s);
-  }
-  return { run, ahead };
+  for (const s of flattenSteps(steps)) for (const t of s.writes) writers.set(t, (writers.get(t) ?? 0) + 1);
+  const partition = (list: readonly Step[]): Step[] =>
+    list.flatMap((s): Step[] => {
+      if (s.bodies.length > 0) return [{ ...s, bodies: s.bodies.map(partition) }];
+      const fixed =
+        s.kernel.control === undefined &&
+        s.reads.length > 0 &&
+        !dependsOn(s, symbols) &&
+        s.reads.every((t) => constants.has(t)) &&
+        s.writes.every((t) => writers.get(t) === 1 && !outputs.has(t) && t.dims.every((d) => typeof d === "number"));
+      if (!fixed) return [s];
+      for (const t of s.writes) constants.add(t);
+      ahead.push(s);
+      return [];
+    });
+  return { run: partition(steps), ahead };
 }
 
 /** Is a step of a size, or does it make a value, that is known only when the model runs? */
@@ -279,7 +288,7 @@ function dependsOn(s: Step, symbols: ReadonlySet<Variable>): boolean {
 /** Constants that the program reads, in the order of their first use. */
 function weightsOf(run: readonly Step[], ahead: readonly Step[], constants: ReadonlySet<Tensor>): Tensor[] {
   const made = new Set(ahead.flatMap((s) => s.writes));
-  return [...new Set(run.flatMap((s) => s.reads))].filter((t) => constants.has(t) || made.has(t));
+  return [...new Set(flattenSteps(run).flatMap((s) => s.reads))].filter((t) => constants.has(t) || made.has(t));
 }
 
 /** Splits the steps that run ahead into independent groups, each of which makes constants that the program reads. */
@@ -288,7 +297,7 @@ function prepareGroups(
   run: readonly Step[],
   constants: ReadonlySet<Tensor>,
 ): { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] {
-  const needed = new Set(run.flatMap((s) => s.reads).filter((t) => constants.has(t)));
+  const needed = new Set(flattenSteps(run).flatMap((s) => s.reads).filter((t) => constants.has(t)));
   const maker = new Map(ahead.flatMap((s) => s.writes.map((t) => [t, s] as const)));
   const groups: { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] = [];
   for (const t of needed) {
@@ -316,5 +325,7 @@ function withKernels(p: Program, map: ReadonlyMap<LoopKernel, LoopKernel>): Prog
     if (r === undefined) throw new InternalError("pipeline", `kernel '${k.name}' was lost`);
     return r;
   };
-  return { ...p, kernels: p.kernels.map(of), main: p.main.map((s) => (s.kind === "launch" ? { ...s, kernel: of(s.kernel) } : s)) };
+  const block = (b: readonly Stmt[]): readonly Stmt[] =>
+    b.map((s) => (s.kind === "launch" ? { ...s, kernel: of(s.kernel) } : mapStmt(s, (e) => e, block)));
+  return { ...p, kernels: p.kernels.map(of), main: block(p.main) };
 }

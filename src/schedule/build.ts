@@ -1,19 +1,22 @@
-import { type Dim, addDim, dimMin, mulDim, productOf, symbolDim } from "../base/dim.ts";
+import { type Dim, addDim, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { InternalError, UnsupportedError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
 import type { Names } from "../base/text.ts";
 import type { Allocation, Kernel as LoopKernel, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
-import { type Expr, type Variable, loadsOf } from "../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf, variablesOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import {
   type Axis,
+  type Body,
+  type Control,
   type Kernel,
   type Stage,
-  type Tensor,
+  Tensor,
   type TensorFunction,
   allStages,
+  bodiesOf,
   layoutOf,
   readsOf,
   rootOf,
@@ -21,6 +24,7 @@ import {
 } from "../tensor/ir.ts";
 import { typicalSize } from "./access.ts";
 import { type Chooser, loopsChooser } from "./choose.ts";
+import { HostSteps } from "./host.ts";
 import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
 import { buildNest } from "./nest.ts";
 import { parametrizeKernel } from "./parametrize.ts";
@@ -34,6 +38,13 @@ export interface Step {
   readonly writes: readonly Tensor[];
   /** As the model reckons, in units of one vector multiply-add; 0 where nobody asked it. */
   readonly cost: number;
+  /** Of a step of the host program (the kernel has `control`) the steps of its bodies. */
+  readonly bodies: readonly (readonly Step[])[];
+}
+
+/** The steps in order, each followed by those of its bodies. */
+export function flattenSteps(steps: readonly Step[]): Step[] {
+  return steps.flatMap((s) => (s.bodies.length === 0 ? [s] : [s, ...s.bodies.flatMap(flattenSteps)]));
 }
 
 /**
@@ -41,33 +52,76 @@ export interface Step {
  * borders of padded tensors become steps of their own.
  */
 export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser): Step[] {
-  const steps: Step[] = [];
   const bordered = new Set<Tensor>();
-  const schedule = (k: Kernel): void => {
-    const { kernel, schedule: chosen, before, cost } = choose(sc, k);
-    for (const b of before) schedule(collapseAxes(sc, b));
-    steps.push({ kernel, schedule: chosen, reads: readsOf(kernel), writes: writesOf(kernel), cost });
-  };
-  for (const k of f.kernels) {
-    for (const t of writesOf(k)) {
-      const root = rootOf(f, t);
-      if (bordered.has(root)) continue;
-      bordered.add(root);
-      const border = borderKernel(sc, f, root);
-      if (border !== null) schedule(border);
+  const block = (kernels: readonly Kernel[]): Step[] => {
+    const steps: Step[] = [];
+    const schedule = (k: Kernel): void => {
+      const { kernel, schedule: chosen, before, cost } = choose(sc, k);
+      for (const b of before) schedule(collapseAxes(sc, b));
+      steps.push({ kernel, schedule: chosen, reads: readsOf(kernel), writes: writesOf(kernel), cost, bodies: [] });
+    };
+    for (const k of kernels) {
+      if (k.control !== undefined) {
+        const bodies = bodiesOf(k.control).map((b) => block([...b.kernels, ...handOver(sc, f, k.control as Control, b)]));
+        steps.push({ kernel: k, schedule: noLoops, reads: readsOf(k), writes: writesOf(k), cost: 0, bodies });
+        continue;
+      }
+      for (const t of writesOf(k)) {
+        const root = rootOf(f, t);
+        if (bordered.has(root)) continue;
+        bordered.add(root);
+        const border = borderKernel(sc, f, root);
+        if (border !== null) schedule(border);
+      }
+      schedule(collapseAxes(sc, linearizeKernel(sc, f, k)));
     }
-    schedule(collapseAxes(sc, linearizeKernel(sc, f, k)));
-  }
-  return steps;
+    return steps;
+  };
+  return block(f.kernels);
+}
+
+const noLoops: KernelSchedule = { algorithm: "direct", stages: {}, packs: [], joined: false, specialize: false };
+
+/** Copies at the end of a body that bring its outputs to where the world outside, and a loop's next turn, read them. */
+function handOver(sc: Scalars, f: TensorFunction, c: Control, b: Body): Kernel[] {
+  if (c.kind === "if")
+    return c.results.flatMap((r, i) => {
+      const from = b.outputs[i] as Tensor;
+      return layoutOf(f, from).view?.of === r ? [] : [copyKernel(sc, from, r)];
+    });
+  if (c.kind !== "loop") return [];
+  const targets = [...(c.condition === null ? [] : [c.condition]), ...c.states];
+  const next = b.outputs.slice(0, targets.length);
+  const slices = b.outputs.slice(targets.length);
+  const turn = sc.dim(symbolDim(c.index));
+  const stacked = slices.map((t, i) => copyKernel(sc, t, c.stacked[i] as Tensor, [turn]));
+  // A state that becomes another one is saved before it is overwritten.
+  const saved = new Map<Tensor, Tensor>();
+  next.forEach((t, i) => {
+    if (targets.includes(t) && t !== targets[i]) saved.set(t, new Tensor(sc.freshId(), `${t.name}.saved`, t.dtype, t.dims, null, t.origin));
+  });
+  const copies = next.flatMap((t, i) => (t === targets[i] ? [] : [copyKernel(sc, saved.get(t) ?? t, targets[i] as Tensor)]));
+  return [...stacked, ...[...saved].map(([t, s]) => copyKernel(sc, t, s)), ...copies];
+}
+
+/** `to[at…, i…] = from[i…]` */
+function copyKernel(sc: Scalars, from: Tensor, to: Tensor, at: readonly Expr[] = []): Kernel {
+  const axes = from.dims.map((d, i): Axis => ({ variable: sc.variable(`i${i}`, i32, { extent: sc.dim(d) }), extent: d, kind: "parallel" }));
+  const index = axes.map((a) => sc.var(a.variable));
+  const write = { tensor: to, index: [...at, ...index], value: sc.load(from, index), combiner: null, guard: null };
+  const name = `${to.name}.copy`;
+  return { name, axes: [], locals: [], stages: [{ name, origin: to.origin, axes, inner: null, accumulators: [], writes: [write] }] };
 }
 
 /** The same kernels with the loops that suit another machine. */
 export function rescheduleSteps(sc: Scalars, machine: Capabilities, steps: readonly Step[]): Step[] {
   const choose = loopsChooser(machine);
-  return steps.map((s) => {
+  const again = (s: Step): Step => {
+    if (s.kernel.control !== undefined) return { ...s, bodies: s.bodies.map((b) => b.map(again)) };
     const { schedule, cost } = choose(sc, s.kernel);
     return { ...s, schedule, cost };
-  });
+  };
+  return steps.map(again);
 }
 
 /** Writes the zeros around a padded tensor; null when it has none. */
@@ -121,6 +175,9 @@ function bytesOf(f: TensorFunction, t: Tensor): Dim {
   return bytes;
 }
 
+/** A tensor whose size the model computes gets its place in advance up to this many bytes, else when the model runs. */
+const mostPlanned = 2 ** 28;
+
 /** Iterations in one call of a kernel: about this many pieces are made of a launch, so that engines see enough calls to optimise it. */
 const piecesPerLaunch = 32;
 
@@ -173,6 +230,7 @@ class ProgramBuilder {
   private readonly schedules = new Map<LoopKernel, string>();
   private readonly slots = new Map<Tensor, WeightSlot>();
   private readonly constants: readonly Tensor[];
+  private readonly host: HostSteps;
 
   constructor(sc: Scalars, f: TensorFunction, constants: readonly Tensor[], cache: KernelCache, names: Names, fork: number) {
     this.sc = sc;
@@ -183,6 +241,7 @@ class ProgramBuilder {
     this.constants = constants;
     this.arena = sc.variable("arena", i32, { min: 0 });
     this.weights = sc.variable("weights", i32, { min: 0 });
+    this.host = new HostSteps(sc, (t) => this.addressOf(t, sc.int(0)));
   }
 
   build(steps: readonly Step[]): BuiltProgram {
@@ -193,27 +252,28 @@ class ProgramBuilder {
       this.slots.set(t, { name: t.name, offset, bytes });
       offset = Math.ceil((offset + bytes) / 64) * 64;
     }
-    const main = steps.map((s) => this.launch(s));
+    const host = this.host.finish(this.block(steps, true));
+    const inputSymbols = f.symbols.filter((s) => s.source === "input");
     const port = (t: Tensor): Port => ({ name: t.name, dtype: t.dtype, dims: t.dims, address: sc.var(this.allocationOf(t).address) });
     const inputs = f.inputs.map(port);
     const outputs = f.outputs.map(port);
     const program: Program = {
       name: f.name,
-      symbols: f.symbols,
-      symbolVariables: f.symbols.map((s) => sc.symbol(s)),
+      symbols: inputSymbols,
+      symbolVariables: inputSymbols.map((s) => sc.symbol(s)),
       kernels: [...this.kernels],
       arena: this.arena,
       weights: this.weights,
-      main,
-      allocations: [...this.allocations.values(), ...this.scratches],
+      main: host.main,
+      allocations: [...this.allocations.values(), ...this.scratches, ...host.allocations],
       arenaBytes: sc.int(0),
       weightSlots: [...this.slots.values()],
       inputs,
       outputs,
-      dataSymbols: [],
-      report: null,
-      faults: [],
-      room: null,
+      dataSymbols: host.dataSymbols,
+      report: host.report,
+      faults: host.faults,
+      room: [...this.allocations.values(), ...this.scratches].some((a) => a.dynamic) ? sc.variable("room", i32, { min: 0 }) : null,
     };
     return { program, weights: this.constants, schedules: this.schedules };
   }
@@ -222,13 +282,18 @@ class ProgramBuilder {
     const root = rootOf(this.f, t);
     let a = this.allocations.get(root);
     if (a === undefined) {
-      a = this.allocate(root.name, this.sc.dim(bytesOf(this.f, root)));
+      a = this.allocate(root.name, bytesOf(this.f, root));
       this.allocations.set(root, a);
     }
     return a;
   }
-  private allocate(name: string, bytes: Expr): Allocation {
-    return { name, address: this.sc.variable(`at.${name}`, i32, { min: 0 }), bytes };
+  /** Sizes that the model computes are planned for at their largest, unless that is unknown, or out of proportion. */
+  private allocate(name: string, bytes: Dim): Allocation {
+    const { sc } = this;
+    const address = sc.variable(`at.${name}`, i32, { min: 0 });
+    const bound = upperBound(bytes);
+    if (bound !== null && (bound === bytes || dimMin(bound) <= mostPlanned)) return { name, address, bytes: sc.dim(bound) };
+    return { name, address, bytes: sc.dim(bytes), dynamic: true };
   }
 
   private addressOf(t: Tensor, offset: Expr): Expr {
@@ -303,9 +368,35 @@ class ProgramBuilder {
     };
   }
   private scratch(bytes: Expr): Expr {
-    const a = this.allocate("scratch", bytes);
+    const { sc } = this;
+    const data = this.f.symbols.filter((s) => s.source === "data" && variablesOf(bytes).has(sc.symbol(s)));
+    const bounds = new Map(data.flatMap((s) => (upperBound(symbolDim(s)) === null ? [] : [[sc.symbol(s), sc.dim(upperBound(symbolDim(s)) as Dim)] as const])));
+    const address = sc.variable("at.scratch", i32, { min: 0 });
+    const planned = { name: "scratch", address, bytes: sc.substitute(bytes, bounds) };
+    const a: Allocation = bounds.size === data.length ? planned : { ...planned, bytes, dynamic: true };
     this.scratches.push(a);
-    return this.sc.var(a.address);
+    return sc.var(a.address);
+  }
+
+  /** The statements of steps; `outermost`: in no branch or loop. */
+  private block(steps: readonly Step[], outermost: boolean): Stmt[] {
+    return steps.flatMap((s): Stmt[] => {
+      const c = s.kernel.control;
+      if (c === undefined) return [this.launch(s)];
+      const bodies = s.bodies.map((b) => this.block(b, false));
+      switch (c.kind) {
+        case "bind":
+          return this.host.bind(c, outermost);
+        case "require":
+          return [this.host.requireEqual(c)];
+        case "if":
+          return [this.host.branch(c, bodies[0] ?? [], bodies[1] ?? [])];
+        case "loop":
+          return this.host.loop(c, bodies[0] ?? []);
+        default:
+          throw c satisfies never;
+      }
+    });
   }
 
   /** The count from which sharing pays: twice what it costs to set threads to work and to wait for them. */

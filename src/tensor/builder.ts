@@ -1,6 +1,7 @@
 import type { ConstantData } from "../base/constant.ts";
 import type { Dim, DimSymbol } from "../base/dim.ts";
 import { type DType, i32 } from "../base/dtype.ts";
+import { InternalError } from "../base/errors.ts";
 import { Names } from "../base/text.ts";
 import type { Expr } from "../scalar/expr.ts";
 import { type Scalars, identityOf } from "../scalar/scalars.ts";
@@ -8,12 +9,17 @@ import {
   type Accumulator,
   type Axis,
   type AxisKind,
+  type Body,
+  type Control,
   type Kernel,
+  type Layout,
   type Stage,
   Tensor,
   type TensorFunction,
   type Write,
   type WriteCombiner,
+  rowMajor,
+  writesOf,
 } from "./ir.ts";
 
 export type Monoid = "add" | "mul" | "min" | "max" | "and" | "or";
@@ -24,7 +30,8 @@ export class TensorBuilder {
   private readonly names = new Names();
   private readonly kernelNames = new Names();
   private readonly tensors: Tensor[] = [];
-  private readonly kernels: Kernel[] = [];
+  private kernels: Kernel[] = [];
+  private readonly layouts = new Map<Tensor, Layout>();
   /** Kernel axes and kernel that stages are added to, while a scan's body is lowered. */
   private open: { axes: readonly Axis[]; stages: Stage[]; locals: Tensor[] } | null = null;
 
@@ -118,7 +125,69 @@ export class TensorBuilder {
     this.kernels.push({ name: this.kernelNames.fresh(name), axes: open.axes, locals: open.locals, stages: open.stages });
   }
 
+  /** A size that the model computes: the value of an integer of rank 0. */
+  bindSize(value: Tensor, symbol: DimSymbol): void {
+    this.step("bind", { kind: "bind", symbol, value });
+  }
+  requireEqual(a: Dim, b: Dim): void {
+    this.step("require", { kind: "require", dims: [a, b] });
+  }
+
+  /** Runs one of two bodies, made by functions that give its outputs. */
+  branch(condition: Tensor, results: readonly Tensor[], then: () => readonly Tensor[], otherwise: () => readonly Tensor[]): void {
+    const bodies = [this.body(then), this.body(otherwise)] as const;
+    for (const b of bodies) this.placeInside(b, results);
+    this.step("if", { kind: "if", condition, bodies, results });
+  }
+
+  /** Runs a body once for each value of `index` below `length`; see tensor IR's `Loop`. */
+  loop(c: {
+    readonly index: DimSymbol;
+    readonly length: Dim;
+    readonly condition: Tensor | null;
+    readonly initial: readonly Tensor[];
+    readonly turns: Tensor;
+    readonly states: readonly Tensor[];
+    readonly stacked: readonly Tensor[];
+    readonly body: (states: readonly Tensor[]) => readonly Tensor[];
+  }): void {
+    const { sc } = this;
+    c.states.forEach((s, i) => {
+      this.map(s, (at) => sc.load(c.initial[i] as Tensor, at));
+    });
+    let condition: Tensor | null = null;
+    if (c.condition !== null) {
+      const first = c.condition;
+      condition = this.tensor(`${c.turns.name}.more`, first.dtype, [], c.turns.origin);
+      this.map(condition, () => sc.load(first, []));
+    }
+    const { index, length, turns, states, stacked } = c;
+    this.step("loop", { kind: "loop", index, length, condition, turns, states, stacked, bodies: [this.body(() => c.body(states))] });
+  }
+
+  private step(name: string, control: Control): void {
+    if (this.open !== null) throw new InternalError("lower", `a '${name}' inside a scan: make the scan a loop`);
+    this.kernels.push({ name: this.kernelNames.fresh(name), axes: [], locals: [], stages: [], control });
+  }
+  private body(make: () => readonly Tensor[]): Body {
+    const outer = this.kernels;
+    const kernels: Kernel[] = [];
+    this.kernels = kernels;
+    const outputs = make();
+    this.kernels = outer;
+    return { kernels, outputs };
+  }
+  /** What a body computes for a result only is computed in its place. */
+  private placeInside(b: Body, results: readonly Tensor[]): void {
+    const own = new Set(b.kernels.filter((k) => k.control === undefined).flatMap(writesOf));
+    b.outputs.forEach((t, i) => {
+      const of = results[i] as Tensor;
+      if (!own.has(t) || this.layouts.has(t) || b.outputs.indexOf(t) !== i || t.dtype !== of.dtype) return;
+      this.layouts.set(t, { ...rowMajor(t.dims.length), view: { of, offset: t.dims.map(() => 0) } });
+    });
+  }
+
   finish(name: string, symbols: readonly DimSymbol[], inputs: readonly Tensor[], outputs: readonly Tensor[]): TensorFunction {
-    return { name, symbols, inputs, outputs, tensors: this.tensors, kernels: this.kernels, layouts: new Map() };
+    return { name, symbols, inputs, outputs, tensors: this.tensors, kernels: this.kernels, layouts: this.layouts };
   }
 }

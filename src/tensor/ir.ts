@@ -86,11 +86,57 @@ export interface Stage {
   readonly writes: readonly Write[];
 }
 
+/** A kernel with `control` is a step of the host program, and has no axes, locals or stages. */
 export interface Kernel {
   readonly name: string;
   readonly axes: readonly Axis[];
   readonly locals: readonly Tensor[];
   readonly stages: readonly Stage[];
+  readonly control?: Control;
+}
+
+/** What the host program does between kernels. */
+export type Control = Bind | Require | Branch | Loop;
+
+/** Gives a symbol its value: from here on it may stand in dims and indices. A run fails where it lies out of the symbol's range. */
+export interface Bind {
+  readonly kind: "bind";
+  readonly symbol: DimSymbol;
+  /** An integer of rank 0. */
+  readonly value: Tensor;
+}
+/** A run fails where the two are not equal. */
+export interface Require {
+  readonly kind: "require";
+  readonly dims: readonly [Dim, Dim];
+}
+/** Kernels that run or not, and what they make for the kernels outside; tensors they write besides are their own. */
+export interface Body {
+  readonly kernels: readonly Kernel[];
+  /** May be tensors from outside, and one tensor more than once. */
+  readonly outputs: readonly Tensor[];
+}
+/** Runs the first body where the condition (bool[]) holds, else the second; `results` get its outputs. */
+export interface Branch {
+  readonly kind: "if";
+  readonly condition: Tensor;
+  readonly bodies: readonly [Body, Body];
+  readonly results: readonly Tensor[];
+}
+/**
+ * Runs its body `length` times, with `index` as the number of the turn, or until `condition` (bool[]) does not hold. The
+ * body's outputs are: the next value of the condition, if there is one; of the states; slices, of which those of turn i
+ * become `stacked[…][i]`. Condition and states have their first values before. `turns` (i32[]) gets the number of turns.
+ */
+export interface Loop {
+  readonly kind: "loop";
+  readonly index: DimSymbol;
+  readonly length: Dim;
+  readonly condition: Tensor | null;
+  readonly turns: Tensor;
+  readonly states: readonly Tensor[];
+  readonly stacked: readonly Tensor[];
+  readonly bodies: readonly [Body];
 }
 
 /**
@@ -154,6 +200,7 @@ export function rootOf(f: TensorFunction, t: Tensor): Tensor {
 
 /** Tensors that a kernel reads (as operands, not as combining writes), locals excluded, in order of first use. */
 export function readsOf(k: Kernel): Tensor[] {
+  if (k.control !== undefined) return controlReads(k.control);
   const locals = new Set<Tensor>([...k.locals, ...k.stages.flatMap((s) => s.inner?.locals ?? [])]);
   const out = new Set<Tensor>();
   const seen = new Set<Expr>();
@@ -173,6 +220,52 @@ export function readsOf(k: Kernel): Tensor[] {
 
 /** Tensors that a kernel writes, locals excluded. */
 export function writesOf(k: Kernel): Tensor[] {
+  if (k.control !== undefined) return controlWrites(k.control);
   const locals = new Set<Tensor>([...k.locals, ...k.stages.flatMap((s) => s.inner?.locals ?? [])]);
   return [...new Set(allStages(k).flatMap((s) => s.writes.map((w) => w.tensor)))].filter((t) => !locals.has(t));
+}
+
+/** The bodies of a step of the host program. */
+export function bodiesOf(c: Control): readonly Body[] {
+  return c.kind === "if" || c.kind === "loop" ? c.bodies : [];
+}
+
+/** Kernels in order, those in bodies included, after the step that holds them. */
+export function allKernels(kernels: readonly Kernel[]): Kernel[] {
+  return kernels.flatMap((k) => [k, ...(k.control === undefined ? [] : bodiesOf(k.control).flatMap((b) => allKernels(b.kernels)))]);
+}
+
+/** What bodies take from outside counts as read; a loop's states are read, too. */
+function controlReads(c: Control): Tensor[] {
+  const inner = bodiesOf(c).flatMap((b) => {
+    const own = new Set(b.kernels.flatMap(writesOf));
+    return [...b.kernels.flatMap(readsOf), ...b.outputs].filter((t) => !own.has(t));
+  });
+  switch (c.kind) {
+    case "bind":
+      return [c.value];
+    case "require":
+      return [];
+    case "if":
+      return [...new Set([c.condition, ...inner])];
+    case "loop":
+      return [...new Set([...(c.condition === null ? [] : [c.condition]), ...c.states, ...inner])];
+    default:
+      throw c satisfies never;
+  }
+}
+
+/** The results. What bodies write besides is their own. */
+function controlWrites(c: Control): Tensor[] {
+  switch (c.kind) {
+    case "bind":
+    case "require":
+      return [];
+    case "if":
+      return [...c.results];
+    case "loop":
+      return [c.turns, ...c.states, ...c.stacked, ...(c.condition === null ? [] : [c.condition])];
+    default:
+      throw c satisfies never;
+  }
 }

@@ -1,6 +1,6 @@
 import type { ConstantData } from "../base/constant.ts";
 import { readData } from "../base/data-text.ts";
-import type { Dim } from "../base/dim.ts";
+import type { Dim, DimSymbol } from "../base/dim.ts";
 import { type DType, findDType, i32 } from "../base/dtype.ts";
 import type { Reader, Token } from "../base/text.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
@@ -10,6 +10,8 @@ import {
   type Accumulator,
   type Axis,
   type AxisKind,
+  type Body,
+  type Control,
   type Inner,
   type Kernel,
   type Layout,
@@ -62,7 +64,7 @@ class TensorParser {
         all.push(t);
       } else if (r.accept("constant")) all.push(this.constant());
       else if (r.accept("temp")) all.push(this.declaration());
-      else if (r.accept("kernel")) kernels.push(this.kernel());
+      else if (this.atStep()) kernels.push(this.step());
       else if (r.accept("output")) {
         if (r.is("}")) continue;
         do outputs.push(this.lookup(r.peek(), r.value()));
@@ -141,6 +143,81 @@ class TensorParser {
       scope.set(name, variable);
       return { variable, extent, kind };
     });
+  }
+
+  /** Does a kernel begin here, or a step of the host program? */
+  private atStep(): boolean {
+    return ["kernel", "bind", "require", "if", "loop"].some((word) => this.r.is(word));
+  }
+  private step(): Kernel {
+    const r = this.r;
+    if (r.accept("kernel")) return this.kernel();
+    const kind = r.name();
+    const name = r.symbol();
+    return { name, axes: [], locals: [], stages: [], control: r.nested(() => this.control(kind)) };
+  }
+  private control(kind: string): Control {
+    const r = this.r;
+    switch (kind) {
+      case "bind": {
+        const symbol = this.dataSymbol();
+        r.expect("=");
+        return { kind, symbol, value: this.tensor() };
+      }
+      case "require": {
+        const a = r.dim();
+        r.expect("==");
+        return { kind, dims: [a, r.dim()] };
+      }
+      case "if": {
+        const condition = this.tensor();
+        r.expect("->");
+        const results = this.tensorList();
+        const then = this.kernelBody();
+        r.expect("else");
+        return { kind, condition, bodies: [then, this.kernelBody()], results };
+      }
+      default: {
+        const index = this.dataSymbol();
+        r.expect("<");
+        const length = r.dim();
+        const condition = r.accept("while") ? this.tensor() : null;
+        r.expect("turns");
+        const turns = this.tensor();
+        r.expect("states");
+        const states = this.tensorList();
+        r.expect("stacked");
+        const stacked = this.tensorList();
+        return { kind: "loop", index, length, condition, turns, states, stacked, bodies: [this.kernelBody()] };
+      }
+    }
+  }
+  private dataSymbol(): DimSymbol {
+    const at = this.r.peek();
+    const s = this.r.declare(this.r.name());
+    return s.source === "data" ? s : this.r.fail(`'${s.name}' is a size of the inputs; expected a symbol that is declared as data`, at);
+  }
+  private tensor(): Tensor {
+    return this.lookup(this.r.peek(), this.r.value());
+  }
+  private tensorList(): Tensor[] {
+    const out: Tensor[] = [];
+    if (this.r.peek().kind !== "value") return out;
+    do out.push(this.tensor());
+    while (this.r.accept(","));
+    return out;
+  }
+  private kernelBody(): Body {
+    const r = this.r;
+    const kernels: Kernel[] = [];
+    r.expect("{");
+    while (!r.accept("yield")) {
+      if (!this.atStep()) r.fail(`expected a kernel, a step or 'yield', got '${r.peek().text}'`);
+      kernels.push(this.step());
+    }
+    const outputs = this.tensorList();
+    r.expect("}");
+    return { kernels, outputs };
   }
 
   private kernel(): Kernel {

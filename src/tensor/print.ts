@@ -2,7 +2,7 @@ import { printData } from "../base/data-text.ts";
 import { Printer, printSymbol, safeName } from "../base/text.ts";
 import type { Expr } from "../scalar/expr.ts";
 import { NameTable, printExpr } from "../scalar/text.ts";
-import type { Axis, Kernel, Layout, Stage, Tensor, TensorFunction } from "./ir.ts";
+import type { Axis, Body, Control, Kernel, Layout, Stage, Tensor, TensorFunction } from "./ir.ts";
 
 /** The text form of a tensor function; `parseTensor` reads it back. */
 export function printTensor(f: TensorFunction): string {
@@ -40,6 +40,10 @@ function declaration(t: Tensor, layout: Layout | undefined, hideOrigin = false):
 
 /** `f` tells the symbols, whose names axes must not take. */
 function printKernel(p: Printer, k: Kernel, f: TensorFunction): void {
+  if (k.control !== undefined) {
+    printControl(p, k, k.control, f);
+    return;
+  }
   const names = new NameTable();
   for (const s of f.symbols) names.reserve(s.name);
   const axes = k.axes.length > 0 ? ` ${printAxes(k.axes, names)}` : "";
@@ -51,6 +55,42 @@ function printKernel(p: Printer, k: Kernel, f: TensorFunction): void {
     },
     k,
   );
+}
+
+const names = (tensors: readonly Tensor[]): string => tensors.map((t) => ` %${t.name}`).join(",");
+
+function printControl(p: Printer, k: Kernel, c: Control, f: TensorFunction): void {
+  const body = (head: string, b: Body): void =>
+    p.block(
+      head,
+      () => {
+        for (const x of b.kernels) printKernel(p, x, f);
+        p.line(`yield${names(b.outputs)}`);
+      },
+      k,
+    );
+  switch (c.kind) {
+    case "bind":
+      p.line(`bind @${k.name} ${c.symbol.name} = %${c.value.name}`, k);
+      return;
+    case "require":
+      p.line(`require @${k.name} ${c.dims[0]} == ${c.dims[1]}`, k);
+      return;
+    case "if":
+      body(`if @${k.name} %${c.condition.name} ->${names(c.results)}`, c.bodies[0]);
+      body("else", c.bodies[1]);
+      return;
+    case "loop": {
+      const more = c.condition === null ? "" : ` while %${c.condition.name}`;
+      body(
+        `loop @${k.name} ${c.index.name} < ${c.length}${more} turns %${c.turns.name} states${names(c.states)} stacked${names(c.stacked)}`,
+        c.bodies[0],
+      );
+      return;
+    }
+    default:
+      throw c satisfies never;
+  }
 }
 
 function printAxes(axes: readonly Axis[], names: NameTable): string {

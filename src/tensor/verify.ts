@@ -1,10 +1,24 @@
-import { type DimSymbol, dimSymbols } from "../base/dim.ts";
+import { type DimSymbol, dimSymbols, dimsEqual } from "../base/dim.ts";
 import { Violations } from "../base/verify.ts";
 import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
 import { mentionedIn } from "../scalar/index.ts";
 import { printExpr } from "../scalar/text.ts";
 import { operationFault } from "../scalar/verify.ts";
-import { type Accumulator, type Axis, type Kernel, type Stage, Tensor, type TensorFunction, type Write, allStages, layoutOf } from "./ir.ts";
+import {
+  type Accumulator,
+  type Axis,
+  type Control,
+  type Kernel,
+  type Stage,
+  Tensor,
+  type TensorFunction,
+  type Write,
+  allKernels,
+  allStages,
+  layoutOf,
+  readsOf,
+  writesOf,
+} from "./ir.ts";
 import { layOutTensor } from "./print.ts";
 
 /**
@@ -28,6 +42,8 @@ import { layOutTensor } from "./print.ts";
  * T11  Scalar operations have operands of the dtypes that they take.
  * T12  Symbols in dims are declared.
  * T13  Forms that a step was to remove are gone.
+ * T14  Steps of the host program bind data symbols to integers of rank 0, decide by bools of rank 0, and their bodies yield
+ *      what their results (for stacked ones: a slice of it) need. What only a body writes, only that body reads.
  */
 
 export interface TensorVerifyOptions {
@@ -51,6 +67,8 @@ class TensorVerifier {
   private readonly declared: ReadonlySet<Tensor>;
   /** What holds a value by now. */
   private readonly written: Set<Tensor>;
+  /** What the bodies of branches and loops write for themselves. */
+  private readonly inner = new Set<Tensor>();
   private readonly checked = new Set<Expr>();
 
   constructor(found: Violations, f: TensorFunction, options: TensorVerifyOptions) {
@@ -64,16 +82,16 @@ class TensorVerifier {
 
   function(): void {
     const { f, found } = this;
-    const locals = f.kernels.flatMap((k) => [...k.locals, ...allStages(k).flatMap((s) => s.inner?.locals ?? [])]);
+    const locals = allKernels(f.kernels).flatMap((k) => [...k.locals, ...allStages(k).flatMap((s) => s.inner?.locals ?? [])]);
     this.uniqueNames([...f.tensors, ...locals]);
     for (const t of [...f.tensors, ...locals]) this.tensor(t);
     for (const t of f.inputs) found.check(this.declared.has(t), `%${t.name}`, () => "T1: this input is not among the function's tensors");
     const kernels = new Set<string>();
-    for (const k of f.kernels) {
+    for (const k of allKernels(f.kernels)) {
       found.check(!kernels.has(k.name), `@${k.name}`, () => "T1: two kernels have this name");
       kernels.add(k.name);
-      this.kernel(k);
     }
+    for (const k of f.kernels) this.kernel(k);
     found.about = null;
     this.results();
   }
@@ -121,7 +139,7 @@ class TensorVerifier {
     const { f, found } = this;
     const fixed = new Set([...f.inputs, ...f.tensors.filter((t) => t.data !== null)]);
     for (const t of f.tensors)
-      found.check(this.written.has(t) || f.layouts.get(t)?.view != null || this.isViewed(t), `%${t.name}`, () => "T6: nothing writes this tensor");
+      found.check(this.written.has(t) || this.inner.has(t) || f.layouts.get(t)?.view != null || this.isViewed(t), `%${t.name}`, () => "T6: nothing writes this tensor");
     for (const t of f.outputs)
       found.check(this.declared.has(t) && !fixed.has(t), "output", () => `T6: %${t.name} is an input, a constant or not declared, so no output`);
     found.check(new Set(f.outputs).size === f.outputs.length, "output", () => "T6: a tensor is given twice");
@@ -134,6 +152,10 @@ class TensorVerifier {
   private kernel(k: Kernel): void {
     const at = `@${k.name}`;
     this.found.about = k;
+    if (k.control !== undefined) {
+      this.control(k.control, at);
+      return;
+    }
     const locals = new Set(k.locals);
     const bound = new Set<Variable>();
     for (const a of k.axes) this.axis(a, at, bound, a.kind !== "reduction");
@@ -149,6 +171,46 @@ class TensorVerifier {
       if (reason !== null) this.found.add(`@${s.name}`, `T13: ${reason}`);
     }
     for (const s of k.stages) this.stage(s, bound, locals, later);
+  }
+
+  private control(c: Control, at: string): void {
+    const { found } = this;
+    for (const t of readsOf({ name: "", axes: [], locals: [], stages: [], control: c })) {
+      this.known(t, at, new Set());
+      found.check(this.written.has(t) || this.viewsWritten(t), at, () => `T4: reads %${t.name} before anything writes it`);
+    }
+    const scalar = (t: Tensor, ok: boolean, what: string) =>
+      found.check(t.dims.length === 0 && ok, at, () => `T14: %${t.name} has to be ${what}, but is ${t.dtype}[${t.dims.join(", ")}]`);
+    if (c.kind === "bind") {
+      scalar(c.value, c.value.dtype.isInteger, "an integer of rank 0");
+      found.check(c.symbol.source === "data", at, () => `T14: '${c.symbol.name}' follows from the inputs, it is not bound`);
+      return;
+    }
+    if (c.kind === "require") return;
+    if (c.condition !== null) scalar(c.condition, c.condition.dtype.kind === "bool", "a bool of rank 0");
+    const expected =
+      c.kind === "if"
+        ? c.results.map((t) => ({ t, dims: t.dims }))
+        : [
+            ...[...(c.condition === null ? [] : [c.condition]), ...c.states].map((t) => ({ t, dims: t.dims })),
+            ...c.stacked.map((t) => ({ t, dims: t.dims.slice(1) })),
+          ];
+    for (const b of c.bodies) {
+      const before = new Set(this.written);
+      for (const k of b.kernels) this.kernel(k);
+      found.about = c;
+      found.check(
+        b.outputs.length === expected.length &&
+          b.outputs.every((t, i) => t.dtype === expected[i]?.t.dtype && dimsEqual(t.dims, expected[i]?.dims ?? [])),
+        at,
+        () => `T14: a body yields ${b.outputs.map((t) => `${t.dtype}[${t.dims.join(", ")}]`).join(", ")}, expected ${expected.map((e) => `${e.t.dtype}[${e.dims.join(", ")}]`).join(", ")}`,
+      );
+      for (const t of b.outputs) found.check(this.written.has(t) || this.viewsWritten(t), at, () => `T4: yields %${t.name}, which nothing writes`);
+      for (const t of [...this.written]) if (!before.has(t)) this.inner.add(t);
+      this.written.clear();
+      for (const t of before) this.written.add(t);
+    }
+    for (const t of writesOf({ name: "", axes: [], locals: [], stages: [], control: c })) this.written.add(t);
   }
 
   private axis(a: Axis, at: string, bound: Set<Variable>, allowed: boolean): void {

@@ -89,10 +89,10 @@ class Bounder {
   /** The op's own reference on given operands. */
   private evaluate(op: Op, operands: readonly HostTensor[], attrs: AnyAttrs = this.attrs(op)): HostTensor {
     const types = op.results.map((r) => ({ dtype: r.dtype, dims: r.dims.map((d) => evaluateDim(d, this.env)) }));
-    const run = (): never => {
-      throw new Error("no regions here");
+    const never = (): never => {
+      throw new Error("no regions and no symbols here");
     };
-    const out = op.def.evaluate?.({ operands, attrs: attrs as never, types, regions: [], run })[0];
+    const out = op.def.evaluate?.({ operands, attrs: attrs as never, types, regions: [], run: never, bind: never, size: never })[0];
     if (out === undefined) throw new Error(`op '${op.def.name}' has no reference of its own`);
     return out;
   }
