@@ -1,10 +1,9 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { UnsupportedError, UserError } from "../src/base/errors.ts";
+import { UnsupportedError } from "../src/base/errors.ts";
 import { type ExternalDataResolver, importOnnx, inspectOnnx } from "../src/frontends/onnx/import.ts";
-import { interpretGraph } from "../src/graph/interpret.ts";
-import { brief, conformanceCases, corpus, difference, importCase, shared } from "./support/conformance.ts";
+import { shared } from "./support/corpora.ts";
 
 const models = join(shared, "models");
 const present = existsSync(models);
@@ -78,42 +77,5 @@ describe.skipIf(!present)("architectures of the suite", () => {
     const { graph } = importOnnx(read("gpt_kv"), { resolver: absent });
     expect(graph.symbols.map((s) => s.name)).toEqual(["tokens", "past"]);
     expect(graph.results.map((r) => r.dims.join())).toEqual(["1,tokens,8000", "6,1,6,past + tokens,64", "6,1,6,past + tokens,64"]);
-  });
-});
-
-const suite = corpus("onnx-conformance");
-if (suite === null) console.log("skipped: no conformance corpus beside the repository");
-
-describe.skipIf(suite === null)("ONNX backend conformance", () => {
-  it("every case whose ops are supported gives ONNX's results", () => {
-    const failures: string[] = [];
-    const unsupported = new Map<string, number>();
-    let [ran, large] = [0, 0];
-    for (const c of conformanceCases(join(suite ?? "", "data", "node"))) {
-      try {
-        const m = importCase(c, 20_000);
-        if (m.kind === "large") large++;
-        else if (m.kind === "unsupported")
-          for (const op of new Set(m.items.map((i) => i.split(/[ (]/)[0] ?? i))) unsupported.set(op, (unsupported.get(op) ?? 0) + 1);
-        else {
-          ran++;
-          interpretGraph(m.model.graph, m.inputs).forEach((got, i) => {
-            const d = difference(got, m.outputs[i] ?? got);
-            if (d !== null) failures.push(`${c.name}: output ${i}: ${d}`);
-          });
-        }
-      } catch (e) {
-        failures.push(`${c.name}: ${brief(e)}`);
-      }
-    }
-    const list = [...unsupported].sort((a, b) => b[1] - a[1]).map(([op, n]) => `${op} ${n}`);
-    console.log(`conformance: ${ran} cases ran, ${large} too large for here; cases with something unsupported: ${list.join(", ")}`);
-    expect(failures).toEqual([]);
-    // Guards against a change that silently declares ops unsupported.
-    expect(ran).toBeGreaterThan(900);
-  });
-
-  it("errors of bad cases are the user's", () => {
-    expect(() => importOnnx(new Uint8Array(3))).toThrow(UserError);
   });
 });

@@ -28,6 +28,9 @@ function has(name: string): boolean {
   return spawnSync(name, ["--version"]).status === 0;
 }
 const found = { gcc: has("gcc"), clang: has("clang") };
+export function compilerThere(name: CompilerName): boolean {
+  return found[name];
+}
 /** Why there are no tests with this compiler; null where there are. */
 const compilerMissing = (name: CompilerName): string | null => (found[name] ? null : `${name} is not installed (Debian: apt-get install ${name})`);
 

@@ -1,0 +1,3 @@
+import { testShard } from "./support/conformance-shard.ts";
+
+testShard(4);

@@ -1,0 +1,141 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { compileGraph } from "../../src/compile.ts";
+import { nativeLevel } from "../../src/node/native/processor.ts";
+import { type COutput, type CProgram, cMachine, cOutputs, compilerThere } from "./c.ts";
+import { type Execution, type Outcome, checkOutputs, outcomeOf, readyFor, runCase } from "./conformance.ts";
+import { corpus } from "./corpora.ts";
+import { type Case, type Ready, caseNames, expectedOutputs, outOfScope, readCase } from "./onnx-cases.ts";
+
+/** A case that is known to fail, and why. */
+export interface Exception {
+  readonly name: string;
+  readonly reason: string;
+  /** Where it fails; everywhere if absent. */
+  readonly executions?: readonly Execution[];
+}
+export const exceptions: readonly Exception[] = JSON.parse(readFileSync(new URL("../conformance-exceptions.json", import.meta.url), "utf8"));
+
+/** In how many files the cases are run, so that some run side by side. */
+export const shards = 8;
+
+/** Results are left here for `scripts/coverage.mjs`. */
+const results = new URL("../../out/conformance/", import.meta.url);
+
+/** The tests of one shard: its cases by each of the executions. */
+export function testShard(shard: number): void {
+  const suite = corpus("onnx-conformance");
+  describe.skipIf(suite === null)(`ONNX backend conformance, shard ${shard} of ${shards}`, () => {
+    const cases = suite === null ? [] : shardCases(suite, shard);
+    const outcomes: Record<string, Partial<Record<Execution, Outcome>>> = Object.fromEntries(cases.map((c) => [c.name, {}]));
+    const judge = (e: Execution, found: ReadonlyMap<Case, Outcome | null>): void => {
+      for (const [c, o] of found) if (o !== null) (outcomes[c.name] as Partial<Record<Execution, Outcome>>)[e] = o;
+      mkdirSync(results, { recursive: true });
+      writeFileSync(new URL(`${shard}.json`, results), JSON.stringify(outcomes));
+      expect(complaints(e, found)).toEqual([]);
+    };
+    for (const [e, title] of inProcess) {
+      it(title, { timeout: 600_000 }, async () => {
+        const found = new Map<Case, Outcome | null>();
+        for (const c of cases) found.set(c, await runCase(c, e));
+        judge(e, found);
+      });
+    }
+    it.skipIf(!compilerThere("gcc"))("as C", { timeout: 600_000 }, async () => judge("c", await runAsC(cases)));
+  });
+}
+
+const inProcess = [
+  ["interpreter", "through the graph interpreter"],
+  ["wasm", "as WASM"],
+  ["wasm-inputs", "as WASM, constants being inputs"],
+] as const;
+
+/** Every n-th case, so that cases of one op, which take about as long, are spread. `CONFORMANCE=resize` runs only those of that name. */
+function shardCases(suite: string, shard: number): Case[] {
+  const only = process.env["CONFORMANCE"] ?? "";
+  return caseNames(suite)
+    .filter((name, i) => i % shards === shard && name.includes(only) && !name.startsWith("light/"))
+    .map((name) => readCase(suite, name));
+}
+
+/** What is wrong with what was found: failures that are not listed, and passes that are. */
+function complaints(e: Execution, found: ReadonlyMap<Case, Outcome | null>): string[] {
+  const listed = new Set(exceptions.filter((x) => x.executions?.includes(e) ?? true).map((x) => x.name));
+  return [...found].flatMap(([c, o]) => {
+    if (o === null) return [];
+    const scope = outOfScope(c);
+    if (scope !== null) return o.kind === "unsupported" ? [] : [`${c.name}: holds a ${scope}, so it must be refused: ${JSON.stringify(o)}`];
+    if (o.kind === "pass") return listed.has(c.name) ? [`${c.name} passes, but stands in conformance-exceptions.json`] : [];
+    return listed.has(c.name) ? [] : [`${c.name}: ${o.kind}: ${o.message}`];
+  });
+}
+
+/** A case that is compiled for C. */
+interface Prepared {
+  readonly case: Case;
+  readonly ready: Ready;
+  readonly program: CProgram;
+}
+
+/** Runs the cases as C at the processor's own level, all in one program (several if that fails). */
+async function runAsC(cases: readonly Case[]): Promise<Map<Case, Outcome | null>> {
+  const machines = [cMachine(nativeLevel() ?? "portable")];
+  const found = new Map<Case, Outcome | null>();
+  const prepared: Prepared[] = [];
+  for (const c of cases) {
+    const o = await outcomeOf(async () => {
+      const ready = readyFor(c, "c");
+      if (ready === null) return false;
+      prepared.push({ case: c, ready, program: { what: c.name, compiled: compileGraph(ready.model.graph, { machines }), inputs: ready.inputs } });
+      return false;
+    });
+    found.set(c, o);
+  }
+  await runBatch(prepared, found);
+  return found;
+}
+
+/** A program that does not compile, or crashes, takes the others of its batch with it: then halves of the batch are tried. */
+async function runBatch(batch: readonly Prepared[], found: Map<Case, Outcome | null>): Promise<void> {
+  if (batch.length === 0) return;
+  let outputs: COutput[] = [];
+  try {
+    outputs = await cOutputs(
+      batch.map((p) => p.program),
+      "gcc",
+      ["-O0", "-DTW_FREESTANDING"],
+    );
+  } catch (e) {
+    const [only] = batch;
+    if (batch.length === 1 && only !== undefined) {
+      found.set(only.case, { kind: "fail", message: String(e) });
+      return;
+    }
+    const half = Math.ceil(batch.length / 2);
+    await runBatch(batch.slice(0, half), found);
+    await runBatch(batch.slice(half), found);
+    return;
+  }
+  for (const [index, p] of batch.entries())
+    found.set(
+      p.case,
+      await judgeC(
+        p,
+        outputs.filter((o) => o.index === index),
+      ),
+    );
+}
+
+async function judgeC(p: Prepared, outputs: readonly COutput[]): Promise<Outcome | null> {
+  return outcomeOf(async () => {
+    const expected = expectedOutputs(p.case);
+    for (const run of [1, 2])
+      checkOutputs(
+        p.ready,
+        outputs.filter((o) => o.run === run).map((o) => o.got),
+        expected,
+      );
+    return true;
+  });
+}
