@@ -25,7 +25,7 @@ export interface RewriteDialect<V, N, B> {
   rebuild(node: N, operands: readonly V[], regions: readonly B[]): N;
   /** The block with other nodes and results. */
   block(block: B, nodes: readonly N[], results: readonly V[]): B;
-  /** Is the node kept even if nobody uses a result of it? */
+  /** Does the node stay as it is, even if nobody uses a result of it? */
   keeps(node: N): boolean;
   /** What is wrong with `by` in the place of `old` (another type), naming both; or null. */
   mismatch(old: V, by: V): string | null;
@@ -150,7 +150,8 @@ export class Rewriter<V, N extends RewriteNode<V, B>, B extends RewriteBlock<V, 
       if (!cell.alive) continue;
       count(visitCount);
       this.refresh(cell);
-      if (!this.dialect.keeps(cell.node) && cell.node.results.every((r) => this.useCount(r) === 0)) {
+      if (this.dialect.keeps(cell.node)) continue;
+      if (cell.node.results.every((r) => this.useCount(r) === 0)) {
         this.erase(cell);
         count("dead-code");
         continue;
