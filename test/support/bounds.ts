@@ -1,7 +1,7 @@
-import { type Dim, evaluateDim, substituteDim } from "../../src/base/dim.ts";
-import type { DType } from "../../src/base/dtype.ts";
+import { type Dim, dimSymbols, evaluateDim, substituteDim } from "../../src/base/dim.ts";
+import { type DType, i32 } from "../../src/base/dtype.ts";
 import type { Num } from "../../src/base/numeric.ts";
-import { type HostTensor, hostTensor, sizeOf } from "../../src/graph/host.ts";
+import { type HostTensor, hostFrom, hostTensor, sizeOf } from "../../src/graph/host.ts";
 import { bindSymbols } from "../../src/graph/interpret.ts";
 import type { GraphFunction, Op, Region, Value } from "../../src/graph/ir.ts";
 import type { AnyAttrs } from "../../src/graph/op.ts";
@@ -20,15 +20,18 @@ export interface Bounded {
   readonly error: Float64Array;
 }
 
-const mantissa: Readonly<Record<string, number>> = { f32: 23, f64: 52, f16: 10, bf16: 7 };
+/** Bits of the fraction; undefined for what is no float. */
+function fractionOf(d: DType): number | undefined {
+  return d.format?.fraction ?? { f32: 23, f64: 52 }[d.name];
+}
 /** Distance between neighbouring values of the dtype at a magnitude; 0 for integers, which do not round. */
 function ulpAt(d: DType, v: number): number {
-  const bits = mantissa[d.name];
+  const bits = fractionOf(d);
   if (bits === undefined || !Number.isFinite(v)) return 0;
-  const least = { f32: -126, f64: -1022, f16: -14, bf16: -126 }[d.name] ?? -126;
+  const least = d.format !== null ? 1 - d.format.bias : d.name === "f64" ? -1022 : -126;
   return 2 ** (Math.max(least, v === 0 ? least : Math.floor(Math.log2(Math.abs(v)))) - bits);
 }
-const epsilon = (d: DType) => 2 ** -(mantissa[d.name] ?? Number.POSITIVE_INFINITY);
+const epsilon = (d: DType) => 2 ** -(fractionOf(d) ?? Number.POSITIVE_INFINITY);
 
 /** The graph's results by the reference, each with its bounds. */
 export function boundGraph(source: GraphFunction, inputs: readonly HostTensor[]): Bounded[] {
@@ -61,8 +64,8 @@ const movement = new Set(["broadcast", "reshape", "transpose", "slice", "pad", "
 const sources = new Set(["constant", "iota", "iota_size"]);
 
 class Bounder {
-  private readonly env: ReadonlyMap<string, number>;
-  constructor(env: ReadonlyMap<string, number>) {
+  private readonly env: Map<string, number>;
+  constructor(env: Map<string, number>) {
     this.env = env;
   }
 
@@ -100,6 +103,13 @@ class Bounder {
   private op(op: Op, operands: readonly Bounded[], values: ReadonlyMap<Value, Bounded>): Bounded[] {
     const { name } = op.def;
     if (name === "scan") return this.scan(op, operands, values);
+    if (name === "if") return this.region(op.regions[Number(operands[0]?.value.data[0]) !== 0 ? 0 : 1] as Region, values);
+    if (name === "loop") return this.loop(op, operands, values);
+    if (name === "bind_size") {
+      this.bind(op.attrs["symbol"] as readonly Dim[], Number(operands[0]?.value.data[0]));
+      return [];
+    }
+    if (name === "require_equal") return [];
     const value = this.evaluate(
       op,
       operands.map((o) => o.value),
@@ -255,6 +265,48 @@ class Bounder {
       });
     }
     return [...states, ...ys];
+  }
+
+  private bind([symbol]: readonly Dim[], value: number): void {
+    for (const name of dimSymbols(symbol as Dim).keys()) this.env.set(name, value);
+  }
+
+  private loop(op: Op, operands: readonly Bounded[], outer: ReadonlyMap<Value, Bounded>): Bounded[] {
+    const {
+      index,
+      length,
+      states: count,
+      conditional,
+    } = op.attrs as { index: readonly Dim[]; length: readonly Dim[]; states: number; conditional: boolean };
+    const body = op.regions[0] as Region;
+    const extra = conditional ? 1 : 0;
+    let more = !conditional || Number(operands[0]?.value.data[0]) !== 0;
+    let states = operands.slice(extra);
+    const ys = op.results.slice(1 + count).map((r) =>
+      exact(
+        hostTensor(
+          r.dtype,
+          r.dims.map((d) => evaluateDim(d, this.env)),
+        ),
+      ),
+    );
+    const most = evaluateDim(length[0] as Dim, this.env);
+    let turns = 0;
+    for (; turns < most && more; turns++) {
+      this.bind(index, turns);
+      const inner = new Map(outer);
+      body.params.forEach((p, i) => {
+        inner.set(p, states[i] as Bounded);
+      });
+      const results = this.region(body, inner);
+      more = !conditional || Number(results[0]?.value.data[0]) !== 0;
+      states = results.slice(extra, extra + count);
+      results.slice(extra + count).forEach((y, k) => {
+        ys[k]?.value.data.set(y.value.data as never, turns * y.error.length);
+        ys[k]?.error.set(y.error, turns * y.error.length);
+      });
+    }
+    return [exact(hostFrom(i32, [], () => turns)), ...states, ...ys];
   }
 }
 
