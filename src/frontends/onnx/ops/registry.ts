@@ -5,14 +5,29 @@ import { indexingOps } from "./indexing.ts";
 import { matmulOps } from "./matmul.ts";
 import { nnOps } from "./nn.ts";
 import { normalizationOps } from "./normalization.ts";
+import { recurrentOps } from "./recurrent.ts";
 import { reductionOps } from "./reduction.ts";
+import { resizeOps } from "./resize.ts";
 import { shapeOps } from "./shape.ts";
+import { visionOps } from "./vision.ts";
 
 /** The opset versions that mappings are written for. */
 export const oldestOpset = 7;
 export const newestOpset = 28;
 
-const families: readonly OpTable[] = [elementwiseOps, shapeOps, indexingOps, matmulOps, nnOps, reductionOps, normalizationOps, controlOps];
+const families: readonly OpTable[] = [
+  elementwiseOps,
+  shapeOps,
+  indexingOps,
+  matmulOps,
+  nnOps,
+  reductionOps,
+  normalizationOps,
+  controlOps,
+  recurrentOps,
+  resizeOps,
+  visionOps,
+];
 const byName = new Map(families.flatMap((t) => Object.entries(t)));
 
 /** The mapping of an op of the default domain, or null. */

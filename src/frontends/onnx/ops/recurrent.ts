@@ -1,0 +1,279 @@
+import { type Dim, mulDim, subDim, symbolDim } from "../../../base/dim.ts";
+import type { GraphBuilder } from "../../../graph/builder.ts";
+import type { Value } from "../../../graph/ir.ts";
+import type { NodeContext, OpTable } from "../context.ts";
+import { type Operand, dimValue } from "../operand.ts";
+import { type Activation, activations } from "./activation.ts";
+import { Formula } from "./formula.ts";
+import { slicedAlong } from "./shape.ts";
+
+/** What the steps of one direction work with. Weights are [gates · hidden, …], biases and peepholes vectors. */
+interface Weights {
+  readonly hidden: Dim;
+  readonly input: Value;
+  readonly recurrent: Value;
+  readonly inputBias: Value | null;
+  readonly recurrentBias: Value | null;
+  readonly peepholes: Value | null;
+}
+
+/** One step: from the projected input [batch, gates · hidden] and the states [batch, hidden] to the next states, the hidden one first. */
+type Step = (f: Formula, projected: Value, states: readonly Value[]) => readonly Value[];
+
+interface Cell {
+  readonly gates: number;
+  /** Names of the activations of one direction. */
+  readonly activations: readonly string[];
+  /** Inputs that hold the initial states, and the one that holds the peepholes. */
+  readonly states: readonly number[];
+  readonly peepholes: number | null;
+  /** What is made once, before the loop over time: the bias that the projection of the input takes, and the step. */
+  prepare(c: NodeContext, w: Weights, functions: readonly Activation[]): { readonly bias: Value | null; readonly step: Step };
+}
+
+/** `x[:, k · size : (k + 1) · size]` for the last dimension. */
+function part(g: GraphBuilder, x: Value, k: number, size: Dim, count = 1): Value {
+  const axis = x.dims.length - 1;
+  const start = x.dims.map((_, i) => (i === axis ? mulDim(size, k) : 0));
+  return g.one("slice", [x], { start, stride: x.dims.map(() => 1), dims: x.dims.with(axis, mulDim(size, count)) });
+}
+
+/** Rows `k · size …` of a matrix. */
+function rows(g: GraphBuilder, x: Value, k: number, size: Dim, count: number): Value {
+  return g.one("slice", [x], { start: [mulDim(size, k), 0], stride: [1, 1], dims: [mulDim(size, count), x.dims[1] as Dim] });
+}
+
+/** x · wᵀ over the last dimension of both. */
+function times(g: GraphBuilder, x: Value, w: Value): Value {
+  return g.one("dot", [x, w], { batchA: [], batchB: [], contractA: [x.dims.length - 1], contractB: [1] });
+}
+
+/** A vector added along the last dimension. */
+function plus(f: Formula, x: Value, bias: Value | null): Value {
+  return bias === null ? x : f.add(x, f.g.broadcast(bias, x.dims, [x.dims.length - 1]));
+}
+
+function bothBiases(f: Formula, w: Weights): Value | null {
+  return w.inputBias === null || w.recurrentBias === null ? null : f.add(w.inputBias, w.recurrentBias);
+}
+
+/** What goes into an activation, bounded by the attribute `clip`. */
+function clipper(c: NodeContext): (f: Formula, x: Value) => Value {
+  const limit = c.attribute("clip")?.f ?? 0;
+  return limit > 0 ? (f, x) => f.clamp(x, -limit, limit) : (_, x) => x;
+}
+
+/** h' = f(Wx + Rh + b) */
+const rnnCell: Cell = {
+  gates: 1,
+  activations: ["Tanh"],
+  states: [5],
+  peepholes: null,
+  prepare(c, w, [act]) {
+    const clip = clipper(c);
+    return {
+      bias: bothBiases(new Formula(c.g), w),
+      step: (f, projected, [h]) => [(act as Activation)(f, clip(f, f.add(projected, times(f.g, h as Value, w.recurrent))))],
+    };
+  },
+};
+
+/** Gates z, r, h (Cho et al., 2014); with `linear_before_reset` the reset gate works on the recurrent product instead of its operand. */
+const gruCell: Cell = {
+  gates: 3,
+  activations: ["Sigmoid", "Tanh"],
+  states: [5],
+  peepholes: null,
+  prepare(c, w, [act, candidateAct]) {
+    const [clip, size] = [clipper(c), w.hidden];
+    const outer = new Formula(c.g);
+    const linear = c.int("linear_before_reset", 0) !== 0;
+    // The candidate's own recurrent bias is scaled by the reset gate: it cannot join the input's.
+    const joined = linear && w.recurrentBias !== null ? gateBias(outer, w.recurrentBias, size) : w.recurrentBias;
+    const hiddenBias = linear && w.recurrentBias !== null ? part(c.g, w.recurrentBias, 2, size) : null;
+    const [gateRows, hiddenRows] = [rows(c.g, w.recurrent, 0, size, 2), rows(c.g, w.recurrent, 2, size, 1)];
+    return {
+      bias: w.inputBias === null || joined === null ? null : outer.add(w.inputBias, joined),
+      step(f, projected, [state]) {
+        const h = state as Value;
+        const sigma = (x: Value): Value => (act as Activation)(f, clip(f, x));
+        const whole = linear ? times(f.g, h, w.recurrent) : times(f.g, h, gateRows);
+        const gate = (k: number): Value => sigma(f.add(part(f.g, projected, k, size), part(f.g, whole, k, size)));
+        const [z, r] = [gate(0), gate(1)];
+        const recurrent = linear ? f.mul(r, plus(f, part(f.g, whole, 2, size), hiddenBias)) : times(f.g, f.mul(r, h), hiddenRows);
+        const candidate = (candidateAct as Activation)(f, clip(f, f.add(part(f.g, projected, 2, size), recurrent)));
+        return [f.add(f.mul(f.sub(1, z), candidate), f.mul(z, h))];
+      },
+    };
+  },
+};
+
+/** The biases of z and r, and zeros for the candidate. */
+function gateBias(f: Formula, bias: Value, size: Dim): Value {
+  return f.g.one("concat", [part(f.g, bias, 0, size, 2), f.g.splat(bias.dtype, [size], 0)], { axis: 0 });
+}
+
+/** Gates i, o, f, c (Hochreiter & Schmidhuber, 1997; peepholes: Gers & Schmidhuber, 2000). */
+const lstmCell: Cell = {
+  gates: 4,
+  activations: ["Sigmoid", "Tanh", "Tanh"],
+  states: [5, 6],
+  peepholes: 7,
+  prepare(c, w, [act, cellAct, hiddenAct]) {
+    const [clip, size] = [clipper(c), w.hidden];
+    const coupled = c.int("input_forget", 0) !== 0;
+    const peep = [0, 1, 2].map((k) => (w.peepholes === null ? null : part(c.g, w.peepholes, k, size)));
+    return {
+      bias: bothBiases(new Formula(c.g), w),
+      step(f, projected, [h, old]) {
+        const sum = f.add(projected, times(f.g, h as Value, w.recurrent));
+        const seen = (k: number, cell: Value): Value | null => {
+          const weights = peep[k] ?? null;
+          return weights === null ? null : f.mul(cell, f.g.broadcast(weights, cell.dims, [1]));
+        };
+        const gate = (k: number, looks: Value | null): Value => {
+          const x = part(f.g, sum, k, size);
+          return (act as Activation)(f, clip(f, looks === null ? x : f.add(x, looks)));
+        };
+        const before = old as Value;
+        const i = gate(0, seen(0, before));
+        const forget = coupled ? f.sub(1, i) : gate(2, seen(2, before));
+        const candidate = (cellAct as Activation)(f, clip(f, part(f.g, sum, 3, size)));
+        const cell = f.add(f.mul(forget, before), f.mul(i, candidate));
+        const o = gate(1, seen(1, cell));
+        return [f.mul(o, (hiddenAct as Activation)(f, cell)), cell];
+      },
+    };
+  },
+};
+
+/** What one direction gives: hidden states [time, batch, hidden] (if anybody wants them), then the final states [batch, hidden]. */
+interface Direction {
+  readonly all: Value | null;
+  readonly final: readonly Value[];
+}
+
+/** Runs the steps over the projected input [time, batch, gates · hidden], from its end if `backwards`. */
+function overTime(c: NodeContext, projected: Value, initial: readonly Value[], lengths: Value | null, backwards: boolean, step: Step): Direction {
+  const [time, batch, width] = projected.dims as [Dim, Dim, Dim];
+  const wanted = c.wants(0);
+  /** One step of the loop: the next states, and what Y shows of this step. */
+  const turn = (g: GraphBuilder, i: Dim, states: readonly Value[]): readonly [states: readonly Value[], shown: readonly Value[]] => {
+    const at = backwards ? subDim(subDim(time, 1), i) : i;
+    const now = g.reshape(g.one("slice", [projected], { start: [at, 0, 0], stride: [1, 1, 1], dims: [1, batch, width] }), [batch, width]);
+    const f = new Formula(g);
+    const next = step(f, now, states);
+    const [hidden] = next as [Value];
+    if (lengths === null) return [next, wanted ? [hidden] : []];
+    // Beyond its end, a sequence keeps its states and shows zeros.
+    const inside = g.broadcast(f.op("gt", lengths, g.convert(dimValue(g, at), lengths.dtype)), hidden.dims, [0]);
+    return [next.map((v, k) => f.select(inside, v, states[k] as Value)), wanted ? [f.select(inside, hidden, 0)] : []];
+  };
+  if (time === 1) {
+    const [final, shown] = turn(c.g, 0, initial);
+    return { final, all: shown[0] === undefined ? null : c.g.reshape(shown[0], [1, ...shown[0].dims]) };
+  }
+  const index = symbolDim(c.g.dataSymbol("step", 0, subDim(time, 1)));
+  const body = c.g.nested();
+  const params = initial.map((v, k) => body.value(k === 0 ? "hidden" : "cell", v));
+  const [next, shown] = turn(body, index, params);
+  const results = c.g.op(
+    "loop",
+    initial,
+    { index: [index], length: [time], states: initial.length, conditional: false },
+    { regions: [body.region(params, [...next, ...shown])] },
+  );
+  const stacked = results[1 + initial.length];
+  const all = stacked === undefined || !backwards ? stacked : c.g.one("reverse", [stacked], { axes: [0] });
+  return { final: results.slice(1, 1 + initial.length), all: all ?? null };
+}
+
+/** Entry `k` of dimension 0, which goes. */
+function entry(c: NodeContext, o: Operand | null, k: number): Value | null {
+  return o === null ? null : c.g.reshape(slicedAlong(c, o, 0, k, 1).value, o.dims.slice(1));
+}
+
+function directionOf(c: NodeContext, cell: Cell, d: number, backwards: boolean, x: Value, functions: readonly Activation[]): Direction {
+  const [input, recurrent] = [entry(c, c.input(1), d) as Value, entry(c, c.input(2), d) as Value];
+  const hidden = recurrent.dims[1] as Dim;
+  const width = mulDim(hidden, cell.gates);
+  c.sameDim(recurrent.dims[0] as Dim, width, "rows of R");
+  c.sameDim(input.dims[0] as Dim, width, "rows of W");
+  c.sameDim(input.dims[1] as Dim, x.dims[2] as Dim, "columns of W");
+  const bias = entry(c, c.optional(3), d);
+  const weights: Weights = {
+    hidden,
+    input,
+    recurrent,
+    inputBias: bias === null ? null : part(c.g, bias, 0, width),
+    recurrentBias: bias === null ? null : part(c.g, bias, 1, width),
+    peepholes: cell.peepholes === null ? null : entry(c, c.optional(cell.peepholes), d),
+  };
+  const f = new Formula(c.g);
+  const prepared = cell.prepare(c, weights, functions);
+  const projected = plus(f, times(c.g, x, input), prepared.bias);
+  const batch = x.dims[1] as Dim;
+  const initial = cell.states.map((k) => initialState(c, k, d, [batch, hidden], x));
+  return overTime(c, projected, initial, c.optional(4)?.value ?? null, backwards, prepared.step);
+}
+
+function initialState(c: NodeContext, input: number, d: number, dims: readonly Dim[], x: Value): Value {
+  const o = c.optional(input);
+  if (o === null) return c.g.splat(x.dtype, dims, 0);
+  if (o.rank !== 3) return c.fail(`initial state of rank ${o.rank}, expected 3`);
+  const whole = c.int("layout", 0) === 1 ? c.of(c.g.transpose(o.value, [1, 0, 2])) : o;
+  const v = entry(c, whole, d) as Value;
+  dims.forEach((n, i) => c.sameDim(v.dims[i] as Dim, n, `dimension ${i} of the initial state`));
+  return v;
+}
+
+/** Values of all directions side by side in a new dimension. */
+function stackedAt(g: GraphBuilder, values: readonly Value[], axis: number): Value {
+  const parts = values.map((v) => g.reshape(v, v.dims.toSpliced(axis, 0, 1)));
+  return parts.length === 1 ? (parts[0] as Value) : g.one("concat", parts, { axis });
+}
+
+/** RNN, GRU and LSTM: all inputs are projected at once, then a loop runs over time. */
+function recurrent(cell: Cell): (c: NodeContext) => readonly (Operand | null)[] {
+  return (c) => {
+    const x = c.input(0);
+    const direction = c.text("direction", "forward");
+    if (!["forward", "reverse", "bidirectional"].includes(direction)) return c.fail(`direction '${direction}'`);
+    const ways = direction === "bidirectional" ? [false, true] : [direction === "reverse"];
+    if (x.rank !== 3 || c.input(1).rank !== 3 || c.input(2).rank !== 3)
+      return c.fail(`X, W and R of ranks ${x.rank}, ${c.input(1).rank} and ${c.input(2).rank}, expected 3`);
+    for (const i of [1, 2]) c.sameDim(c.input(i).dims[0] as Dim, ways.length, `directions of input ${i}`);
+    const batchFirst = c.int("layout", 0) === 1;
+    const sequence = batchFirst ? c.g.transpose(x.value, [1, 0, 2]) : x.value;
+    const names = ways.flatMap(() => cell.activations);
+    const functions = activations(c, names);
+    const n = cell.activations.length;
+    const done = ways.map((backwards, d) => directionOf(c, cell, d, backwards, sequence, functions.slice(d * n, (d + 1) * n)));
+    const finals = cell.states.map((_, k) =>
+      c.wants(1 + k)
+        ? c.of(
+            stackedAt(
+              c.g,
+              done.map((o) => o.final[k] as Value),
+              batchFirst ? 1 : 0,
+            ),
+          )
+        : null,
+    );
+    return [allSteps(c, done, batchFirst), ...finals];
+  };
+}
+
+/** Y: [time, directions, batch, hidden], or with the batch first [batch, time, directions, hidden]. */
+function allSteps(c: NodeContext, done: readonly Direction[], batchFirst: boolean): Operand | null {
+  const values = done.flatMap((d) => (d.all === null ? [] : [d.all]));
+  if (values.length === 0) return null;
+  const y = stackedAt(c.g, values, 1);
+  return c.of(batchFirst ? c.g.transpose(y, [2, 0, 1, 3]) : y);
+}
+
+export const recurrentOps: OpTable = {
+  RNN: { since: 7, map: recurrent(rnnCell) },
+  GRU: { since: 7, map: recurrent(gruCell) },
+  LSTM: { since: 7, map: recurrent(lstmCell) },
+};
