@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fits the polynomials and rationals of src/scalar/ops/transcendental.ts and prints its coefficient tables.
+"""Fits the polynomials and rationals of src/scalar/ops/{transcendental,inverse}.ts and prints their coefficient tables.
 
 Needs numpy and mpmath:  python scripts/fit-polynomials.py
 
@@ -92,6 +92,8 @@ def main():
     table("sin", fit(mp.sin, 0, quarter, (3, 5, 7), fixed=lambda r: r))
     table("cos", fit(mp.cos, 0, quarter, (4, 6, 8), fixed=lambda r: 1 - r * r / 2))
     parts("pi / 2", mp.pi / 2, [8, 8, 8])
+    table("asin", fit(mp.asin, 0, 0.5, (3, 5, 7, 9, 11), fixed=lambda r: r))
+    table("atan", fit(mp.atan, 0, 1, (3, 5, 7, 9, 11, 13, 15, 17), fixed=lambda r: r))
     # Odd rationals x·P(x²)/Q(x²) up to where the function rounds to 1 in f32.
     odd, even = (lambda n: range(1, 2 * n + 2, 2)), (lambda n: range(2, 2 * n + 1, 2))
     table("tanh", fit(mp.tanh, 0, 9.02, odd(4), even(4)))

@@ -7,13 +7,24 @@ import { type OpDef, defineOp } from "../op.ts";
 const shapeConstraint = "C1: all operands have the same dims.";
 const typeConstraint = "C2: the operand dtypes fit the scalar op's type rule.";
 
+/** Where a float op's examples draw their values from: where it is defined, and not too steep. */
+const exampleRanges: Partial<Record<OpName, readonly [number, number]>> = {
+  log: [0.1, 4],
+  sqrt: [0.1, 4],
+  rsqrt: [0.1, 4],
+  pow: [0.1, 4],
+  asin: [-0.95, 0.95],
+  acos: [-0.95, 0.95],
+  acosh: [1.1, 4],
+  atanh: [-0.95, 0.95],
+};
+
 /** Every scalar op, but conversions, as an op on whole tensors of equal dims. */
 function elementwise(name: OpName): OpDef<Record<never, never>> {
   const entry = scalarOps[name];
-  const positive = name === "log" || name === "sqrt" || name === "rsqrt" || name === "pow";
   const [discrete] = ["and", "or", "xor", "not", "shl", "shr", "floordiv", "mod"].filter((n) => n === name);
   const type = discrete === undefined ? "f32[3, 5]" : "i32[3, 5]";
-  const range: readonly [number, number] = positive ? [0.1, 4] : discrete === undefined ? [-3, 3] : [1, 9];
+  const range: readonly [number, number] = discrete === undefined ? (exampleRanges[name] ?? [-3, 3]) : [1, 9];
   return defineOp({
     name,
     doc: entry.doc,

@@ -1,12 +1,13 @@
 import type { ScalarOp } from "../op.ts";
 import { arith, logic } from "./arith.ts";
+import { inverse } from "./inverse.ts";
 import { transcendental } from "./transcendental.ts";
 
-const entries = { ...arith, ...logic, ...transcendental };
+const entries = { ...arith, ...logic, ...transcendental, ...inverse };
 
 export type OpName = keyof typeof entries;
 /** Ops that a target has to render: those without a decomposition. */
-export type CoreOpName = Exclude<OpName, keyof typeof transcendental>;
+export type CoreOpName = Exclude<OpName, keyof typeof transcendental | keyof typeof inverse>;
 
 /** Every scalar op by name. */
 export const scalarOps: { readonly [K in OpName]: ScalarOp } = entries;

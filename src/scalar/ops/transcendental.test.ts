@@ -42,6 +42,12 @@ const ranges: Partial<Record<OpName, readonly Range[]>> = {
   erf: [linear(-5, 5), linear(-1, 1), ...both(logarithmic(1e-37, 4)), linear(3.5, 30)],
   sin: [linear(-10, 10), linear(-1e5, 1e5), ...both(logarithmic(1e-30, 1))],
   cos: [linear(-10, 10), linear(-1e5, 1e5), ...both(logarithmic(1e-30, 1))],
+  asin: [linear(-1, 1), ...both(linear(0.45, 0.55)), ...both(logarithmic(1e-30, 1))],
+  acos: [linear(-1, 1), ...both(linear(0.45, 0.55)), linear(0.99, 1), ...both(logarithmic(1e-30, 1))],
+  atan: [linear(-2, 2), linear(-100, 100), ...both(logarithmic(1e-30, 3e38))],
+  asinh: [linear(-2, 2), ...both(logarithmic(1e-30, 3e38))],
+  acosh: [linear(1, 1.01), linear(1, 4), logarithmic(1, 3e38)],
+  atanh: [linear(-0.9999999, 0.9999999), ...both(linear(0.99, 0.9999999)), ...both(logarithmic(1e-30, 0.9))],
   rsqrt: [logarithmic(1e-37, 3e38), linear(0.25, 4)],
 };
 
@@ -194,7 +200,24 @@ describe("pow", () => {
 
 describe("other float dtypes compute in f32", () => {
   test.each([f16, bf16, f64])("%s", (d) => {
-    for (const name of ["exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow", "rsqrt", "sign"] as const) {
+    for (const name of [
+      "exp",
+      "log",
+      "tanh",
+      "sigmoid",
+      "erf",
+      "sin",
+      "cos",
+      "pow",
+      "rsqrt",
+      "sign",
+      "asin",
+      "acos",
+      "atan",
+      "asinh",
+      "acosh",
+      "atanh",
+    ] as const) {
       const sc = new Scalars();
       const variables = Array.from({ length: scalarOps[name].arity }, (_, i) => sc.variable(`x${i}`, d));
       const e = sc.decompose(
@@ -215,7 +238,8 @@ describe("other float dtypes compute in f32", () => {
           ),
         );
         const unit = d === f16 ? 2 ** -10 : d === bf16 ? 2 ** -7 : 8 * 2 ** -23;
-        expect(Math.abs(Number(f(args)) - want), `${name}(${x})`).toBeLessThanOrEqual(unit * Math.abs(want));
+        if (Number.isNaN(want)) expect(f(args), `${name}(${x})`).toBeNaN();
+        else expect(Math.abs(Number(f(args)) - want), `${name}(${x})`).toBeLessThanOrEqual(unit * Math.abs(want));
       }
     }
   });

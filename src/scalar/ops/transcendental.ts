@@ -15,13 +15,13 @@ import { sameFloat, sameNumber } from "./arith.ts";
  */
 
 /** Horner's scheme; coefficients from the highest power down. */
-function poly(sc: Scalars, x: Expr, coefficients: readonly number[]): Expr {
+export function poly(sc: Scalars, x: Expr, coefficients: readonly number[]): Expr {
   const [head, ...rest] = coefficients.map((c) => sc.const(c, x.dtype));
   return rest.reduce((acc, c) => sc.add(sc.mul(acc, x), c), head as Expr);
 }
 
 /** Runs the f32 algorithm on other float dtypes through casts. */
-function inF32(f: (sc: Scalars, ...args: Expr[]) => Expr) {
+export function inF32(f: (sc: Scalars, ...args: Expr[]) => Expr) {
   return (sc: Scalars, args: readonly Expr[]): Expr => {
     const { dtype } = args[0] as Expr;
     return dtype === f32 ? f(sc, ...args) : sc.cast(dtype, f(sc, ...args.map((a) => sc.cast(f32, a))));
@@ -68,7 +68,7 @@ const logCoefficients = [
 ];
 
 /** Natural logarithm: x = 2^e·(1 + f) with 1 + f in [√½, √2), e·ln2 + f + f²·P(f). */
-function logF32(sc: Scalars, x: Expr): Expr {
+export function logF32(sc: Scalars, x: Expr): Expr {
   const c = (v: number) => sc.const(v, f32);
   const i = (v: number) => sc.const(v, i32);
   const subnormal = sc.op("lt", [x, c(2 ** -126)]);
@@ -170,7 +170,8 @@ function decomposeSign(sc: Scalars, [a]: readonly Expr[]): Expr {
   return sc.select(sc.op("gt", [x, zero]), sc.const(1, x.dtype), below);
 }
 
-const unary =
+/** Evaluates with a function on numbers. */
+export const unary =
   (f: (x: number) => number) =>
   ([x]: readonly Num[]): Num =>
     f(Number(x));
