@@ -12,12 +12,12 @@ export interface Divergence {
 
 /** Distance from 1 to the next value of a float dtype. */
 function epsilon(d: DType): number {
-  return d.name === "f16" ? 2 ** -10 : d.name === "bf16" ? 2 ** -7 : 2 ** -23;
+  return 2 ** -(d.format?.fraction ?? 23);
 }
 
 /**
  * Compares with a reference. Integers and bools must be equal; floats may differ by 1e-4 of the reference's deviation, plus
- * 1e-5 of the element (more for 16-bit floats), plus 1e-6: what sums in another order explain.
+ * 1e-5 of the element (more for narrow floats), plus 1e-6: what sums in another order explain.
  * `only` tells which elements to look at.
  */
 export function firstDivergence(expected: HostTensor, got: HostTensor, only: (i: number) => boolean = () => true): Divergence | null {

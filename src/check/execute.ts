@@ -52,7 +52,7 @@ function collect(p: Program, place: Place, buffer: ArrayBuffer): Execution {
       const width = o.dtype.byteWidth;
       const raw = bytes[i] as Uint8Array;
       return (k: number) => {
-        const at = o.dtype.bits < 8 ? k >> 1 : k * width;
+        const at = o.dtype.bits < 8 ? Math.floor((k * o.dtype.bits) / 8) : k * width;
         for (let b = at; b < at + width; b++) if (raw[b] !== sentinel) return true;
         return false;
       };

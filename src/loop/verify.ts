@@ -38,8 +38,8 @@ export type LoopForm =
   | "unrolled loop"
   | "register buffer"
   | "indexed access"
-  | "4-bit buffer"
-  | "16-bit float"
+  | "packed buffer"
+  | "narrow float"
   | "derived op"
   | "floor division"
   | "allocation";
@@ -69,8 +69,8 @@ class Scope {
   }
 }
 
-function isHalf(d: DType): boolean {
-  return d.isFloat && d.bits === 16;
+function isNarrow(d: DType): boolean {
+  return d.format !== null;
 }
 
 class ProgramVerifier {
@@ -269,8 +269,8 @@ class ProgramVerifier {
   }
 
   private access(b: Buffer, index: Expr, scope: Scope): void {
-    if (this.forbidden.has("4-bit buffer") && b.dtype.bits === 4 && b.space !== "register") this.add(`L10: %${b.name} should be a buffer of bytes`);
-    if (this.forbidden.has("16-bit float") && isHalf(b.dtype)) this.add(`L10: %${b.name} should be a buffer of u16, or of f32 in registers`);
+    if (this.forbidden.has("packed buffer") && b.dtype.bits < 8 && b.space !== "register") this.add(`L10: %${b.name} should be a buffer of bytes`);
+    if (this.forbidden.has("narrow float") && isNarrow(b.dtype)) this.add(`L10: %${b.name} should be a buffer of words, or of f32 in registers`);
     if (this.forbidden.has("indexed access")) this.add(`L10: the access to %${b.name} by an index should be one at an address`);
     this.check(scope.buffers.has(b), () => `L2: %${b.name} is neither a parameter nor allocated here`);
     this.check(index.dtype.name === "i32", () => `L3: an index of %${b.name} is ${index.dtype}`);
@@ -306,7 +306,7 @@ class ProgramVerifier {
   }
 
   private form(e: Expr): void {
-    if (this.writable !== null && this.forbidden.has("16-bit float") && isHalf(e.dtype))
+    if (this.writable !== null && this.forbidden.has("narrow float") && isNarrow(e.dtype))
       this.add(`L10: '${e.op}' of ${e.dtype} should be one of f32`);
     if (!Object.hasOwn(scalarOps, e.op)) return;
     if (this.forbidden.has("derived op") && scalarOps[e.op as keyof typeof scalarOps].decompose !== undefined)

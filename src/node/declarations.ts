@@ -29,7 +29,7 @@ function shape(p: PortInfo): string {
 }
 
 function inputType(p: PortInfo): string {
-  const packed = ["f16", "bf16", "i4", "u4"].includes(p.dtype);
+  const packed = !/^(f32|f64|bool|[iu](8|16|32|64))$/.test(p.dtype);
   const long = p.dtype === "i64" || p.dtype === "u64";
   const data = [arrayOfPort(p), ...(packed ? [] : ["readonly number[]"]), ...(long ? ["readonly bigint[]"] : [])].join(" | ");
   const withDims = `{ readonly data: ${data}; readonly dims: readonly ${dims(p)} }`;

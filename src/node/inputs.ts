@@ -1,7 +1,7 @@
 import path from "node:path";
 import { Reader } from "../base/text.ts";
 import { evaluateDim } from "../base/dim.ts";
-import { type DType, type TypedArray, arrayOf, parseDType } from "../base/dtype.ts";
+import { type DType, type TypedArray, arrayOf, bool, f16, parseDType } from "../base/dtype.ts";
 import { UserError } from "../base/errors.ts";
 import { type Num, roundTo, writeElement } from "../base/numeric.ts";
 import type { ModelManifest, PortInfo } from "../runtime/model.ts";
@@ -42,7 +42,9 @@ function readInputFile(p: PortInfo, file: string, sizes: KnownSizes, norm: Norma
   switch (extension) {
     case ".npy": {
       const array = readNpy(bytes, file);
-      const stored = array.dtype.name === p.dtype || (arrayOf(array.dtype) === arrayOf(dtype) && ["bf16", "bool"].includes(p.dtype));
+      // NumPy has no array of some dtypes: their bits are given.
+      const coded = dtype === bool || (dtype.format !== null && dtype !== f16 && dtype.bits >= 8);
+      const stored = array.dtype === dtype || (arrayOf(array.dtype) === arrayOf(dtype) && coded);
       if (!stored) throw new UserError("dtype", `${file}: holds ${array.dtype}, input '${p.name}' is ${p.dtype}; convert it with numpy's astype`);
       return { data: array.data, dims: array.dims };
     }

@@ -1,4 +1,4 @@
-import { type DType, type TypedArray, arrayOf, findDType } from "../base/dtype.ts";
+import { type DType, type TypedArray, arrayOf, findDType, parseDType } from "../base/dtype.ts";
 import { UserError } from "../base/errors.ts";
 
 /** NumPy's file format (versions 1 to 3): a magic word, a Python dict with dtype, order and shape, the elements. */
@@ -62,11 +62,12 @@ export function typedArray(dtype: DType, bytes: Uint8Array): TypedArray {
 
 const descrs: Readonly<Record<string, string>> = Object.fromEntries(Object.entries(codes).map(([code, name]) => [name, code]));
 
-/** Writes a .npy file; bfloat16 as uint16 bits, 4-bit types as the packed bytes (flat), since NumPy has neither. */
+/** Writes a .npy file; narrow floats that NumPy does not have as their bits, what is narrower than a byte as the packed bytes (flat). */
 export function writeNpy(dtype: string, dims: readonly number[], data: TypedArray): Uint8Array {
   const known = descrs[dtype];
-  const code = known ?? (dtype === "bf16" ? "u2" : "u1");
-  const shape = known === undefined && dtype !== "bf16" ? [data.length] : dims;
+  const { bits } = parseDType(dtype);
+  const code = known ?? (bits === 16 ? "u2" : "u1");
+  const shape = bits < 8 ? [data.length] : dims;
   const order = /1$/.test(code) ? "|" : "<";
   const text = `{'descr': '${order}${code}', 'fortran_order': False, 'shape': (${shape.join(", ")}${shape.length === 1 ? "," : ""}), }`;
   const length = Math.ceil((10 + text.length + 1) / 64) * 64 - 10;

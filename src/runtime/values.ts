@@ -40,7 +40,17 @@ const arrays: Record<string, { readonly make: ArrayClass; readonly bits: number 
   bool: { make: Uint8Array, bits: 8 },
   i4: { make: Uint8Array, bits: 4 },
   u4: { make: Uint8Array, bits: 4 },
+  i2: { make: Uint8Array, bits: 2 },
+  u2: { make: Uint8Array, bits: 2 },
+  f8e4m3fn: { make: Uint8Array, bits: 8 },
+  f8e4m3fnuz: { make: Uint8Array, bits: 8 },
+  f8e5m2: { make: Uint8Array, bits: 8 },
+  f8e5m2fnuz: { make: Uint8Array, bits: 8 },
+  f8e8m0: { make: Uint8Array, bits: 8 },
+  f4e2m1: { make: Uint8Array, bits: 4 },
 };
+/** Are elements given as bits: floats that JavaScript has no array of, and what is packed into bytes? */
+const isCoded = (dtype: string, bits: number) => bits < 8 || (/^b?f/.test(dtype) && bits < 32);
 
 export const shapeText = (dims: readonly (number | string)[]) => `[${dims.join(", ")}]`;
 const elements = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1);
@@ -53,9 +63,9 @@ export function arrayType(dtype: string): { readonly make: ArrayClass; readonly 
   return type;
 }
 export const isLong = (dtype: string) => dtype === "i64" || dtype === "u64";
-/** Elements of the typed array that holds a tensor: 4-bit types lie two in a byte. */
+/** Elements of the typed array that holds a tensor: what is narrower than a byte is packed. */
 export function storedElements(dtype: string, dims: readonly number[]): number {
-  return arrayType(dtype).bits === 4 ? Math.ceil(elements(dims) / 2) : elements(dims);
+  return arrayType(dtype).bits < 8 ? storedBytes(dtype, dims) : elements(dims);
 }
 export function storedBytes(dtype: string, dims: readonly number[]): number {
   return Math.ceil((elements(dims) * arrayType(dtype).bits) / 8);
@@ -87,9 +97,9 @@ function typeName(data: unknown): string {
 export function checkData(p: PortInfo, data: InputData, dims: readonly number[]): void {
   const type = arrayType(p.dtype);
   const got = typeName(data);
-  const half = p.dtype === "f16" || p.dtype === "bf16";
-  const fits = got === type.make.name || (got === "Array" && !half && type.bits !== 4);
-  if (!fits) throw new UserError("dtype", `input '${p.name}': expected a ${type.make.name} (${p.dtype}${half ? ", as its bits" : ""}), got ${got}`);
+  const coded = isCoded(p.dtype, type.bits);
+  const fits = got === type.make.name || (got === "Array" && !coded);
+  if (!fits) throw new UserError("dtype", `input '${p.name}': expected a ${type.make.name} (${p.dtype}${coded ? ", as its bits" : ""}), got ${got}`);
   const expected = storedElements(p.dtype, dims);
   if (data.length !== expected)
     throw new UserError("size", `input '${p.name}': shape ${shapeText(dims)} needs ${expected} elements, got ${data.length}`);

@@ -14,8 +14,8 @@ import { verifyTensor } from "../../src/tensor/verify.ts";
 
 /** What each pass on loop IR makes disappear, for good. */
 const gone: Readonly<Record<string, readonly LoopForm[]>> = {
-  "unpack-nibbles": ["4-bit buffer"],
-  "unpack-halves": ["16-bit float"],
+  "unpack-bits": ["packed buffer"],
+  "unpack-floats": ["narrow float"],
   "decompose-ops": ["derived op", "floor division"],
   "vectorize-loops": ["vector loop"],
   "unroll-loops": ["unrolled loop"],

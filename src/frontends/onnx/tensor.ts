@@ -1,5 +1,31 @@
 import { type ConstantData, inlineConstant } from "../../base/constant.ts";
-import { type DType, arrayOf, bf16, bool, f16, f32, f64, i4, i8, i16, i32, i64, u4, u8, u16, u32, u64 } from "../../base/dtype.ts";
+import {
+  type DType,
+  arrayOf,
+  bf16,
+  bool,
+  f4e2m1,
+  f8e4m3fn,
+  f8e4m3fnuz,
+  f8e5m2,
+  f8e5m2fnuz,
+  f8e8m0,
+  f16,
+  f32,
+  f64,
+  i2,
+  i4,
+  i8,
+  i16,
+  i32,
+  i64,
+  u2,
+  u4,
+  u8,
+  u16,
+  u32,
+  u64,
+} from "../../base/dtype.ts";
 import { UnsupportedError, UserError } from "../../base/errors.ts";
 import type { AttributeProto, TensorProto } from "./proto.ts";
 
@@ -38,8 +64,16 @@ const dtypes: Readonly<Record<number, DType>> = {
   12: u32,
   13: u64,
   16: bf16,
+  17: f8e4m3fn,
+  18: f8e4m3fnuz,
+  19: f8e5m2,
+  20: f8e5m2fnuz,
   21: u4,
   22: i4,
+  23: f4e2m1,
+  24: f8e8m0,
+  25: u2,
+  26: i2,
 };
 
 /** The dtype of a TensorProto.DataType, or null where there is none for it. */
@@ -91,9 +125,9 @@ function openExternal(label: string, entries: ReadonlyMap<string, string>, bytes
   return data;
 }
 
-/** The bytes of elements that are kept as varints: integers, and the bits of 16-bit floats. */
+/** The bytes of elements that are kept as varints: integers, the bits of narrow floats, bytes of what is packed. */
 function integerBytes(t: TensorProto, dtype: DType): Uint8Array {
-  if (dtype.bits === 4) return Uint8Array.from(t.ints, Number);
+  if (dtype.bits < 8) return Uint8Array.from(t.ints, Number);
   const array = new (arrayOf(dtype))(t.ints.length);
   const big = dtype.bits === 64;
   t.ints.forEach((v, i) => {

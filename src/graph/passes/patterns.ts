@@ -1,6 +1,6 @@
 import { type DType, f64 } from "../../base/dtype.ts";
 import { InternalError } from "../../base/errors.ts";
-import { roundTo } from "../../base/numeric.ts";
+import { largestFinite, roundTo } from "../../base/numeric.ts";
 import { findScalarOp } from "../../scalar/ops/table.ts";
 import { type Rule, type RuleText, fits, parseRules } from "../../scalar/rules/engine.ts";
 import type { Op, Value } from "../ir.ts";
@@ -121,13 +121,12 @@ function numberOf(m: Matcher, b: Bindings, name: string): number {
 
 /** Smallest normal number and largest finite one of the float dtypes. */
 const floatRange: Readonly<Record<string, readonly [number, number]>> = {
-  f16: [2 ** -14, 65504],
-  bf16: [2 ** -126, 3.38e38],
   f32: [2 ** -126, 3.4e38],
   f64: [2 ** -1022, 1.79e308],
 };
 function isNormal(d: DType, v: number): boolean {
-  const [low, high] = floatRange[d.name] ?? [0, Number.POSITIVE_INFINITY];
+  const own = d.format === null ? floatRange[d.name] : ([2 ** (1 - d.format.bias), largestFinite(d.format)] as const);
+  const [low, high] = own ?? [0, Number.POSITIVE_INFINITY];
   return Math.abs(v) >= low && Math.abs(v) <= high;
 }
 

@@ -25,9 +25,8 @@ function twice(
 /** Does every value of `from` have an exact representation in `to`? */
 function holdsAll(from: DType, to: DType): boolean {
   if (from === to || from.kind === "bool") return true;
-  const digits: Readonly<Record<string, number>> = { f16: 11, bf16: 8, f32: 24, f64: 53 };
-  if (from.isFloat) return to.isFloat && ((from.name === "f32" && to.name === "f64") || (from.bits === 16 && to.bits >= 32));
-  if (to.isFloat) return from.bits <= (digits[to.name] ?? 0) && to.name !== "f16" && to.name !== "bf16";
+  if (from.isFloat) return to.isFloat && from.bits < to.bits && to.bits >= 32;
+  if (to.isFloat) return to.bits >= 32 && from.bits <= (to.bits === 32 ? 24 : 53);
   if (to.kind === "bool") return false;
   return from.kind === to.kind ? to.bits >= from.bits : from.kind === "uint" && to.bits > from.bits;
 }

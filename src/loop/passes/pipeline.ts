@@ -8,8 +8,8 @@ import { fuseMultiplyAdd } from "./fuse-multiply-add.ts";
 import { hoistInvariants } from "./hoist.ts";
 import { promoteRegisters } from "./registers.ts";
 import { shareSubexpressions } from "./share.ts";
-import { unpackHalves } from "./unpack-halves.ts";
-import { unpackNibbles } from "./unpack-nibbles.ts";
+import { unpackBits } from "./unpack-bits.ts";
+import { unpackFloats } from "./unpack-floats.ts";
 import { unrollLoops } from "./unroll.ts";
 import { vectorizeLoops } from "./vectorize.ts";
 
@@ -23,8 +23,8 @@ export interface KernelPass {
 
 /** The passes that every kernel goes through, in order. */
 export const kernelPasses: readonly KernelPass[] = [
-  { name: "unpack-nibbles", doc: "Elements of four bits become halves of bytes.", run: unpackNibbles, removes: ["4-bit buffer"] },
-  { name: "unpack-halves", doc: "Floats of sixteen bits become f32, rounded after every operation.", run: unpackHalves, removes: ["16-bit float"] },
+  { name: "unpack-bits", doc: "Elements narrower than a byte become parts of bytes.", run: unpackBits, removes: ["packed buffer"] },
+  { name: "unpack-floats", doc: "Floats narrower than 32 bits become f32, rounded after every operation.", run: unpackFloats, removes: ["narrow float"] },
   {
     name: "decompose-ops",
     doc: "Derived scalar ops become core ones; division rounded down becomes truncating division.",

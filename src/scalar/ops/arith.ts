@@ -1,6 +1,6 @@
 import type { DType } from "../../base/dtype.ts";
 import { bool } from "../../base/dtype.ts";
-import { type Num, fromBfloatBits, fromHalfBits, toBfloatBits, toHalfBits } from "../../base/numeric.ts";
+import { type Num, floatFromBits, floatToBits } from "../../base/numeric.ts";
 import type { ScalarOp } from "../op.ts";
 
 type Typed = DType | { readonly error: string };
@@ -341,11 +341,11 @@ function reinterpret(a: Num, from: DType, to: DType): Num {
   if (from.name === "f32") bits.setFloat32(0, Number(a));
   else if (from.name === "f64") bits.setFloat64(0, Number(a));
   else if (from.bits === 64) bits.setBigInt64(0, BigInt.asIntN(64, BigInt(a)));
-  else if (from.isFloat) bits.setInt32(0, from.name === "f16" ? toHalfBits(Number(a)) : toBfloatBits(Number(a)));
+  else if (from.format !== null) bits.setInt32(0, floatToBits(from, from.format, Number(a)));
   else bits.setInt32(0, Number(a));
   if (to.name === "f32") return bits.getFloat32(0);
   if (to.name === "f64") return bits.getFloat64(0);
   if (to.bits === 64) return to.kind === "uint" ? bits.getBigUint64(0) : bits.getBigInt64(0);
-  if (to.isFloat) return (to.name === "f16" ? fromHalfBits : fromBfloatBits)(bits.getUint32(0) & 0xffff);
+  if (to.format !== null) return floatFromBits(to, to.format, bits.getUint32(0) & (2 ** to.bits - 1));
   return to.kind === "uint" ? bits.getUint32(0) : bits.getInt32(0);
 }

@@ -213,7 +213,7 @@ function compileCondition(p: Pattern, slots: ReadonlyMap<string, number>): Condi
 /** Has the constant a reciprocal that is exact and, in its dtype, no subnormal: a power of two? */
 function invertible(e: Expr): boolean {
   const c = Math.abs(Number(e.constant));
-  const low = e.dtype.name === "f16" ? 2 ** -14 : e.dtype.name === "f64" ? 2 ** -1022 : 2 ** -126;
+  const low = e.dtype.format !== null ? 2 ** (1 - e.dtype.format.bias) : e.dtype.name === "f64" ? 2 ** -1022 : 2 ** -126;
   return Number.isInteger(Math.log2(c)) && 2 ** Math.log2(c) === c && c >= low && 1 / c >= low && Number(roundTo(e.dtype, 1 / c)) === 1 / c;
 }
 

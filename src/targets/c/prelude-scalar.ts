@@ -1,3 +1,4 @@
+import { findDType } from "../../base/dtype.ts";
 import type { Helper } from "./prelude.ts";
 
 /** C types of scalars by the names that helpers have for them. */
@@ -24,8 +25,12 @@ const define = (head: string, body: readonly string[], needs: readonly string[] 
 /** The scalar helper of that name: `tw_OP_TYPE`, conversions `tw_cast_TO_FROM` and `tw_bits_TO_FROM`; null when there is none. */
 export function scalarHelper(name: string): Helper | null {
   const [, op, a, b] = name.split("_");
-  if (name === "tw_wrap_u4") return define(`int32_t ${name}(int32_t a)`, ["return a & 15;"]);
-  if (name === "tw_wrap_i4") return define(`int32_t ${name}(int32_t a)`, ["return ((a & 15) ^ 8) - 8;"]);
+  const narrow = findDType(name.replace("tw_wrap_", ""));
+  if (op === "wrap" && narrow !== null) {
+    const mask = 2 ** narrow.bits - 1;
+    const sign = 2 ** (narrow.bits - 1);
+    return define(`int32_t ${name}(int32_t a)`, [narrow.kind === "uint" ? `return a & ${mask};` : `return ((a & ${mask}) ^ ${sign}) - ${sign};`]);
+  }
   if (op === undefined || !isScalar(a)) return null;
   const t = types[a];
   switch (op) {

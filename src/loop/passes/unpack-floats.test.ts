@@ -1,25 +1,25 @@
 import { describe, expect, test } from "vitest";
 import { type Form, runElementwise } from "../../../test/support/scalar-kernel.ts";
 import { Reader } from "../../base/text.ts";
-import { type DType, bf16, bool, f16, f32, f64, i16, i32, i64, u16, u8 } from "../../base/dtype.ts";
-import { type Num, fromBfloatBits, fromHalfBits, roundTo, toBfloatBits, toHalfBits } from "../../base/numeric.ts";
+import { type DType, type FloatFormat, bool, dtypes, f32, f64, i16, i32, i64, i8, u16, u8 } from "../../base/dtype.ts";
+import { type Num, floatFromBits, floatToBits, roundTo } from "../../base/numeric.ts";
 import type { Expr } from "../../scalar/expr.ts";
 import { type OpName, scalarOps } from "../../scalar/ops/table.ts";
 import { simplifyBook } from "../../scalar/rules/simplify.ts";
 import { Scalars } from "../../scalar/scalars.ts";
 import { parseProgram } from "../parse.ts";
 import { verifyProgram } from "../verify.ts";
-import { unpackHalves } from "./unpack-halves.ts";
+import { unpackFloats } from "./unpack-floats.ts";
 
-const halves = [f16, bf16];
-/** A vector loop over elements of 16 bits is unrolled: both ways have to work. */
+/** Elements of 4 bits are packed, which a kernel of one element at a time cannot be given: executions-narrow.test.ts has them. */
+const narrow = dtypes.filter((d) => d.format !== null && d.bits >= 8);
 const forms: readonly Form[] = [
   { lanes: 1, relaxed: false },
   { lanes: 4, relaxed: false },
 ];
-const toBits = (d: DType, v: number) => (d === f16 ? toHalfBits(v) : toBfloatBits(v));
-const fromBits = (d: DType, b: number) => (d === f16 ? fromHalfBits(b) : fromBfloatBits(b));
-const everyPattern = Array.from({ length: 65536 }, (_, i) => i);
+const toBits = (d: DType, v: number) => floatToBits(d, d.format as FloatFormat, v);
+const fromBits = (d: DType, b: number) => floatFromBits(d, d.format as FloatFormat, b);
+const patterns = (d: DType) => Array.from({ length: 2 ** d.bits }, (_, i) => i);
 
 const word = new DataView(new ArrayBuffer(4));
 function f32FromBits(bits: number): number {
@@ -36,8 +36,11 @@ function run(form: Form, inputs: readonly { dtype: DType; values: readonly Num[]
   return runElementwise(new Scalars(simplifyBook), form, inputs, out, f);
 }
 
-describe.each(halves)("%s as WASM", (d) => {
-  test.each(forms)("all 65536 values widen exactly and narrow back ($lanes lanes)", (form) => {
+describe.each(narrow)("%s as WASM", (d) => {
+  const everyPattern = patterns(d);
+  const { fraction, bias } = d.format as FloatFormat;
+  const [unsigned, signed] = d.bits === 16 ? [u16, i16] : [u8, i8];
+  test.each(forms)("all values widen exactly and narrow back ($lanes lanes)", (form) => {
     const wide = run(form, [{ dtype: d, values: everyPattern }], f32, (sc, x) => sc.cast(f32, x)) as number[];
     expect(everyPattern.filter((b, i) => !Object.is(wide[i], fromBits(d, b)))).toEqual([]);
     const back = run(form, [{ dtype: d, values: everyPattern }], d, (_, x) => x) as number[];
@@ -45,21 +48,24 @@ describe.each(halves)("%s as WASM", (d) => {
   });
 
   test.each(forms)("f32 rounds to nearest even: every value, the middle to the next and its neighbours ($lanes lanes)", (form) => {
-    const shift = d === f16 ? 13 : 16;
+    const shift = 23 - fraction;
     const values = everyPattern.flatMap((b) => {
       word.setFloat32(0, fromBits(d, b));
       const bits = word.getUint32(0);
       return [0, 1, (1 << (shift - 1)) - 1, 1 << (shift - 1), (1 << (shift - 1)) + 1, (1 << shift) - 1].map((k) => f32FromBits((bits + k) >>> 0));
     });
-    // The middles between subnormals of f16, whose spacing is fixed.
-    for (let k = 0; k < 2048; k++) for (const e of [-1e-12, 0, 1e-12]) values.push(Math.fround(2 ** -25 * k + e), -Math.fround(2 ** -25 * k + e));
+    // The middles between subnormals, whose spacing is fixed.
+    const half = 2 ** (-bias - fraction);
+    for (let k = 0; k < 2 ** (fraction + 1); k++)
+      for (const e of [-1e-4, 0, 1e-4]) values.push(Math.fround(half * (k + e)), -Math.fround(half * (k + e)));
+    values.push(0, -0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3e38, -3e38);
     while (values.length % 4 !== 0) values.push(0);
     const got = run(form, [{ dtype: f32, values }], d, (sc, x) => sc.cast(d, x)) as number[];
     expect(values.filter((v, i) => !same(d, got[i] as number, toBits(d, v)))).toEqual([]);
   });
 
   test("every step is rounded, as the interpreters do", () => {
-    const pick = (seed: number) => Array.from({ length: 4096 }, (_, i) => Math.imul(i + seed, 0x9e3779b1) >>> 16);
+    const pick = (seed: number) => Array.from({ length: 4096 }, (_, i) => Math.imul(i + seed, 0x9e3779b1) >>> (32 - d.bits));
     const [a, b] = [pick(1), pick(77777)];
     const operands = [a, b].map((values) => ({ dtype: d, values }));
     const number = (bits: readonly number[], i: number) => fromBits(d, bits[i] as number);
@@ -98,12 +104,12 @@ describe.each(halves)("%s as WASM", (d) => {
       const got = to(dtype);
       expect(everyPattern.filter((b, i) => !Object.is(got[i], roundTo(dtype, scalarOps.cast.evaluate([fromBits(d, b)], dtype, [d]))))).toEqual([]);
     }
-    const one = Array.from({ length: 65536 }, (_, i) => scalarOps.bitcast.evaluate([fromBits(d, i)], i16, [d]) as number);
-    expect(everyPattern.filter((b, i) => !same(d, (one[i] as number) & 0xffff, b))).toEqual([]);
-    expect(everyPattern.filter((b) => !Object.is(scalarOps.bitcast.evaluate([b], d, [u16]), fromBits(d, b)))).toEqual([]);
-    for (const dtype of [u16, i16]) {
-      const bits = run({ lanes: 1, relaxed: false }, [{ dtype: d, values: everyPattern }], u16, (sc, x) =>
-        sc.cast(u16, sc.bitcast(dtype, x)),
+    const one = everyPattern.map((b) => scalarOps.bitcast.evaluate([fromBits(d, b)], signed, [d]) as number);
+    expect(everyPattern.filter((b, i) => !same(d, (one[i] as number) & (2 ** d.bits - 1), b))).toEqual([]);
+    expect(everyPattern.filter((b) => !Object.is(scalarOps.bitcast.evaluate([b], d, [unsigned]), fromBits(d, b)))).toEqual([]);
+    for (const dtype of [unsigned, signed]) {
+      const bits = run({ lanes: 1, relaxed: false }, [{ dtype: d, values: everyPattern }], unsigned, (sc, x) =>
+        sc.cast(unsigned, sc.bitcast(dtype, x)),
       ) as number[];
       expect(everyPattern.filter((b, i) => !same(d, bits[i] as number, b))).toEqual([]);
       const back = run({ lanes: 1, relaxed: false }, [{ dtype, values: everyPattern }], d, (sc, x) => sc.bitcast(d, x)) as number[];
@@ -140,10 +146,10 @@ test("buffers, variables and accumulators of the dtypes are gone; what has none 
   const sc = new Scalars(simplifyBook);
   const p = parseProgram(new Reader(text, "p.tw"), sc);
   verifyProgram(p);
-  expect(() => verifyProgram(p, { forbidden: ["16-bit float"] })).toThrow(/L10/);
-  const made = new Map(p.kernels.map((k) => [k, unpackHalves(sc, k)]));
+  expect(() => verifyProgram(p, { forbidden: ["narrow float"] })).toThrow(/L10/);
+  const made = new Map(p.kernels.map((k) => [k, unpackFloats(sc, k)]));
   const kernels = [...made.values()];
   const main = p.main.map((s) => (s.kind === "launch" ? { ...s, kernel: made.get(s.kernel) ?? s.kernel } : s));
-  verifyProgram({ ...p, kernels, main }, { forbidden: ["16-bit float"] });
-  for (const k of kernels) expect(unpackHalves(sc, k)).toBe(k);
+  verifyProgram({ ...p, kernels, main }, { forbidden: ["narrow float"] });
+  for (const k of kernels) expect(unpackFloats(sc, k)).toBe(k);
 });
