@@ -1,5 +1,6 @@
 import { InternalError } from "../base/errors.ts";
 import type { OpDef } from "./op.ts";
+import { bitOps } from "./ops/bits.ts";
 import { compositeOps } from "./ops/composite.ts";
 import { contractionOps } from "./ops/contraction.ts";
 import { controlOps } from "./ops/control.ts";
@@ -13,6 +14,7 @@ export const graphOps: readonly OpDef[] = [
   ...elementwiseOps,
   ...shapeOps,
   ...indexingOps,
+  ...bitOps,
   ...contractionOps,
   ...reductionOps,
   ...controlOps,
