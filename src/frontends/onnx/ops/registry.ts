@@ -1,4 +1,5 @@
 import type { OpMapping, OpTable } from "../context.ts";
+import { attentionOps } from "./attention.ts";
 import { controlOps } from "./control.ts";
 import { elementwiseOps } from "./elementwise.ts";
 import { indexingOps } from "./indexing.ts";
@@ -11,8 +12,8 @@ import { resizeOps } from "./resize.ts";
 import { shapeOps } from "./shape.ts";
 import { visionOps } from "./vision.ts";
 
-/** The opset versions that mappings are written for. */
-export const oldestOpset = 7;
+/** The opset versions that are read. Mappings are written for 7 on; what differs in 6 is in `legacy.ts`. */
+export const oldestOpset = 6;
 export const newestOpset = 28;
 
 const families: readonly OpTable[] = [
