@@ -21,16 +21,15 @@ function batchedDot(c: NodeContext, a: Value, b: Value): Value {
   return c.g.one("dot", [x, y], { batchA: range(n), batchB: range(n), contractA: [n + 1], contractB: [n] });
 }
 
-/** Vectors count as a row on the left and as a column on the right; that dimension goes again. */
-function matmul(c: NodeContext): Operand {
-  const [a, b] = [c.value(0), c.value(1)];
+/** numpy's matmul. Vectors count as a row on the left and as a column on the right; that dimension goes again. */
+export function matrixProduct(c: NodeContext, a: Value, b: Value): Value {
   if (a.dims.length === 0 || b.dims.length === 0) return c.fail("a scalar has no matrix product");
   const left = a.dims.length === 1 ? c.g.reshape(a, [1, ...a.dims]) : a;
   const right = b.dims.length === 1 ? c.g.reshape(b, [...b.dims, 1]) : b;
   let product = batchedDot(c, left, right);
   if (b.dims.length === 1) product = c.g.reshape(product, product.dims.slice(0, -1));
   if (a.dims.length === 1) product = c.g.reshape(product, product.dims.toSpliced(product.dims.length - (b.dims.length === 1 ? 1 : 2), 1));
-  return c.of(product);
+  return product;
 }
 
 /** alpha · A' B' + beta · C */
@@ -134,7 +133,7 @@ function einsum(c: NodeContext): Operand {
 }
 
 export const matmulOps: OpTable = {
-  MatMul: { since: 7, map: matmul },
+  MatMul: { since: 7, map: (c) => c.of(matrixProduct(c, c.value(0), c.value(1))) },
   Gemm: { since: 7, map: gemm },
   Einsum: { since: 12, map: einsum },
 };

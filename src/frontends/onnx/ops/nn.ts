@@ -79,13 +79,13 @@ function addBias(c: NodeContext, y: Value, bias: Operand | null): Operand {
   return c.of(bias === null ? y : c.g.one("add", [y, c.g.broadcast(bias.value, y.dims, [1])]));
 }
 
-function conv(c: NodeContext): Operand {
-  const [x, w] = [c.input(0), c.input(1)];
+/** The convolution that the node's attributes describe. */
+export function convolve(c: NodeContext, x: Operand, w: Operand): Value {
   const rank = spatialRank(c, x);
   if (w.rank !== x.rank) return c.fail(`weights of rank ${w.rank} for an input of rank ${x.rank}`);
   const win = window(c, x.dims.slice(2), kernelSizes(c, w));
   const order = x.dims.map((_, i) => i);
-  const y = c.g.one("convolution", [x.value, w.value], {
+  return c.g.one("convolution", [x.value, w.value], {
     strides: win.strides,
     pads: win.pads,
     dilation: win.dilations,
@@ -95,7 +95,10 @@ function conv(c: NodeContext): Operand {
     wDims: order,
     resultDims: order,
   });
-  return addBias(c, y, c.optional(2));
+}
+
+function conv(c: NodeContext): Operand {
+  return addBias(c, convolve(c, c.input(0), c.input(1)), c.optional(2));
 }
 
 /** The adjoint of a convolution: one with the kernel reversed, on an input with `stride - 1` holes between elements. */
