@@ -44,7 +44,7 @@ function layoutRow(l: LayoutResult): string[] {
   const { verdict: v } = l;
   const times =
     v === null ? ["–", "–", "–"] : [milliseconds(v.defaultMs), milliseconds(v.defaultMs * v.ratio), `${((1 / v.ratio - 1) * 100).toFixed(1)}%`];
-  const no = v === null ? "no: nothing better found" : `no: within the spread of ${(v.spread * 100).toFixed(1)}%`;
+  const no = v === null || v.ratio >= 1 ? "no: nothing better found" : `no: within the spread of ${(v.spread * 100).toFixed(1)}%`;
   return [l.name, l.dims, String(l.groups), orderText(l.order), ...times, String(l.trials), l.kept ? "yes" : l.over === null ? no : `no: ${l.over}`];
 }
 
