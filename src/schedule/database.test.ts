@@ -10,7 +10,18 @@ import { wasmMachine } from "../targets/wasm/machine.ts";
 import { emitModule } from "../targets/wasm/module.ts";
 import type { Kernel, Tensor } from "../tensor/ir.ts";
 import { type Chooser, defaultChooser } from "./choose.ts";
-import { type DatabaseEntry, type ScheduleDatabase, databaseChooser, parseDatabase, printDatabase, withEntry } from "./database.ts";
+import {
+  type DatabaseEntry,
+  type LayoutEntry,
+  type ScheduleDatabase,
+  databaseChooser,
+  layoutOrders,
+  machineIdFor,
+  parseDatabase,
+  printDatabase,
+  withEntry,
+  withLayout,
+} from "./database.ts";
 import { identifyKernel } from "./kernel-key.ts";
 import { fromPortable, toPortable } from "./portable.ts";
 import { randomChooser, seededRandom } from "./random.ts";
@@ -108,6 +119,40 @@ describe("the database", () => {
     expect(two.entries.length).toBe(2);
     expect(withEntry(two, { ...e, ms: 0.5 }).entries.find((x) => x.machine === machineId)?.ms).toBe(0.5);
   });
+  it("reads back orders of dims, and replaces one of the same group and machine only", () => {
+    const plain = { entries: randomEntries(layers(["a"]), 1) };
+    const e: LayoutEntry = {
+      group: "0123456789abcdef",
+      machine: machineId,
+      what: "a: 1x8x9x9",
+      order: [0, 2, 3, 1],
+      ms: 1,
+      default_ms: 2,
+      trials: 3,
+    };
+    const two = withLayout(withLayout(plain, { ...e, machine: "another" }), e);
+    expect(parseDatabase(printDatabase(two)).layouts?.map((x) => x.machine)).toEqual([machineId, "another"]);
+    expect(printDatabase(parseDatabase(printDatabase(two)))).toBe(printDatabase(two));
+    expect(printDatabase({ ...two, layouts: two.layouts?.toReversed() ?? [] })).toBe(printDatabase(two));
+    expect(withLayout(two, { ...e, ms: 0.5 }).layouts?.map((x) => x.ms)).toEqual([1, 0.5]);
+    expect(withEntry(two, two.entries[0] as DatabaseEntry).layouts).toEqual(two.layouts);
+    expect([...layoutOrders(two, machineId)]).toEqual([[e.group, e.order]]);
+    // What has none is written as before there were any, so that older versions read it.
+    expect(JSON.parse(printDatabase(plain))).toMatchObject({ version: 1 });
+    expect(JSON.parse(printDatabase(two))).toMatchObject({ version: 2 });
+  });
+  it("is asked for the threads that code runs on; what one thread found holds where nothing else was measured", () => {
+    const [e] = randomEntries(layers(["a"]), 1) as [DatabaseEntry];
+    const machine = (relaxed: boolean, threads: number) => `${relaxed} ${threads}`;
+    const idFor = (machines: readonly string[], threads: number) =>
+      machineIdFor({ database: { entries: machines.map((m) => ({ ...e, machine: m })) }, machine }, true, threads);
+    expect(idFor(["true 1", "true 2"], 2)).toBe("true 2");
+    expect(idFor(["true 1", "true 2"], 1)).toBe("true 1");
+    expect(idFor(["true 1"], 2)).toBe("true 1");
+    expect(idFor(["true 2"], 1)).toBe("true 1");
+    const layout = { group: "0123456789abcdef", machine: "true 3", what: "", order: [0, 1, 2], ms: 1, default_ms: 2, trials: 3 };
+    expect(machineIdFor({ database: { entries: [e], layouts: [layout] }, machine }, true, 3)).toBe("true 3");
+  });
   it("is what the compiler goes by, and only on its machine", () => {
     const f = layers(["a", "b", "c"]);
     const db = { entries: randomEntries(f, 2) };
@@ -139,6 +184,8 @@ describe("malformed databases are refused in words", () => {
   const good = printDatabase({ entries: randomEntries(layers(["a"]), 1) });
   const value = JSON.parse(good) as { entries: Record<string, unknown>[] };
   const withField = (name: string, v: unknown) => JSON.stringify({ ...value, entries: [{ ...value.entries[0], [name]: v }] });
+  const layout = { group: "0123456789abcdef", machine: machineId, what: "a", order: [0, 2, 1], ms: 1, default_ms: 2, trials: 3 };
+  const withLayouts = (...layouts: readonly unknown[]) => JSON.stringify({ ...value, version: 2, layouts });
   const schedule = value.entries[0]?.["schedule"] as Record<string, unknown>;
   const cases: readonly (readonly [string, string, RegExp])[] = [
     ["nothing", "", /no JSON/],
@@ -174,6 +221,14 @@ describe("malformed databases are refused in words", () => {
       withField("schedule", { ...schedule, stages: { __proto__x: { loops: [], tails: {} } } }),
       /expected a position/,
     ],
+    ["orders in the first version", JSON.stringify({ ...value, layouts: [] }), /unknown field 'layouts'/],
+    ["no orders in the second version", JSON.stringify({ ...value, version: 2 }), /'layouts': expected a list, got missing/],
+    ["an order that is null", withLayouts({ ...layout, order: null }), /layout 1 .*'order': expected a list|'order': expected/],
+    ["an order with a dim twice", withLayouts({ ...layout, order: [0, 1, 1] }), /'order': expected the numbers of all dims/],
+    ["an order with a dim too many", withLayouts({ ...layout, order: [0, 1, 3] }), /expected the number of a dim, got 3/],
+    ["an order of a thousand dims", withLayouts({ ...layout, order: Array.from({ length: 1000 }, (_, i) => i) }), /the numbers of all dims/],
+    ["a group that is no hash", withLayouts({ ...layout, group: "x" }), /'group': expected 16 hex digits/],
+    ["two orders for one group", withLayouts(layout, layout), /layout 2 .*a second one for group/],
     ["two entries for one kernel", JSON.stringify({ ...value, entries: [value.entries[0], value.entries[0]] }), /a second one for kernel/],
   ];
   it.each(cases)("%s", (_, text, message) => {
