@@ -6,7 +6,7 @@ import { countFlops } from "./graph/flops.ts";
 import type { SymbolOption } from "./frontends/onnx/symbols.ts";
 import type { Source } from "./importer.ts";
 import { evaluateSize } from "./loop/interpret.ts";
-import type { Kernel, Program, Stmt } from "./loop/ir.ts";
+import { type Kernel, type Program, type Stmt, mapBlock, mapStmt } from "./loop/ir.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
 import { type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
@@ -174,9 +174,10 @@ function compileProgram(sc: Scalars, source: Program, listeners: readonly TraceL
     );
   const trace = new Trace(listeners);
   let kernels = new Map(source.kernels.map((k) => [k, k]));
-  const current = (): Program => {
-    const launches = (s: Stmt): Stmt => (s.kind === "launch" ? { ...s, kernel: kernels.get(s.kernel) as Kernel } : s);
-    return { ...source, kernels: [...kernels.values()], main: source.main.map(launches) };
+  const current = (p: Program): Program => {
+    const block = (b: readonly Stmt[]): readonly Stmt[] =>
+      mapBlock(b, (s) => (s.kind === "launch" ? { ...s, kernel: kernels.get(s.kernel) as Kernel } : mapStmt(s, (e) => e, block)));
+    return { ...p, kernels: [...kernels.values()], main: block(p.main) };
   };
   for (const p of passes.kernel) {
     trace.step(
@@ -185,10 +186,11 @@ function compileProgram(sc: Scalars, source: Program, listeners: readonly TraceL
       () => {
         kernels = new Map([...kernels].map(([original, k]) => [original, p.run(sc, k, wasmMachine)]));
       },
-      () => printProgram(current()),
+      () => printProgram(current(source)),
     );
   }
-  const program = trace.step("loop", "plan-memory", () => (source.allocations.length === 0 ? current() : planMemory(sc, current())), printProgram);
+  const plan = () => current(source.allocations.length === 0 ? source : planMemory(sc, source));
+  const program = trace.step("loop", "plan-memory", plan, printProgram);
   return { sc, trace, program, levels: [{ machine: wasmMachine, program }], weights: [], prepare: [], schedules: new Map() };
 }
 

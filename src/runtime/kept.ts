@@ -8,9 +8,10 @@ function growMemory(memory: WebAssembly.Memory, bytes: number): void {
   const missing = Math.ceil(bytes / pageBytes) - memory.buffer.byteLength / pageBytes;
   if (missing <= 0) return;
   try {
+    if (bytes > 2 ** 32) throw new RangeError("beyond 32 bits");
     memory.grow(missing);
   } catch {
-    throw new UserError("memory", `${Math.ceil(bytes / 2 ** 20)} MiB are needed, more than this engine gives`);
+    throw new UserError("memory", `${Math.ceil(bytes / 2 ** 20)} MiB are needed, more than this engine gives: use smaller sizes`);
   }
 }
 

@@ -51,6 +51,12 @@ export interface ModelManifest {
   readonly inputs: readonly PortInfo[];
   readonly outputs: readonly PortInfo[];
   readonly symbols: readonly SymbolInfo[];
+  /** Sizes and places that a run computes, in the order in which it reports them. Dims of outputs may depend on them. */
+  readonly data_symbols: readonly SymbolInfo[];
+  /** What may end a run before its time, by number; `{}` stands for a value. */
+  readonly faults: readonly string[];
+  /** The fault that says that a run needs more room (its value: how much, in units of 64 bytes); null in a model whose needs are known. */
+  readonly room_fault: number | null;
   readonly weight_bytes: number;
   /** Null when it depends on symbols. */
   readonly arena_bytes: number | null;
@@ -145,6 +151,8 @@ export class Model {
   private readonly pool: ThreadPool | null;
   /** The largest arena that was needed. */
   private arenaBytes: number;
+  /** Times 64 bytes of the arena that a run may use: of a model that places tensors while it runs. */
+  private room = 0;
   private broken = false;
   private queue: Promise<unknown> = Promise.resolve();
 
@@ -166,7 +174,8 @@ export class Model {
 
   /**
    * Runs the model once, after the runs asked for before.
-   * @throws UserError for a missing or unknown input, or one of a wrong dtype, size or shape; InternalError when a kernel fails
+   * @throws UserError for a missing or unknown input, or one of a wrong dtype, size or shape, and `size` where a size that the
+   * model computes is not what it must be; InternalError when a kernel fails
    */
   run(inputs: Inputs, options?: RunOptions): Promise<Outputs>;
   run<K extends string>(inputs: Inputs, options: KeepOptions<K>): Promise<Record<K, KeptTensor> & Outputs>;
@@ -188,17 +197,36 @@ export class Model {
     const keep = "keep" in options ? options.keep : [];
     const given = checkInputs(this.manifest, inputs, keep, this.kept);
     const symbols = bindSymbols(this.manifest, given, (i, k, values) => this.call(`input_${i}_dim_${k}`, values));
-    if (symbols.length > 0) this.makeRoom(symbols);
+    if (symbols.length > 0 || this.dynamic) this.makeRoom(symbols);
     given.forEach((g, i) => this.writeInput(memory, i, g, symbols));
-    this.runMain(symbols);
-    return this.readOutputs(memory, symbols, options.views ?? false, keep);
+    let data = this.runMain(memory, symbols);
+    // A run leaves the inputs as they were where it may have to be repeated.
+    for (; data === null; data = this.runMain(memory, symbols)) this.makeRoom(symbols);
+    return this.readOutputs(memory, [...symbols, ...data], options.views ?? false, keep);
   }
 
-  private runMain(symbols: readonly number[]): void {
+  /** Does the model place tensors while it runs? */
+  private get dynamic(): boolean {
+    return this.manifest.room_fault !== null;
+  }
+
+  /** Runs main; gives the sizes that it computed, null where it must be run again with more room. */
+  private runMain(memory: WebAssembly.Memory, symbols: readonly number[]): readonly number[] | null {
+    this.callMain(symbols);
+    const { data_symbols, faults, room_fault } = this.manifest;
+    if (data_symbols.length + faults.length === 0) return [];
+    const [fault = 0, value = 0, ...data] = new Int32Array(memory.buffer, this.call("report", symbols), 2 + data_symbols.length);
+    if (fault === 0) return data;
+    if (fault - 1 !== room_fault) throw new UserError("size", faultText(faults, fault - 1, value));
+    this.room = roomFor(value, this.room);
+    return null;
+  }
+
+  private callMain(symbols: readonly number[]): void {
     let fault: string | null = null;
     let cause: unknown;
     try {
-      this.call("main", symbols);
+      this.call("main", this.dynamic ? [...symbols, this.room] : symbols);
       fault = this.pool?.failure() ?? null;
     } catch (e) {
       if (!(e instanceof WebAssembly.RuntimeError)) throw e;
@@ -211,17 +239,23 @@ export class Model {
   }
 
   private call(name: string, symbols: readonly number[]): number {
+    return this.bytes(name, symbols) >>> 0;
+  }
+  /** A size, which may be more than memory can be. */
+  private bytes(name: string, symbols: readonly number[]): number {
     const f = this.exports[name];
     if (f === undefined) throw new UserError("artifact", `the module does not export '${name}'; it does not belong to this manifest`);
-    return f(...symbols) >>> 0;
+    return f(...symbols);
   }
 
   /** Makes room for the arena of these sizes, and the threads' scratch memory above it; kept tensors move up if they are in the way. */
   private makeRoom(symbols: readonly number[]): void {
     const { weights_base, weight_bytes } = this.manifest;
-    const arena = this.call("arena_bytes", symbols);
+    const planned = this.bytes("arena_bytes", symbols);
+    if (this.dynamic) this.room = Math.max(this.room, Math.ceil(planned / 64) + firstRoom);
+    const arena = Math.max(planned, 64 * this.room);
     const end = alignUp(weights_base + weight_bytes + arena + 64);
-    const scratch = this.pool === null ? 0 : this.call("thread_bytes", symbols);
+    const scratch = this.pool === null ? 0 : this.bytes("thread_bytes", symbols);
     this.kept.moveAbove(end + ((this.start.threads ?? 1) - 1) * scratch);
     this.pool?.setScratch(end, scratch);
     this.arenaBytes = Math.max(this.arenaBytes, arena);
@@ -299,6 +333,19 @@ export class Model {
     this.memory = null;
     this.exports = {};
   }
+}
+
+/** Room beyond the planned part of the arena that a model which needs some begins with: 256 KiB. */
+const firstRoom = 4096;
+
+/** The room to run with next where a run with `had` found that it needs `needed`: what more it will need nobody knows, so a little more. */
+function roomFor(needed: number, had: number): number {
+  return Math.max(needed, Math.min(2 * had, Math.ceil(1.25 * needed)));
+}
+
+/** The words for a fault. */
+export function faultText(faults: readonly string[], fault: number, value: number): string {
+  return (faults[fault] ?? `fault ${fault}: {}`).replace("{}", String(value));
 }
 
 /** Threads of models that nobody can use any more. */

@@ -1,9 +1,10 @@
-import type { Dim } from "../base/dim.ts";
+import type { Dim, DimSymbol } from "../base/dim.ts";
 import type { Kernel, Port, Program } from "../loop/ir.ts";
-import type { ModelManifest, PortInfo } from "../runtime/model.ts";
+import type { ModelManifest, PortInfo, SymbolInfo } from "../runtime/model.ts";
 import type { Expr } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { printExpr } from "../scalar/text.ts";
+import { launchesOf } from "./launches.ts";
 import type { PrepareProgram, WeightSource } from "./wasm/weights.ts";
 
 /** What an artifact of any target is made of. */
@@ -37,7 +38,10 @@ export function describeProgram(a: ArtifactSource): Omit<ModelManifest, "id" | "
     threads: a.threads ?? 1,
     inputs: program.inputs.map(port(a.inputNames)),
     outputs: program.outputs.map(port(a.outputNames)),
-    symbols: program.symbols.map((s) => ({ name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, multiple: s.multiple })),
+    symbols: program.symbols.map(symbolInfo),
+    data_symbols: program.dataSymbols.map((d) => symbolInfo(d.symbol)),
+    faults: program.faults.map((f) => f.text),
+    room_fault: program.room === null ? null : program.faults.findIndex((f) => f.room === true),
     arena_bytes: program.arenaBytes.constant === null ? null : unsigned(program.arenaBytes.constant),
     weights: [],
     kernels: kernelTable(program),
@@ -45,6 +49,10 @@ export function describeProgram(a: ArtifactSource): Omit<ModelManifest, "id" | "
     buffers: memoryPlan(program),
     source_hash: a.sourceHash,
   };
+}
+
+function symbolInfo(s: DimSymbol): SymbolInfo {
+  return { name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, multiple: s.multiple };
 }
 
 function dimText(d: Dim): number | string {
@@ -65,6 +73,6 @@ function memoryPlan(p: Program): ModelManifest["buffers"] {
 /** Which nodes of the model each kernel serves. */
 function kernelTable(p: Program): ModelManifest["kernels"] {
   const origins = new Map<Kernel, Set<string>>(p.kernels.map((k) => [k, new Set()]));
-  for (const s of p.main) if (s.kind === "launch") for (const o of s.origin) origins.get(s.kernel)?.add(o);
+  for (const s of launchesOf(p)) for (const o of s.origin) origins.get(s.kernel)?.add(o);
   return [...origins].map(([k, o]) => ({ name: k.name, origins: [...o] }));
 }

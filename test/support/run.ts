@@ -1,4 +1,5 @@
 import { type DType, arrayOf } from "../../src/base/dtype.ts";
+import { UserError } from "../../src/base/errors.ts";
 import type { Compiled } from "../../src/compile.ts";
 import { type HostTensor, hostFrom, hostFromBytes, hostToBytes, sizeOf } from "../../src/graph/host.ts";
 import { bindSymbols } from "../../src/graph/interpret.ts";
@@ -36,22 +37,31 @@ function symbolValues(p: Program, inputs: readonly HostTensor[]): number[] {
   return p.symbols.map((s) => env.get(s.name) as number);
 }
 
-/** Runs a compiled program in the loop interpreter, on memory of exactly the planned size. */
-export async function runInInterpreter(c: Compiled, inputs: readonly HostTensor[]): Promise<HostTensor[]> {
+/**
+ * Runs a compiled program in the loop interpreter, on memory of exactly the planned size, or of what it asks for while it runs.
+ * @throws UserError `size`, as the runtime does
+ */
+export async function runInInterpreter(c: Compiled, inputs: readonly HostTensor[], room = 0): Promise<HostTensor[]> {
   const { program: p, sc } = c;
   const base = { weights: weightsAt, arena: weightsAt + weightBytes(p) };
   const symbols = symbolValues(p, inputs);
-  const size = evaluateSize(p, p.arenaBytes, base, symbols);
+  const size = Math.max(evaluateSize(p, p.arenaBytes, base, symbols), 64 * room);
   const bytes = new ArrayBuffer(Math.ceil((base.arena + size) / 8) * 8);
   const memory = new Uint8Array(bytes);
   await writeWeights(sc, p, c.weights, c.prepare, (offset, b) => memory.set(b, weightsAt + offset));
   p.inputs.forEach((x, i) => {
     memory.set(hostToBytes(inputs[i] as HostTensor), evaluateSize(p, x.address, base, symbols));
   });
-  interpretProgram(p, { bytes, ...base }, symbols);
-  const env = new Map(p.symbols.map((s, i) => [s.name, symbols[i] as number]));
+  const { fault, data } = interpretProgram(p, { bytes, ...base }, symbols, room);
+  if (fault !== null) {
+    const told = p.faults[fault.number];
+    if (told?.room === true && fault.value > room) return runInInterpreter(c, inputs, fault.value);
+    throw new UserError("size", told?.text.replace("{}", String(fault.value)) ?? `there is no fault ${fault.number}`);
+  }
+  const values = [...symbols, ...data];
+  const env = new Map([...p.symbols, ...p.dataSymbols.map((d) => d.symbol)].map((s, i) => [s.name, values[i] as number]));
   return p.outputs.map((o) => {
-    const at = evaluateSize(p, o.address, base, symbols);
+    const at = evaluateSize(p, o.address, base, symbols, data);
     const dims = o.dims.map((d) => evaluateDim(d, env));
     return hostFromBytes(o.dtype, dims, memory.slice(at, at + o.dtype.bytes(sizeOf(dims))));
   });

@@ -9,8 +9,16 @@ import { type Kernel, type Stmt, mapBlock, mapStmt } from "../ir.ts";
  * directly where the operands are known not to be negative, with a correction else.
  */
 export function decomposeOps(sc: Scalars, k: Kernel): Kernel {
+  const expr = decomposer(sc);
+  const block = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, expr, block));
+  const body = block(k.body);
+  return body === k.body ? k : { ...k, body };
+}
+
+/** What `decomposeOps` makes of expressions. */
+export function decomposer(sc: Scalars): (e: Expr) => Expr {
   const memo = new Map<Expr, Expr>();
-  const expr = (e: Expr): Expr =>
+  return (e) =>
     sc.rebuild(
       [sc.decompose(e)],
       (x, args) => {
@@ -23,9 +31,6 @@ export function decomposeOps(sc: Scalars, k: Kernel): Kernel {
       },
       memo,
     )[0] as Expr;
-  const block = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, expr, block));
-  const body = block(k.body);
-  return body === k.body ? k : { ...k, body };
 }
 
 /**

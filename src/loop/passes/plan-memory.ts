@@ -2,29 +2,31 @@ import { UnsupportedError } from "../../base/errors.ts";
 import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
 import { fromPolynomial, polynomialOf, rangeOf } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Allocation, type Program, type Stmt, bodiesOf, exprsOf, mapStmt } from "../ir.ts";
+import type { Program, Stmt } from "../ir.ts";
+import { mapBlock, mapStmt } from "../ir.ts";
+import { type Live, type Lives, livesOf } from "./lives.ts";
+import { placeDynamic, withRoomFault } from "./place-dynamic.ts";
 
 /** Every buffer starts at a multiple of this, so that vectors do not straddle cache lines. */
-const alignment = 64;
-
-interface Live {
-  readonly allocation: Allocation;
-  first: number;
-  last: number;
-}
+export const alignment = 64;
 
 /**
  * Static memory planning: gives every allocation of the arena a place, so that none overlaps another that is alive at the
  * same time. Sizes that are known are packed largest first, each at the lowest free place (greedy by size; Pisarchyk & Lee,
  * Efficient Memory Management for Deep Neural Net Inference, 2020); symbolic ones share slots in order of time. A result
- * takes the place of an operand that dies with it where the kernel works in place.
+ * takes the place of an operand that dies with it where the kernel works in place. Dynamic allocations get their places,
+ * above all others, by code in main.
  */
-export function planMemory(sc: Scalars, p: Program): Program {
-  const lives = liveRanges(p);
-  const merged = mergeInPlace(p, lives);
+export function planMemory(sc: Scalars, source: Program): Program {
+  const p = withRoomFault(sc, source);
+  const found = livesOf(p);
+  const { lives } = found;
+  const merged = mergeInPlace(found);
   const roots = [...new Set([...lives.keys()].map((v) => merged.get(v) ?? v))].map((v) => lives.get(v) as Live);
-  const known = roots.filter((l) => l.allocation.bytes.constant !== null);
-  const symbolic = roots.filter((l) => l.allocation.bytes.constant === null);
+  const dynamic = roots.filter((l) => l.allocation.dynamic === true);
+  const planned = roots.filter((l) => l.allocation.dynamic !== true);
+  const known = planned.filter((l) => l.allocation.bytes.constant !== null);
+  const symbolic = planned.filter((l) => l.allocation.bytes.constant === null);
   const places = new Map<Variable, Expr>();
   const packed = packKnown(known);
   if (packed.bytes >= 2 ** 32)
@@ -38,77 +40,52 @@ export function planMemory(sc: Scalars, p: Program): Program {
     for (const l of slot.members) places.set(l.allocation.address, top);
     top = sc.add(top, slot.bytes);
   }
+  const arenaBytes = fromPolynomial(sc, polynomialOf(top));
+  const told = new Set(p.outputs.flatMap((o) => [...variablesOf(o.address)].map((v) => merged.get(v) ?? v)));
+  const placed = placeDynamic(sc, p, dynamic, told, arenaBytes);
+  for (const [v, place] of placed.places) places.set(v, place);
   const arena = sc.var(p.arena);
   const addresses = new Map<Variable, Expr>();
-  for (const v of lives.keys()) addresses.set(v, sc.add(arena, places.get(merged.get(v) ?? v) as Expr));
+  const placeOf = (v: Variable): Expr => places.get(merged.get(v) ?? v) as Expr;
+  for (const v of lives.keys()) addresses.set(v, sc.add(arena, placeOf(v)));
   const memo = new Map<Expr, Expr>();
   const expr = (e: Expr): Expr => sc.substituteAll([e], addresses, memo)[0] as Expr;
-  const block = (b: readonly Stmt[]): readonly Stmt[] => b.map((s) => mapStmt(s, expr, block));
+  const block = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, expr, block));
   const port = (x: Program["inputs"][0]) => ({ ...x, address: expr(x.address) });
+  const fixed = [...lives].filter(([, l]) => l.allocation.dynamic !== true);
   return {
-    ...p,
-    main: block(p.main),
+    ...placed.program,
+    main: block(placed.program.main),
     allocations: [],
-    placements: [...lives].map(([v, l]) => ({ name: l.allocation.name, offset: places.get(merged.get(v) ?? v) as Expr, bytes: l.allocation.bytes })),
-    arenaBytes: fromPolynomial(sc, polynomialOf(top)),
+    placements: fixed.map(([v, l]) => ({ name: l.allocation.name, offset: placeOf(v), bytes: l.allocation.bytes })),
+    arenaBytes,
     inputs: p.inputs.map(port),
     outputs: p.outputs.map(port),
+    report: p.report === null ? null : expr(p.report),
   };
-}
-
-/** First and last launch that uses each allocation; inputs live from the start, outputs to the end. */
-function liveRanges(p: Program): Map<Variable, Live> {
-  const lives = new Map<Variable, Live>();
-  const byVariable = new Map(p.allocations.map((a) => [a.address, a]));
-  const touch = (e: Expr, at: number) => {
-    for (const v of variablesOf(e)) {
-      const allocation = byVariable.get(v);
-      if (allocation === undefined) continue;
-      const l = lives.get(v);
-      if (l === undefined) lives.set(v, { allocation, first: at, last: at });
-      else {
-        l.first = Math.min(l.first, at);
-        l.last = Math.max(l.last, at);
-      }
-    }
-  };
-  const visit = (s: Stmt, at: number): void => {
-    for (const e of exprsOf(s)) touch(e, at);
-    for (const b of bodiesOf(s)) for (const x of b) visit(x, at);
-  };
-  // A loop or branch of main counts as one moment: what it uses lives through all of it.
-  p.main.forEach(visit);
-  for (const i of p.inputs) touch(i.address, -1);
-  for (const o of p.outputs) touch(o.address, p.main.length);
-  return lives;
 }
 
 /** Lets a result take the place of an operand whose last use is the launch that first writes the result. */
-function mergeInPlace(p: Program, lives: Map<Variable, Live>): Map<Variable, Variable> {
+function mergeInPlace({ lives, moments }: Lives): Map<Variable, Variable> {
   const rootOf = new Map<Variable, Variable>();
   const root = (v: Variable): Variable => {
     let r = v;
     while (rootOf.has(r)) r = rootOf.get(r) as Variable;
     return r;
   };
-  p.main.forEach((s, at) => {
-    if (s.kind !== "launch") return;
+  for (const [s, at] of moments) {
+    if (s.kind !== "launch") continue;
     for (const [result, operand] of s.inPlace) {
       const [r, o] = [lives.get(root(result)), lives.get(root(operand))];
-      if (
-        r === undefined ||
-        o === undefined ||
-        r === o ||
-        r.first !== at ||
-        o.last !== at ||
-        o.first >= at ||
-        r.allocation.bytes !== o.allocation.bytes
-      )
-        continue;
+      if (r === undefined || o === undefined || r === o) continue;
+      const dies = r.first === at && o.last === at && o.first < at;
+      // What gets its place while main runs does so in one block.
+      const alike = r.allocation.dynamic !== true ? o.allocation.dynamic !== true : o.allocation.dynamic === true && r.home === o.home;
+      if (!dies || !alike || r.allocation.bytes !== o.allocation.bytes) continue;
       rootOf.set(root(result), root(operand));
       o.last = Math.max(o.last, r.last);
     }
-  });
+  }
   return new Map([...rootOf.keys()].map((v) => [v, root(v)]));
 }
 
@@ -135,18 +112,23 @@ function packKnown(lives: readonly Live[]): { offsets: Map<Variable, number>; by
   return { offsets, bytes };
 }
 
-interface Slot {
+/** A place that allocations have one after the other. */
+export interface Slot {
   bytes: Expr;
   readonly members: Live[];
   free: number;
 }
 
+/** The size rounded up to the alignment. */
+function rounded(sc: Scalars, e: Expr): Expr {
+  return sc.mul(sc.floordiv(sc.add(e, sc.int(alignment - 1)), sc.int(alignment)), sc.int(alignment));
+}
+
 /** Symbolic sizes: an allocation takes a slot that is free by then and provably as large, or of which it is a multiple. */
 function slotsOf(sc: Scalars, lives: readonly Live[]): Slot[] {
   const slots: Slot[] = [];
-  const rounded = (e: Expr): Expr => sc.mul(sc.floordiv(sc.add(e, sc.int(alignment - 1)), sc.int(alignment)), sc.int(alignment));
   for (const l of [...lives].sort((a, b) => a.first - b.first)) {
-    const size = rounded(l.allocation.bytes);
+    const size = rounded(sc, l.allocation.bytes);
     const fits = slots.filter((s) => s.free < l.first);
     const exact = fits.find((s) => s.bytes === size);
     const larger = exact ?? fits.find((s) => atLeast(sc, s.bytes, size)) ?? fits.find((s) => atLeast(sc, size, s.bytes));

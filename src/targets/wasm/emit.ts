@@ -1,4 +1,4 @@
-import type { DType } from "../../base/dtype.ts";
+import { type DType, i32 } from "../../base/dtype.ts";
 import { InternalError } from "../../base/errors.ts";
 import type { Buffer, Stmt } from "../../loop/ir.ts";
 import { type Expr, type Variable, isGuard, postorder } from "../../scalar/expr.ts";
@@ -25,6 +25,9 @@ export class FunctionEmitter {
   launch: (s: Extract<Stmt, { kind: "launch" }>, e: FunctionEmitter) => void = () => {
     throw new InternalError("wasm", "a kernel cannot launch kernels");
   };
+
+  /** Address of the report that `require` writes to; only main has one. */
+  report: Expr | null = null;
 
   constructor(params: readonly Variable[], options: EmitOptions) {
     params.forEach((p, i) => {
@@ -106,6 +109,17 @@ export class FunctionEmitter {
         this.code.byte(0x0b);
         return;
       }
+      case "while":
+        // block { loop { if (!condition) leave; …; again } }
+        this.code.byte(0x02, 0x40, 0x03, 0x40);
+        this.expr(s.condition);
+        this.code.byte(0x45, 0x0d, 0x01);
+        this.block(s.body);
+        this.code.byte(0x0c, 0x00, 0x0b, 0x0b);
+        return;
+      case "require":
+        this.require(s);
+        return;
       case "launch":
         this.launch(s, this);
         return;
@@ -115,6 +129,21 @@ export class FunctionEmitter {
       default:
         throw s satisfies never;
     }
+  }
+
+  /** if (!condition) { report[0] = 1 + fault; report[1] = value; return; } */
+  private require(s: Extract<Stmt, { kind: "require" }>): void {
+    const { code, report } = this;
+    if (report === null) throw new InternalError("wasm", "a function without a report requires something");
+    this.expr(s.condition);
+    code.byte(0x45, 0x04, 0x40);
+    this.expr(report);
+    code.byte(0x41).s32(1 + s.fault);
+    this.store(i32, 1, 0);
+    this.expr(report);
+    this.expr(s.value);
+    this.store(i32, 1, 4);
+    code.byte(0x0f, 0x0b);
   }
 
   private loop(s: Extract<Stmt, { kind: "for" }>): void {

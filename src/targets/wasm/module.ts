@@ -1,8 +1,10 @@
 import { InternalError } from "../../base/errors.ts";
 import { type Kernel, type Launch, type Param, type Program, isBuffer } from "../../loop/ir.ts";
+import { inDoubles } from "../../loop/doubles.ts";
 import { controlBlock } from "../../runtime/threads.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
+import { hostExpressions, mapMain, truncating } from "../host.ts";
 import { known, launchesOf, mayShare, mostScratch, scratchLayout } from "../launches.ts";
 import { type ValueType, type WasmFunction, type WasmImport, encodeModule } from "./encoder.ts";
 import { FunctionEmitter } from "./emit.ts";
@@ -25,9 +27,16 @@ export interface ModuleOptions {
   readonly kernels?: Map<Kernel, WasmFunction>;
 }
 
-/** Names of exported functions; sizes of a symbolic program are functions of its symbols. */
+/**
+ * Names of exported functions. Sizes of a symbolic program are functions of its symbols; those of outputs, and their places, also
+ * of the sizes that main computed, which follow the symbols.
+ */
 export const exportNames = {
+  /** Takes the symbols, and in programs with dynamic allocations the room. */
   main: "main",
+  /** The address of what a run tells, in programs with faults or sizes that main computes. */
+  report: "report",
+  /** Bytes, as an f64: they may be more than 32 bits hold. */
   arenaBytes: "arena_bytes",
   /** In modules with shared memory: scratch memory of each worker. */
   threadBytes: "thread_bytes",
@@ -86,49 +95,56 @@ function emitProgram(
     [p.arena, sc.int(weightsBase + options.weightBytes)],
   ]);
   const memo = new Map<Expr, Expr>();
-  const bind = (e: Expr): Expr => sc.decompose(divisions(sc, sc.substituteAll([e], bases, memo)[0] as Expr));
-  const params = p.symbolVariables;
-  const type = { params: params.map((): ValueType => "i32"), results: ["i32"] as ValueType[] };
+  const written = hostExpressions(sc, p);
+  const bind = (e: Expr): Expr => sc.substituteAll([written(e)], bases, memo)[0] as Expr;
+  functions.push(emitMain(sc, mapMain(p, bind), prefix, p.report === null ? null : bind(p.report), options, index, sharing));
 
-  const main = new FunctionEmitter(params, { relaxed: options.relaxed });
-  const shared = sharing === null ? [] : sharedLaunches(p);
-  let launches = 0;
-  main.launch = (s, e) => {
-    if (sharing !== null && shared.includes(s)) emitShared(sc, s, e, bind, index, sharing);
-    else emitCalls(s, e, bind, index);
-    if (options.profile) e.code.byte(0x41).s32(launches++).byte(0x10).u32(0);
-  };
-  main.block(p.main);
-  functions.push({
-    name: prefix + exportNames.main,
-    type: { params: type.params, results: [] },
-    locals: main.locals,
-    code: main.code,
-    exported: true,
-  });
-
-  const size = (name: string, value: Expr): void => {
+  const data = [...p.symbolVariables, ...p.dataSymbols.map((d) => d.variable)];
+  const size = (name: string, value: Expr, params: readonly Variable[] = p.symbolVariables): void => {
     const f = new FunctionEmitter(params, { relaxed: false });
-    f.expr(bind(value));
+    const e = bind(value);
+    f.expr(e);
+    const type = { params: params.map((): ValueType => "i32"), results: [e.dtype.compute] };
     functions.push({ name: prefix + name, type, locals: f.locals, code: f.code, exported: true });
   };
-  size(exportNames.arenaBytes, p.arenaBytes);
-  if (sharing !== null) size(exportNames.threadBytes, threadBytes(sc, p));
-  const ports = (list: typeof p.inputs, place: (i: number) => string, dim: (i: number, d: number) => string): void => {
+  size(exportNames.arenaBytes, inDoubles(sc, p.arenaBytes));
+  if (p.report !== null) size(exportNames.report, p.report);
+  if (sharing !== null) size(exportNames.threadBytes, inDoubles(sc, threadBytes(sc, p)));
+  const ports = (list: typeof p.inputs, place: (i: number) => string, dim: (i: number, d: number) => string, params: readonly Variable[]): void => {
     list.forEach((x, i) => {
-      size(place(i), x.address);
+      size(place(i), x.address, params);
       x.dims.forEach((d, k) => {
-        if (typeof d !== "number") size(dim(i, k), sc.dim(d));
+        if (typeof d !== "number") size(dim(i, k), sc.dim(d), params);
       });
     });
   };
-  ports(p.inputs, exportNames.input, exportNames.inputDim);
-  ports(p.outputs, exportNames.output, exportNames.outputDim);
+  ports(p.inputs, exportNames.input, exportNames.inputDim, p.symbolVariables);
+  ports(p.outputs, exportNames.output, exportNames.outputDim, data);
 }
 
-/** Sizes are never negative: their divisions need no correction. */
-function divisions(sc: Scalars, e: Expr): Expr {
-  return sc.rebuild([e], (x, args) => (x.op === "floordiv" ? sc.op("div", args) : x.op === "mod" ? sc.op("rem", args) : null))[0] as Expr;
+/** Emits `main` of a program whose expressions are bound to the module's memory. */
+function emitMain(
+  sc: Scalars,
+  p: Program,
+  prefix: string,
+  report: Expr | null,
+  options: ModuleOptions,
+  index: ReadonlyMap<Kernel, number>,
+  sharing: Sharing | null,
+): WasmFunction {
+  const params = [...p.symbolVariables, ...(p.room === null ? [] : [p.room])];
+  const main = new FunctionEmitter(params, { relaxed: options.relaxed });
+  main.report = report;
+  const shared = new Set(sharing === null ? [] : sharedLaunches(p));
+  let launches = 0;
+  main.launch = (s, e) => {
+    if (sharing !== null && shared.has(s)) emitShared(sc, s, e, index, sharing);
+    else emitCalls(s, e, index);
+    if (options.profile) e.code.byte(0x41).s32(launches++).byte(0x10).u32(0);
+  };
+  main.block(p.main);
+  const type = { params: params.map((): ValueType => "i32"), results: [] };
+  return { name: prefix + exportNames.main, type, locals: main.locals, code: main.code, exported: true };
 }
 
 function emitKernel(k: Kernel, relaxed: boolean): WasmFunction {
@@ -153,9 +169,10 @@ export function threadBytes(sc: Scalars, p: Program): Expr {
 }
 
 /** A launch that threads share, if symbols make it large enough. */
-function emitShared(sc: Scalars, s: Launch, e: FunctionEmitter, bind: (x: Expr) => Expr, index: ReadonlyMap<Kernel, number>, sharing: Sharing): void {
-  const [count, grain] = [bind(s.count), bind(s.grain)];
-  const share = () => sharing.emit(s, s.args.map(bind), scratchLayout(sc, s).places.map(bind), count, grain, e);
+function emitShared(sc: Scalars, s: Launch, e: FunctionEmitter, index: ReadonlyMap<Kernel, number>, sharing: Sharing): void {
+  const { count, grain } = s;
+  const places = scratchLayout(sc, s).places.map((x) => truncating(sc, x));
+  const share = () => sharing.emit(s, s.args, places, count, grain, e);
   if (known(count) !== null) {
     share();
     return;
@@ -167,17 +184,16 @@ function emitShared(sc: Scalars, s: Launch, e: FunctionEmitter, bind: (x: Expr) 
     .byte(0x4e, 0x04, 0x40);
   share();
   e.code.byte(0x05);
-  emitCalls(s, e, bind, index);
+  emitCalls(s, e, index);
   e.code.byte(0x0b);
 }
 
 /** for (i = 0; i < count; i += grain) kernel(args…, i, min(i + grain, count)) */
-function emitCalls(s: Launch, e: FunctionEmitter, bind: (x: Expr) => Expr, index: ReadonlyMap<Kernel, number>): void {
+function emitCalls(s: Launch, e: FunctionEmitter, index: ReadonlyMap<Kernel, number>): void {
   const { code } = e;
   const call = index.get(s.kernel);
   if (call === undefined) throw new InternalError("wasm", `kernel '${s.kernel.name}' is not part of the program`);
-  const args = s.args.map(bind);
-  const [count, grain] = [bind(s.count), bind(s.grain)];
+  const { args, count, grain } = s;
   if (count.constant !== null && grain.constant !== null && Number(count.constant) <= Number(grain.constant)) {
     for (const a of args) e.expr(a);
     code.byte(0x41).s32(0);
