@@ -23,7 +23,7 @@ describe("random_bits", () => {
     const out = interpretGraph(g.finish("f", [], results), []);
     for (const t of out) {
       for (let bit = 0; bit < 32; bit++) {
-        const ones = Array.from(t.data, (v) => (Number(v) >>> bit) & 1).reduce((a, b) => a + b, 0);
+        const ones = Array.from(t.data, Number).reduce((sum, v) => sum + ((v >>> bit) & 1), 0);
         // Six deviations of a binomial distribution.
         expect(Math.abs(ones - n / 2)).toBeLessThan(6 * Math.sqrt(n / 4));
       }

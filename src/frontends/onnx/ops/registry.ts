@@ -25,6 +25,7 @@ const families: readonly OpTable[] = [
   reductionOps,
   normalizationOps,
   controlOps,
+  attentionOps,
   recurrentOps,
   resizeOps,
   visionOps,
