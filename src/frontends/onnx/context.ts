@@ -1,11 +1,12 @@
-import { type Dim, dimEquals } from "../../base/dim.ts";
+import { type Dim, dimEquals, dimMin, isDataDependent, maxDim, minDim, mulDim, subDim, upperBound } from "../../base/dim.ts";
 import type { DType } from "../../base/dtype.ts";
 import { UserError } from "../../base/errors.ts";
 import type { Num } from "../../base/numeric.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import type { Value } from "../../graph/ir.ts";
-import { type Operand, constantOperand, dataOperand, knownOperand } from "./operand.ts";
+import { type Binding, Operand, Optional, Sequence, constantOperand, dataOperand, describeBinding, dimValue, knownOperand } from "./operand.ts";
 import type { AttributeProto, GraphProto, NodeProto } from "./proto.ts";
+import { Ints, betterKnown } from "./sizes.ts";
 import { mustEqual, shapeHint, surelyDiffer } from "./symbols.ts";
 import { type ExternalDataResolver, type ModelTensor, dtypeOf, onnxTypeName, readTensorProto } from "./tensor.ts";
 
@@ -18,7 +19,7 @@ export class CannotMap {
 }
 
 /** What a mapping gives: one operand for each output; null for an output that it cannot give (an error if it is used). */
-export type Mapped = Operand | readonly (Operand | null)[];
+export type Mapped = Binding | readonly (Binding | null)[];
 
 /** The mapping of one source op. `since` is the first opset version whose meaning it has. */
 export interface OpMapping {
@@ -27,26 +28,36 @@ export interface OpMapping {
 }
 export type OpTable = Readonly<Record<string, OpMapping>>;
 
+/** Dims that a model declares for a value: sizes, names, or nothing; null where not even the rank is said. */
+export type DeclaredDims = readonly (number | string | null)[] | null;
+
 /** What a mapping works with: one node, its operands and attributes, and the builder. */
 export class NodeContext {
   readonly g: GraphBuilder;
   readonly node: NodeProto;
   /** Version of the node's opset. */
   readonly version: number;
-  readonly inputs: readonly (Operand | null)[];
+  readonly inputs: readonly (Binding | null)[];
   private readonly resolver: ExternalDataResolver | null;
   private readonly usedOutputs: readonly boolean[];
-  /** Imports a subgraph in place (for an `If` whose condition is known); gives its outputs. */
-  readonly inlineGraph: (graph: GraphProto) => readonly Operand[];
+  private readonly declared: readonly DeclaredDims[];
+  /** Arithmetic on sizes that the model computes. */
+  readonly sizes: Ints;
+  /** Imports a subgraph in place, its inputs given in order; gives its outputs. */
+  readonly inlineGraph: (graph: GraphProto, inputs?: readonly Binding[]) => readonly Binding[];
+  /** Tries to import something: what it reports is taken back, and nothing happens, when it gives null. */
+  readonly attempt: <T>(make: () => T | null) => T | null;
 
   constructor(parts: {
     readonly g: GraphBuilder;
     readonly node: NodeProto;
     readonly version: number;
-    readonly inputs: readonly (Operand | null)[];
+    readonly inputs: readonly (Binding | null)[];
     readonly resolver: ExternalDataResolver | null;
     readonly usedOutputs: readonly boolean[];
-    readonly inlineGraph: (graph: GraphProto) => readonly Operand[];
+    readonly declared: readonly DeclaredDims[];
+    readonly inlineGraph: (graph: GraphProto, inputs?: readonly Binding[]) => readonly Binding[];
+    readonly attempt: <T>(make: () => T | null) => T | null;
   }) {
     this.g = parts.g;
     this.node = parts.node;
@@ -54,7 +65,10 @@ export class NodeContext {
     this.inputs = parts.inputs;
     this.resolver = parts.resolver;
     this.usedOutputs = parts.usedOutputs;
+    this.declared = parts.declared;
+    this.sizes = new Ints(parts.g);
     this.inlineGraph = parts.inlineGraph;
+    this.attempt = parts.attempt;
   }
 
   /** The node breaks the rules of its op. */
@@ -65,13 +79,27 @@ export class NodeContext {
     throw new CannotMap(reason);
   }
 
-  input(i: number): Operand {
+  /** An input of whatever kind. */
+  binding(i: number): Binding {
     const o = this.inputs[i];
     if (o === undefined || o === null) this.fail(`input ${i} is missing`);
     return o;
   }
+  input(i: number): Operand {
+    return this.tensorOf(this.binding(i), i);
+  }
   optional(i: number): Operand | null {
-    return this.inputs[i] ?? null;
+    const o = this.inputs[i] ?? null;
+    return o === null ? null : this.tensorOf(o, i);
+  }
+  sequence(i: number): Sequence {
+    const b = this.binding(i);
+    return b instanceof Sequence ? b : this.fail(`input ${i} is ${describeBinding(b)}, expected a sequence`);
+  }
+  private tensorOf(b: Binding, i: number): Operand {
+    // From opset 18 on an optional that holds something may stand where a tensor is wanted.
+    if (b instanceof Optional && b.content !== null) return this.tensorOf(b.content, i);
+    return b instanceof Operand ? b : this.fail(`input ${i} is ${describeBinding(b)}, expected a tensor`);
   }
   value(i: number): Value {
     return this.input(i).value;
@@ -83,6 +111,16 @@ export class NodeContext {
   /** Does anybody read the output? */
   wants(output: number): boolean {
     return this.usedOutputs[output] ?? false;
+  }
+
+  /** How many dimensions the model says that an output has, or null. */
+  declaredRank(output: number): number | null {
+    return this.declared[output]?.length ?? null;
+  }
+  /** The size that the model declares for a dimension of an output, or null. */
+  declaredDim(output: number, i: number): number | null {
+    const d = this.declared[output]?.[i] ?? null;
+    return typeof d === "number" ? d : null;
   }
 
   attribute(name: string): AttributeProto | null {
@@ -175,11 +213,37 @@ export class NodeContext {
     if (mustEqual(x, y)) return x;
     if (surelyDiffer(x, y) && typeof x === "number" && typeof y === "number")
       throw new UserError("shape", `the shapes ${where()} do not fit together: ${x} against ${y}`);
+    if (isDataDependent(x) || isDataDependent(y)) return this.broadcastAtRun(x, y);
     throw new UserError("shape", `the shapes ${where()} only fit together if ${x} is ${y}, which nothing in the model says${shapeHint(x, y)}`);
   }
-  /** Requires two sizes to be equal. @throws UserError `shape` */
+  /** The common size of two of which one is computed by the model: when it runs, they have to be equal, or one of them 1. */
+  private broadcastAtRun(x: Dim, y: Dim): Dim {
+    const better = betterKnown(x, y);
+    // A size that does not depend on data is the common one: the other is stretched to it.
+    if (!isDataDependent(better)) {
+      this.stretchable(better === x ? y : x, better);
+      return better;
+    }
+    const { sizes } = this;
+    const [a, b] = [upperBound(x), upperBound(y)];
+    const one = sizes.eq(dimValue(this.g, x), 1);
+    const common = sizes.size(sizes.select(one, y, x), "broadcast", 0, a === null || b === null ? null : maxDim(a, b));
+    this.stretchable(x, common);
+    this.stretchable(y, common);
+    return common;
+  }
+  /** Requires a size that the model computes to be 1 or `to` when it runs. */
+  private stretchable(size: Dim, to: Dim): void {
+    const stretched = dimMin(size) > 1 ? 1 : minDim(subDim(size, 1), 1);
+    this.sizes.require(mulDim(stretched, subDim(size, to)), 0);
+  }
+  /** Requires two sizes to be equal, in a run if need be; gives the one that is better known. @throws UserError `shape` */
   sameDim(x: Dim, y: Dim, what: string): Dim {
     if (mustEqual(x, y)) return x;
+    if ((isDataDependent(x) || isDataDependent(y)) && !surelyDiffer(x, y)) {
+      this.sizes.require(x, y);
+      return betterKnown(x, y);
+    }
     throw new UserError("shape", `${what}: ${x} has to be ${y}${surelyDiffer(x, y) ? "" : shapeHint(x, y)}`);
   }
   /** Stretches a value to dims, aligned at the right. */

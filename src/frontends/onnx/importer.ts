@@ -1,10 +1,13 @@
 import { UnsupportedError, UserError, VerifyError } from "../../base/errors.ts";
 import { GraphBuilder } from "../../graph/builder.ts";
-import { CannotMap, NodeContext, type OpMapping } from "./context.ts";
-import { type Operand, constantOperand } from "./operand.ts";
+import { isDataDependent } from "../../base/dim.ts";
+import { CannotMap, type DeclaredDims, NodeContext, type OpMapping } from "./context.ts";
+import { changedInOpset7, modernOperands } from "./legacy.ts";
+import { type Binding, Operand, constantOperand, dataOperand } from "./operand.ts";
 import { findMapping, oldestOpset } from "./ops/registry.ts";
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
 import { namesRead, nodeLabel, subgraphs } from "./scopes.ts";
+import { Ints } from "./sizes.ts";
 import { NarrowSymbol } from "./symbols.ts";
 import { type ExternalDataResolver, readTensorProto } from "./tensor.ts";
 
@@ -26,18 +29,18 @@ const maxNodes = 200_000;
 
 /** The operands of the names of one graph; null for what comes of a node that could not be mapped. */
 class Scope {
-  private readonly values = new Map<string, Operand | null>();
+  private readonly values = new Map<string, Binding | null>();
   private readonly pending = new Map<string, TensorProto>();
   private readonly outer: Scope | null;
   constructor(outer: Scope | null, initializers: readonly TensorProto[] = []) {
     this.outer = outer;
     for (const t of initializers) this.pending.set(t.name, t);
   }
-  define(name: string, o: Operand | null): void {
+  define(name: string, o: Binding | null): void {
     this.values.set(name, o);
   }
   /** Initializers are opened when they are first read. */
-  find(name: string, open: (t: TensorProto) => Operand | null): Operand | null {
+  find(name: string, open: (t: TensorProto) => Operand | null): Binding | null {
     for (let s: Scope | null = this; s !== null; s = s.outer) {
       const o = s.values.get(name);
       if (o !== undefined) return o;
@@ -58,6 +61,8 @@ interface Frame {
   /** Origin of the call, before the node's own. */
   readonly path: string;
   readonly read: ReadonlySet<string>;
+  /** What the graph says of the dims of its values. */
+  readonly declared: ReadonlyMap<string, DeclaredDims>;
 }
 
 const functionKey = (domain: string, name: string, overload: string): string => `${domain}\n${name}\n${overload}`;
@@ -82,12 +87,12 @@ export class Importer {
   }
 
   /** Imports the main graph, its inputs bound; gives its outputs, null where one could not be made. */
-  graph(graph: GraphProto, opsets: ModelProto["opsets"], inputs: ReadonlyMap<string, Operand | null>): (Operand | null)[] {
-    const frame: Frame = { opsets: opsetMap(opsets), attributes: null, path: "", read: readBy(graph) };
+  graph(graph: GraphProto, opsets: ModelProto["opsets"], inputs: ReadonlyMap<string, Binding | null>): (Binding | null)[] {
+    const frame: Frame = { opsets: opsetMap(opsets), attributes: null, path: "", read: readBy(graph), declared: declaredIn(graph) };
     return this.body(graph, frame, inputs, null);
   }
 
-  private body(graph: GraphProto, frame: Frame, inputs: ReadonlyMap<string, Operand | null>, outer: Scope | null): (Operand | null)[] {
+  private body(graph: GraphProto, frame: Frame, inputs: ReadonlyMap<string, Binding | null>, outer: Scope | null): (Binding | null)[] {
     const scope = new Scope(outer, graph.initializers);
     for (const name of graph.sparseInitializers) {
       this.problems.push({
@@ -118,7 +123,7 @@ export class Importer {
   }
 
   /** The operands of a node's outputs, or null when it could not be mapped (or depends on such a one). */
-  private node(node: NodeProto, scope: Scope, frame: Frame): readonly (Operand | null)[] | null {
+  private node(node: NodeProto, scope: Scope, frame: Frame): readonly (Binding | null)[] | null {
     const f = this.functions.get(functionKey(node.domain, node.opType, node.overload));
     const inputs = node.inputs.map((name) => (name === "" ? undefined : this.find(scope, name, frame)));
     if (f !== undefined) return this.call(f, node, inputs, frame);
@@ -129,19 +134,31 @@ export class Importer {
     }
     if (inputs.includes(null)) return null;
     this.g.origin = [this.originOf(node, frame)];
+    const version = frame.opsets.get(node.domain) ?? oldestOpset;
+    const operands = inputs.map((o) => o ?? null);
     const context = new NodeContext({
       g: this.g,
       node,
-      version: frame.opsets.get(node.domain) ?? oldestOpset,
-      inputs: inputs.map((o) => o ?? null),
+      version,
+      inputs: version < 7 ? modernOperands(this.g, node, operands) : operands,
       resolver: this.resolver,
       usedOutputs: node.outputs.map((name) => name !== "" && frame.read.has(name)),
-      inlineGraph: (graph) => this.inline(graph, scope, frame),
+      declared: node.outputs.map((name) => frame.declared.get(name) ?? null),
+      inlineGraph: (graph, given = []) => this.inline(graph, given, scope, frame),
+      attempt: (make) => this.attempt(make),
     });
     return this.guarded(node, frame, () => {
       const mapped = mapping.map(context);
-      return Array.isArray(mapped) ? mapped : [mapped as Operand];
+      const results: readonly (Binding | null)[] = Array.isArray(mapped) ? mapped : [mapped as Binding];
+      return results.map((o, i) => (o instanceof Operand ? this.refined(o, frame.declared.get(node.outputs[i] ?? "") ?? null) : o));
     });
+  }
+
+  /** Sizes that the model computes are those that it declares; a run checks it. */
+  private refined(o: Operand, declared: DeclaredDims): Operand {
+    if (declared?.length !== o.rank || !o.dims.some((d, i) => isDataDependent(d) && typeof declared[i] === "number")) return o;
+    const dims = o.dims.map((d, i) => (isDataDependent(d) && typeof declared[i] === "number" ? declared[i] : d));
+    return dataOperand(new Ints(this.g).refine(o.value, dims));
   }
 
   private readIn(f: FunctionProto): ReadonlySet<string> {
@@ -156,7 +173,8 @@ export class Importer {
     if (mapping === null)
       this.report(node, frame, node.domain === "" ? "no mapping for this op" : `no mapping for ops of the domain '${node.domain}'`);
     else if (version === undefined) this.report(node, frame, "the model imports no opset for its domain");
-    else if (version < mapping.since) this.report(node, frame, `supported from opset ${mapping.since} on`);
+    else if (version < mapping.since && (version < oldestOpset || mapping.since > 7 || changedInOpset7.has(node.opType)))
+      this.report(node, frame, `supported from opset ${mapping.since} on`);
     else return mapping;
     return null;
   }
@@ -201,7 +219,7 @@ export class Importer {
     return `${frame.path}${nodeLabel(node)}`;
   }
 
-  private find(scope: Scope, name: string, frame: Frame): Operand | null {
+  private find(scope: Scope, name: string, frame: Frame): Binding | null {
     return scope.find(name, (t) => {
       try {
         return constantOperand(this.g, readTensorProto(t, this.resolver), name);
@@ -213,17 +231,29 @@ export class Importer {
     });
   }
 
-  /** A branch in place of its node; it sees the names around it. */
-  private inline(graph: GraphProto, scope: Scope, frame: Frame): readonly Operand[] {
-    const results = this.body(graph, { ...frame, read: readBy(graph) }, new Map(), scope);
+  /** A subgraph in place of its node; it sees the names around it. */
+  private inline(graph: GraphProto, given: readonly Binding[], scope: Scope, frame: Frame): readonly Binding[] {
+    if (given.length !== graph.inputs.length)
+      throw new UserError("invalid-model", `its graph '${graph.name}' takes ${graph.inputs.length} inputs, not ${given.length}`);
+    const inputs = new Map(graph.inputs.map((i, k) => [i.name, given[k] as Binding]));
+    const { origin } = this.g;
+    const results = this.body(graph, { ...frame, read: readBy(graph), declared: declaredIn(graph) }, inputs, scope);
+    this.g.origin = origin;
     return results.map((r) => {
       if (r === null) throw new BranchFailed();
       return r;
     });
   }
 
+  private attempt<T>(make: () => T | null): T | null {
+    const { length } = this.problems;
+    const made = make();
+    if (made === null) this.problems.length = length;
+    return made;
+  }
+
   /** A call of one of the model's functions: its body, under the call's attributes and the function's own opsets. */
-  private call(f: FunctionProto, node: NodeProto, inputs: readonly (Operand | null | undefined)[], frame: Frame): (Operand | null)[] {
+  private call(f: FunctionProto, node: NodeProto, inputs: readonly (Binding | null | undefined)[], frame: Frame): (Binding | null)[] {
     if (this.calls.includes(f))
       throw new UserError("recursive-function", `function '${f.name}' calls itself (${[...this.calls.map((c) => c.name), f.name].join(" → ")})`);
     const attributes = new Map(f.defaults.map((a) => [a.name, a]));
@@ -237,12 +267,16 @@ export class Importer {
     const missing = new Set(f.inputs.filter((_, i) => inputs[i] === undefined));
     const body = missing.size === 0 ? f.nodes : f.nodes.map((n) => ({ ...n, inputs: n.inputs.map((name) => (missing.has(name) ? "" : name)) }));
     const opsets = f.opsets.length === 0 ? frame.opsets : opsetMap(f.opsets);
-    const inner: Frame = { opsets, attributes, path: `${this.originOf(node, frame)}/`, read: this.readIn(f) };
+    const inner: Frame = { opsets, attributes, path: `${this.originOf(node, frame)}/`, read: this.readIn(f), declared: new Map() };
     this.calls.push(f);
     this.run(body, scope, inner);
     this.calls.pop();
     return f.outputs.map((name) => (missing.has(name) ? null : this.find(scope, name, inner)));
   }
+}
+
+function declaredIn(graph: GraphProto): ReadonlyMap<string, DeclaredDims> {
+  return new Map([...graph.valueInfo, ...graph.outputs].filter((v) => v.kind === "tensor").map((v) => [v.name, v.dims]));
 }
 
 function readBy(graph: GraphProto): ReadonlySet<string> {

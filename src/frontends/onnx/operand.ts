@@ -17,10 +17,13 @@ export class Operand {
   readonly dims: readonly Dim[];
   private readonly makeValue: () => Value;
   private readonly readKnown: () => readonly Dim[] | null;
-  private made: Value | null = null;
+  private readonly g: GraphBuilder | null;
+  private made: { readonly value: Value; readonly region: number } | null = null;
   private elements: readonly Dim[] | null | undefined = undefined;
 
-  constructor(dtype: DType, dims: readonly Dim[], makeValue: () => Value, readKnown: () => readonly Dim[] | null) {
+  /** `g` is given where the value is made by ops that belong to the region in which they are needed. */
+  constructor(dtype: DType, dims: readonly Dim[], makeValue: () => Value, readKnown: () => readonly Dim[] | null, g: GraphBuilder | null = null) {
+    this.g = g;
     this.dtype = dtype;
     this.dims = dims;
     this.makeValue = makeValue;
@@ -30,8 +33,9 @@ export class Operand {
     return this.dims.length;
   }
   get value(): Value {
-    this.made ??= this.makeValue();
-    return this.made;
+    // What was made inside of a branch or loop that has ended is made again.
+    if (this.made === null || !(this.g?.sees(this.made.region) ?? true)) this.made = { value: this.makeValue(), region: this.g?.currentRegion ?? 0 };
+    return this.made.value;
   }
   /** The elements, where they are known while importing; null otherwise. */
   get known(): readonly Dim[] | null {
@@ -58,7 +62,7 @@ export function dataOperand(v: Value): Operand {
 /** A tensor of the model file; it becomes a constant of the graph when it is used as data. */
 export function constantOperand(g: GraphBuilder, t: ModelTensor, name: string): Operand {
   const n = t.dims.reduce((a, b) => a * b, 1);
-  const make = () => withOrigin(g, [name], () => g.constant(t.dtype, t.dims, t.data, name));
+  const make = () => g.outside(() => withOrigin(g, [name], () => g.constant(t.dtype, t.dims, t.data, name)));
   return new Operand(t.dtype, t.dims, make, () => {
     // Weights in other files are never read here: only shapes and small parameters are of interest.
     if (n > maxKnown || (t.external && t.dtype.isFloat)) return null;
@@ -79,6 +83,7 @@ export function knownOperand(g: GraphBuilder, dtype: DType, dims: readonly Dim[]
     dims,
     () => withOrigin(g, origin, () => materialise(g, dtype, dims, elements, name)),
     () => elements,
+    g,
   );
 }
 
@@ -111,4 +116,29 @@ function saturate(dtype: DType, v: number): bigint {
 /** The i32 value of a dimension, as data. */
 export function dimValue(g: GraphBuilder, d: Dim): Value {
   return typeof d === "number" ? g.scalar(i32, d) : g.one("iota_size", [], { dims: [d] }, "size");
+}
+
+/** A list of tensors, whose number is known while importing. */
+export class Sequence {
+  readonly elements: readonly Operand[];
+  constructor(elements: readonly Operand[]) {
+    this.elements = elements;
+  }
+}
+
+/** A value that may be missing; whether it is, is known while importing. */
+export class Optional {
+  readonly content: Operand | Sequence | null;
+  constructor(content: Operand | Sequence | null) {
+    this.content = content;
+  }
+}
+
+/** What a name of the model stands for. */
+export type Binding = Operand | Sequence | Optional;
+
+export function describeBinding(b: Binding): string {
+  if (b instanceof Operand) return `${b.dtype}[${b.dims.join(", ")}]`;
+  if (b instanceof Sequence) return `a sequence of ${b.elements.length}`;
+  return b.content === null ? "an empty optional" : `an optional that holds ${describeBinding(b.content)}`;
 }

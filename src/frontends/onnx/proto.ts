@@ -16,6 +16,8 @@ export interface GraphProto {
   readonly sparseInitializers: readonly string[];
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
+  /** What the model says of values in between. */
+  readonly valueInfo: readonly ValueInfo[];
 }
 export interface NodeProto {
   readonly opType: string;
@@ -50,13 +52,17 @@ export interface TensorProto {
   /** Where the data lies in another file, key by key. */
   readonly external: ReadonlyMap<string, string> | null;
 }
-export interface ValueInfo {
+export interface ValueInfo extends ValueType {
   readonly name: string;
+}
+export interface ValueType {
   /** `tensor`, or the kind of type that it is instead. */
   readonly kind: string;
   readonly elemType: number;
   /** null: not even the rank is known. A dim is a size, a parameter's name, or unknown. */
   readonly dims: readonly (number | string | null)[] | null;
+  /** Of sequences and optionals: what they hold. */
+  readonly element: ValueType | null;
 }
 export interface FunctionProto {
   readonly name: string;
@@ -167,15 +173,17 @@ function readGraph(r: WireReader): GraphProto {
   const sparseInitializers: string[] = [];
   const inputs: ValueInfo[] = [];
   const outputs: ValueInfo[] = [];
+  const valueInfo: ValueInfo[] = [];
   r.fields((field) => {
     if (field === 1) nodes.push(r.message(() => readNode(r)));
     else if (field === 2) name = r.string();
     else if (field === 5) initializers.push(r.message(() => readTensor(r)));
     else if (field === 11) inputs.push(r.message(() => readValueInfo(r)));
     else if (field === 12) outputs.push(r.message(() => readValueInfo(r)));
+    else if (field === 13) valueInfo.push(r.message(() => readValueInfo(r)));
     else if (field === 15) sparseInitializers.push(r.message(() => readSparseName(r)));
   });
-  return { name, nodes, initializers, sparseInitializers, inputs, outputs };
+  return { name, nodes, initializers, sparseInitializers, inputs, outputs, valueInfo };
 }
 
 function readSparseName(r: WireReader): string {
@@ -288,25 +296,38 @@ function readEntry(r: WireReader, into: Map<string, string>): void {
 const typeKinds: Readonly<Record<number, string>> = { 1: "tensor", 4: "sequence", 5: "map", 8: "sparse tensor", 9: "optional", 7: "opaque" };
 
 function readValueInfo(r: WireReader): ValueInfo {
-  let [name, kind, elemType] = ["", "untyped value", 0];
-  let dims: (number | string | null)[] | null = null;
+  let name = "";
+  let type: ValueType = { kind: "untyped value", elemType: 0, dims: null, element: null };
   r.fields((field) => {
     if (field === 1) name = r.string();
-    else if (field === 2) {
+    else if (field === 2) type = r.message(() => readType(r, 0));
+  });
+  const rank = type.dims?.length ?? 0;
+  if (rank > maxRank) throw new UserError("bad-tensor", `value '${name}' has rank ${rank}, expected at most ${maxRank}`);
+  return { ...type, name };
+}
+
+/** Types hold one another, as in an optional sequence of tensors; deeper than this is no type of ONNX. */
+const deepestType = 4;
+
+function readType(r: WireReader, depth: number): ValueType {
+  let type: ValueType = { kind: "untyped value", elemType: 0, dims: null, element: null };
+  if (depth > deepestType) throw new WireError("a type is nested too deeply", false);
+  r.fields((of) => {
+    const kind = typeKinds[of];
+    if (kind === undefined) return;
+    if (kind === "tensor") type = { kind, ...r.message(() => readTensorType(r)), element: null };
+    else if (kind === "sequence" || kind === "optional") {
+      let element: ValueType | null = null;
       r.message(() =>
-        r.fields((of) => {
-          kind = typeKinds[of] ?? kind;
-          if (of !== 1) return;
-          const t = r.message(() => readTensorType(r));
-          elemType = t.elemType;
-          dims = t.dims;
+        r.fields((f) => {
+          if (f === 1) element = r.message(() => readType(r, depth + 1));
         }),
       );
-    }
+      type = { kind, elemType: 0, dims: null, element };
+    } else type = { kind, elemType: 0, dims: null, element: null };
   });
-  const rank = (dims as (number | string | null)[] | null)?.length ?? 0;
-  if (rank > maxRank) throw new UserError("bad-tensor", `value '${name}' has rank ${rank}, expected at most ${maxRank}`);
-  return { name, kind, elemType, dims };
+  return type;
 }
 
 function readTensorType(r: WireReader): { elemType: number; dims: (number | string | null)[] | null } {

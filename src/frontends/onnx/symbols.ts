@@ -89,6 +89,15 @@ export class Symbols {
     });
   }
 
+  /** A number that the user chose under a name, null where there is none. */
+  chosen(name: string): number | null {
+    const option = this.options[name];
+    if (typeof option !== "number") return null;
+    checkBound(name, option, 0);
+    this.numbered.add(name);
+    return option;
+  }
+
   /** The dimension at a place of an input. */
   dimension(input: ValueInfo, i: number): Dim {
     const d = input.dims?.[i] ?? null;
@@ -181,7 +190,7 @@ function boundForEquality(x: Dim, y: Dim): NarrowSymbol | null {
       if (atom.kind !== "min") continue;
       for (const [s, c] of [[atom.a, atom.b] as const, [atom.b, atom.a] as const]) {
         const [only] = typeof s === "number" ? [] : [...dimSymbols(s).values()];
-        if (typeof c !== "number" || only === undefined || !dimEquals(s, symbolDim(only)) || only.min > c) continue;
+        if (typeof c !== "number" || only?.source !== "input" || !dimEquals(s, symbolDim(only)) || only.min > c) continue;
         if (dimEquals(replaceAtom(x, atom, s), y)) return new NarrowSymbol(only.name, c);
       }
     }

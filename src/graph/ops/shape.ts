@@ -1,4 +1,4 @@
-import { type Dim, addDim, dimEquals, dimsEqual, divideExactly, mulDim, productOf, subDim } from "../../base/dim.ts";
+import { type Dim, addDim, dimEquals, dimMin, dimsEqual, divideExactly, isDataDependent, minDim, mulDim, productOf, subDim } from "../../base/dim.ts";
 import type { Expr } from "../../scalar/expr.ts";
 import { simplifyIndex } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
@@ -53,14 +53,17 @@ const broadcast = defineOp({
   doc: "Repeats the operand: its dimension i becomes dimension map[i] of the result.",
   operands: ["x"],
   attrs: { dims: "dims", map: "ints" },
-  constraints: ["C1: map has one increasing entry for each operand dimension.", "C2: an operand dimension is 1 or equals the result's."],
+  constraints: [
+    "C1: map has one increasing entry for each operand dimension.",
+    "C2: an operand dimension is 1 or equals the result's; where one of the two is computed by the model, this has to be so when it runs.",
+  ],
   infer({ operands, attrs, fail }) {
     const x = first(operands);
     if (attrs.map.length !== x.dims.length || attrs.map.some((m, i) => m >= attrs.dims.length || (i > 0 && m <= (attrs.map[i - 1] as number))))
       fail("C1", `map [${attrs.map.join(", ")}]`);
     attrs.map.forEach((m, i) => {
       const d = x.dims[i] as Dim;
-      if (d !== 1 && !dimEquals(d, attrs.dims[m] as Dim)) fail("C2", `dimension ${i} is ${d}, the result's ${m} is ${attrs.dims[m]}`);
+      if (d !== 1 && !mayEqual(d, attrs.dims[m] as Dim)) fail("C2", `dimension ${i} is ${d}, the result's ${m} is ${attrs.dims[m]}`);
     });
     return [{ dtype: x.dtype, dims: attrs.dims }];
   },
@@ -80,12 +83,23 @@ const broadcast = defineOp({
       b.map(result, (i) =>
         read(
           0,
-          attrs.map.map((m, k) => (x.dims[k] === 1 ? sc.int(0) : (i[m] as Expr))),
+          attrs.map.map((m, k) => stretchedIndex(sc, i[m] as Expr, x.dims[k] as Dim, result.dims[m] as Dim)),
         ),
       );
   },
   examples: [{ operands: [{ type: "f32[3, 1]" }], attrs: { dims: [2, 3, 4], map: [1, 2] } }],
 });
+
+/** The index into a dimension that is repeated up to `to`. Whether it is, may show only when the model runs: then it moves in steps of 0 or 1. */
+function stretchedIndex(sc: Scalars, index: Expr, from: Dim, to: Dim): Expr {
+  if (from === 1) return sc.int(0);
+  return dimEquals(from, to) || dimMin(from) > 1 ? index : sc.mul(index, sc.dim(minDim(subDim(from, 1), 1)));
+}
+
+/** Are the dims equal, or can that only be seen when the model runs? */
+function mayEqual(a: Dim, b: Dim): boolean {
+  return dimEquals(a, b) || isDataDependent(a) || isDataDependent(b);
+}
 
 /** Row-major position of an index, and back. */
 function linearize(sc: Scalars, index: readonly Expr[], dims: readonly Dim[]): Expr {
@@ -116,8 +130,11 @@ function reshapeIndex(sc: Scalars, index: readonly Expr[], to: readonly Dim[], f
       else if (j < from.length) b = mulDim(b, from[j++] as Dim);
       else break;
     } while (!dimEquals(a, b) || (i === i0 && i < to.length) || (j === j0 && j < from.length));
-    if (!dimEquals(a, b)) return delinearize(sc, linearize(sc, index, to), from);
-    out.push(...delinearize(sc, linearize(sc, index.slice(i0, i), to.slice(i0, i)), from.slice(j0, j)));
+    // Sizes that the model computes may be equal without looking so: only what is after them is told apart.
+    let same = 0;
+    if (!dimEquals(a, b)) while (same < Math.min(i - i0, j - j0) && dimEquals(to[i - 1 - same] as Dim, from[j - 1 - same] as Dim)) same++;
+    const [inner, outer] = [to.slice(i0, i - same), from.slice(j0, j - same)];
+    out.push(...delinearize(sc, linearize(sc, index.slice(i0, i - same), inner), outer), ...index.slice(i - same, i));
   }
   return out;
 }
@@ -131,10 +148,10 @@ const reshape = defineOp({
   doc: "The same elements in row-major order under other dims.",
   operands: ["x"],
   attrs: { dims: "dims" },
-  constraints: ["C1: the number of elements stays the same."],
+  constraints: ["C1: the number of elements stays the same; where the model computes it, this has to be so when it runs."],
   infer({ operands, attrs, fail }) {
     const x = first(operands);
-    if (!dimEquals(productOf(x.dims), productOf(attrs.dims)))
+    if (!mayEqual(productOf(x.dims), productOf(attrs.dims)))
       fail("C1", `[${x.dims.join(", ")}] has ${productOf(x.dims)} elements, [${attrs.dims.join(", ")}] has ${productOf(attrs.dims)}`);
     return [{ dtype: x.dtype, dims: attrs.dims }];
   },
@@ -143,6 +160,27 @@ const reshape = defineOp({
     if (result !== undefined && x !== undefined) b.map(result, (i) => read(0, reshapeIndex(sc, i, result.dims, x.dims)));
   },
   examples: [{ operands: [{ type: "f32[4, 6, 5]" }], attrs: { dims: [2, 12, 5] } }],
+});
+
+const refine = defineOp({
+  name: "refine",
+  doc: "The same elements under dims that are equal to the operand's when the model runs: sizes that the model computes, where something better is known of them.",
+  operands: ["x"],
+  attrs: { dims: "dims" },
+  constraints: ["C1: the rank stays the same.", "C2: dims are equal, or one of the two is computed by the model."],
+  infer({ operands, attrs, fail }) {
+    const x = first(operands);
+    if (x.dims.length !== attrs.dims.length) fail("C1", `rank ${x.dims.length}, got ${attrs.dims.length} dims`);
+    x.dims.forEach((d, i) => {
+      if (!mayEqual(d, attrs.dims[i] as Dim)) fail("C2", `dimension ${i} is ${d}, the result's ${attrs.dims[i]}`);
+    });
+    return [{ dtype: x.dtype, dims: attrs.dims }];
+  },
+  evaluate: ({ operands: [x] }) => (x === undefined ? [] : [x]),
+  lower({ b, results: [result], read }) {
+    if (result !== undefined) b.map(result, (i) => read(0, i));
+  },
+  examples: [{ operands: [{ type: "f32[4, 3]" }], attrs: { dims: [4, 3] } }],
 });
 
 const transpose = defineOp({
@@ -350,4 +388,4 @@ const reverse = defineOp({
   examples: [{ operands: [{ type: "f32[3, 4]" }], attrs: { axes: [1] } }],
 });
 
-export const shapeOps = [constant, iota, broadcast, reshape, transpose, slice, pad, concat, reverse] as const;
+export const shapeOps = [constant, iota, broadcast, reshape, refine, transpose, slice, pad, concat, reverse] as const;
