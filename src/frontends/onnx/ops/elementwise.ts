@@ -5,6 +5,7 @@ import type { Value } from "../../../graph/ir.ts";
 import type { OpName } from "../../../scalar/ops/table.ts";
 import { scalarOps } from "../../../scalar/ops/table.ts";
 import type { NodeContext, OpMapping, OpTable } from "../context.ts";
+import { castRules, castValue } from "./cast.ts";
 import { knownCast, knownOp, maxKnown } from "../known.ts";
 import type { Operand } from "../operand.ts";
 
@@ -145,9 +146,9 @@ function mod(c: NodeContext): Operand {
 
 function cast(c: NodeContext, x: Operand, to: DType): Operand {
   if (x.dtype === to) return x;
-  const elements = x.known?.map((v) => knownCast(v, x.dtype, to));
+  const elements = to.format === null ? x.known?.map((v) => knownCast(v, x.dtype, to)) : undefined;
   if (elements?.every((v) => v !== null)) return c.knownOf(to, x.dims, elements);
-  return c.of(c.g.convert(x.value, to));
+  return c.of(castValue(c, x.value, to, castRules(c)));
 }
 
 function where(c: NodeContext): Operand {
