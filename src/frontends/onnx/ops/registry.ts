@@ -6,6 +6,7 @@ import { indexingOps } from "./indexing.ts";
 import { matmulOps } from "./matmul.ts";
 import { nnOps } from "./nn.ts";
 import { normalizationOps } from "./normalization.ts";
+import { quantizationOps } from "./quantization.ts";
 import { recurrentOps } from "./recurrent.ts";
 import { reductionOps } from "./reduction.ts";
 import { resizeOps } from "./resize.ts";
@@ -26,6 +27,7 @@ const families: readonly OpTable[] = [
   normalizationOps,
   controlOps,
   attentionOps,
+  quantizationOps,
   recurrentOps,
   resizeOps,
   visionOps,
