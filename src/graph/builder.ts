@@ -137,6 +137,39 @@ export class GraphBuilder {
     return symbol;
   }
 
+  /** Regions that are being made, from the outermost in: the ops around each, and a number of its own. */
+  private readonly open: { readonly outer: Op[]; readonly id: number }[] = [];
+  private regions = 0;
+
+  /** What is made from here on goes into a new region, until `leaveRegion`. */
+  enterRegion(): void {
+    this.open.push({ outer: this.ops, id: ++this.regions });
+    this.ops = [];
+  }
+  leaveRegion(params: readonly Value[], results: readonly Value[]): Region {
+    const region = { params, ops: this.ops, results };
+    this.ops = this.open.pop()?.outer ?? [];
+    return region;
+  }
+  /** The region that ops are made in, 0 outside of all. */
+  get currentRegion(): number {
+    return this.open[this.open.length - 1]?.id ?? 0;
+  }
+  /** Can values made in that region be used here? */
+  sees(region: number): boolean {
+    return region === 0 || this.open.some((r) => r.id === region);
+  }
+  /** Makes something outside of all regions, in front of the op that they will belong to. */
+  outside<T>(make: () => T): T {
+    const [outermost] = this.open;
+    if (outermost === undefined) return make();
+    const inner = this.ops;
+    this.ops = outermost.outer;
+    const made = make();
+    this.ops = inner;
+    return made;
+  }
+
   /** The ops made since the last call, for splicing. */
   takeOps(): Op[] {
     const ops = this.ops;

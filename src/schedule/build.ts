@@ -370,7 +370,9 @@ class ProgramBuilder {
   private scratch(bytes: Expr): Expr {
     const { sc } = this;
     const data = this.f.symbols.filter((s) => s.source === "data" && variablesOf(bytes).has(sc.symbol(s)));
-    const bounds = new Map(data.flatMap((s) => (upperBound(symbolDim(s)) === null ? [] : [[sc.symbol(s), sc.dim(upperBound(symbolDim(s)) as Dim)] as const])));
+    const bounds = new Map(
+      data.flatMap((s) => (upperBound(symbolDim(s)) === null ? [] : [[sc.symbol(s), sc.dim(upperBound(symbolDim(s)) as Dim)] as const])),
+    );
     const address = sc.variable("at.scratch", i32, { min: 0 });
     const planned = { name: "scratch", address, bytes: sc.substitute(bytes, bounds) };
     const a: Allocation = bounds.size === data.length ? planned : { ...planned, bytes, dynamic: true };

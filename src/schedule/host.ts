@@ -71,11 +71,7 @@ export class HostSteps {
       {
         kind: "while",
         condition: c.condition === null ? more : sc.and(more, this.load(c.condition)),
-        body: [
-          { kind: "let", variable: sc.symbol(c.index), value: n },
-          ...body,
-          { kind: "assign", variable: counter, value: sc.add(n, sc.int(1)) },
-        ],
+        body: [{ kind: "let", variable: sc.symbol(c.index), value: n }, ...body, { kind: "assign", variable: counter, value: sc.add(n, sc.int(1)) }],
       },
       {
         kind: "storeat",

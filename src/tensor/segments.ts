@@ -1,7 +1,20 @@
 import { Names } from "../base/text.ts";
 import type { Expr } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Body, type Control, type Kernel, type Layout, Tensor, type TensorFunction, allKernels, bodiesOf, mapStage, readsOf, rootOf, writesOf } from "./ir.ts";
+import {
+  type Body,
+  type Control,
+  type Kernel,
+  type Layout,
+  Tensor,
+  type TensorFunction,
+  allKernels,
+  bodiesOf,
+  mapStage,
+  readsOf,
+  rootOf,
+  writesOf,
+} from "./ir.ts";
 
 /**
  * Passes on tensor IR work on kernels that run one after the other, each once. Steps of the host program divide a function
@@ -118,7 +131,9 @@ class Segments {
     if (!used) return name === k.name ? k : { ...k, name };
     const { sc } = this;
     const expr = (e: Expr): Expr =>
-      sc.rebuild([e], (x, args) => (x.op === "load" && tensors.has(x.attr as Tensor) ? sc.load(tensors.get(x.attr as Tensor) as Tensor, args) : null))[0] as Expr;
+      sc.rebuild([e], (x, args) =>
+        x.op === "load" && tensors.has(x.attr as Tensor) ? sc.load(tensors.get(x.attr as Tensor) as Tensor, args) : null,
+      )[0] as Expr;
     const stages = k.stages.map((s) => {
       const mapped = mapStage(s, expr);
       return { ...mapped, writes: mapped.writes.map((w) => ({ ...w, tensor: tensors.get(w.tensor) ?? w.tensor })) };

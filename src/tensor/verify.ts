@@ -139,7 +139,11 @@ class TensorVerifier {
     const { f, found } = this;
     const fixed = new Set([...f.inputs, ...f.tensors.filter((t) => t.data !== null)]);
     for (const t of f.tensors)
-      found.check(this.written.has(t) || this.inner.has(t) || f.layouts.get(t)?.view != null || this.isViewed(t), `%${t.name}`, () => "T6: nothing writes this tensor");
+      found.check(
+        this.written.has(t) || this.inner.has(t) || f.layouts.get(t)?.view != null || this.isViewed(t),
+        `%${t.name}`,
+        () => "T6: nothing writes this tensor",
+      );
     for (const t of f.outputs)
       found.check(this.declared.has(t) && !fixed.has(t), "output", () => `T6: %${t.name} is an input, a constant or not declared, so no output`);
     found.check(new Set(f.outputs).size === f.outputs.length, "output", () => "T6: a tensor is given twice");
@@ -203,7 +207,8 @@ class TensorVerifier {
         b.outputs.length === expected.length &&
           b.outputs.every((t, i) => t.dtype === expected[i]?.t.dtype && dimsEqual(t.dims, expected[i]?.dims ?? [])),
         at,
-        () => `T14: a body yields ${b.outputs.map((t) => `${t.dtype}[${t.dims.join(", ")}]`).join(", ")}, expected ${expected.map((e) => `${e.t.dtype}[${e.dims.join(", ")}]`).join(", ")}`,
+        () =>
+          `T14: a body yields ${b.outputs.map((t) => `${t.dtype}[${t.dims.join(", ")}]`).join(", ")}, expected ${expected.map((e) => `${e.t.dtype}[${e.dims.join(", ")}]`).join(", ")}`,
       );
       for (const t of b.outputs) found.check(this.written.has(t) || this.viewsWritten(t), at, () => `T4: yields %${t.name}, which nothing writes`);
       for (const t of [...this.written]) if (!before.has(t)) this.inner.add(t);

@@ -3,9 +3,9 @@ import type { ConstantData } from "../../base/constant.ts";
 import type { Dim } from "../../base/dim.ts";
 import type { GraphFunction } from "../../graph/ir.ts";
 import { Importer, type Problem, opsetMap, withBounds } from "./importer.ts";
-import { type Operand, dataOperand } from "./operand.ts";
+import { type Binding, Operand, Optional, Sequence, dataOperand } from "./operand.ts";
 import { newestOpset, oldestOpset } from "./ops/registry.ts";
-import { type ModelProto, type ValueInfo, decodeModel } from "./proto.ts";
+import { type ModelProto, type ValueInfo, type ValueType, decodeModel } from "./proto.ts";
 import { checkFunction, checkScopes, forEachNode } from "./scopes.ts";
 import { type SymbolOption, Symbols } from "./symbols.ts";
 import { type ExternalDataResolver, dtypeOf, onnxTypeName } from "./tensor.ts";
@@ -72,7 +72,7 @@ export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Impo
   checkModel(model);
   const { graph, problems, inputs } = withBounds((bounds) => build(model, options, options.resolver ?? null, bounds, false));
   if (problems.length > 0 || graph === null) throw unsupported(problems);
-  return { graph, inputNames: inputs.map((i) => i.name), outputNames: model.graph.outputs.map((o) => o.name), info: infoOf(model) };
+  return { graph, inputNames: ports(inputs).map((p) => p.name), outputNames: graph.resultNames, info: infoOf(model) };
 }
 
 /**
@@ -89,8 +89,13 @@ export function inspectOnnx(bytes: Uint8Array, options: ImportOptions = {}): Ins
     opset === null ? problems : [{ opType: "opset", domain: "", version: opsetMap(model.opsets).get("") ?? 0, node: "", reason: opset }, ...problems];
   return {
     info: infoOf(model),
-    inputs: inputs.map((i) => ({ name: i.name, dtype: i.operand?.dtype.name ?? typeName(i), dims: i.operand?.dims.map(String) ?? null })),
-    outputs: model.graph.outputs.map((o, i) => signature(o, outputs[i] ?? null)),
+    inputs: inputs.flatMap((i) =>
+      i.binding === null ? [signature(i.info, null)] : portsOf(i.name, i.binding).map((p) => signature({ ...i.info, name: p.name }, p.operand)),
+    ),
+    outputs: model.graph.outputs.flatMap((o, i) => {
+      const made = outputs[i] ?? null;
+      return made === null ? [signature(o, null)] : portsOf(o.name, made).map((p) => signature({ ...o, name: p.name }, p.operand));
+    }),
     problems: all,
     graph: all.length === 0 ? graph : null,
   };
@@ -109,8 +114,22 @@ const absentData: ExternalDataResolver = {
 interface BoundInput {
   readonly name: string;
   readonly info: ValueInfo;
-  readonly operand: Operand | null;
+  readonly binding: Binding | null;
 }
+
+/** A tensor of the compiled model's interface. */
+interface NamedOperand {
+  readonly name: string;
+  readonly operand: Operand;
+}
+
+/** The tensors that a value of the model's interface consists of: those of a sequence are `name.0`, `name.1`, …; of an empty optional there are none. */
+function portsOf(name: string, b: Binding): NamedOperand[] {
+  if (b instanceof Sequence) return b.elements.map((operand, i) => ({ name: `${name}.${i}`, operand }));
+  if (b instanceof Optional) return b.content === null ? [] : portsOf(name, b.content);
+  return [{ name, operand: b }];
+}
+const ports = (inputs: readonly BoundInput[]): NamedOperand[] => inputs.flatMap((i) => (i.binding === null ? [] : portsOf(i.name, i.binding)));
 
 /** One pass over the model, under the given bounds of symbols. */
 function build(
@@ -123,18 +142,19 @@ function build(
   const importer = new Importer(model, resolver, lenient);
   const symbols = new Symbols(options.symbols ?? {}, bounds);
   const inputs = bindInputs(model, options, symbols, importer);
-  const outputs = importer.graph(model.graph, model.opsets, new Map(inputs.map((i) => [i.name, i.operand])));
+  const outputs = importer.graph(model.graph, model.opsets, new Map(inputs.map((i) => [i.name, i.binding])));
   const { problems, g } = importer;
   if (problems.length > 0 || outputs.some((o) => o === null)) return { graph: null, problems, inputs, outputs };
   g.origin = [];
-  const results = outputs.map((o) => (o as Operand).value);
+  const results = outputs.flatMap((o, i) => portsOf(model.graph.outputs[i]?.name ?? "", o as Binding));
+  const values = results.map((r) => r.operand.value);
   const name = (options.name ?? model.graph.name).replace(/[^A-Za-z0-9_]+/g, "_").replace(/_+$/, "");
   return {
     graph: g.finish(
       name === "" ? "main" : name,
       symbols.all,
-      results,
-      model.graph.outputs.map((o) => o.name),
+      values,
+      results.map((r) => r.name),
     ),
     problems,
     inputs,
@@ -142,12 +162,18 @@ function build(
   };
 }
 
+/** The tensor `name.3` of a sequence `name`. */
+function elementInfo(infos: readonly ValueInfo[], name: string): ValueInfo | undefined {
+  const of = infos.find((i) => i.kind === "sequence" && name.startsWith(`${i.name}.`) && /^\d+$/.test(name.slice(i.name.length + 1)));
+  return of?.element == null ? undefined : { ...of.element, name };
+}
+
 /** Graph parameters for the inputs. An input with an initializer is a constant with a default: it keeps that. */
 function bindInputs(model: ModelProto, options: ImportOptions, symbols: Symbols, importer: Importer): BoundInput[] {
   const constants = new Set([...model.graph.initializers.map((t) => t.name), ...model.graph.sparseInitializers]);
   const infos = model.graph.inputs.filter((i) => !constants.has(i.name));
   for (const [name, dims] of Object.entries(options.shapes ?? {})) {
-    const info = infos.find((i) => i.name === name);
+    const info = infos.find((i) => i.name === name) ?? elementInfo(infos, name);
     if (info === undefined)
       throw new UserError(
         "shape",
@@ -155,31 +181,49 @@ function bindInputs(model: ModelProto, options: ImportOptions, symbols: Symbols,
       );
     symbols.fix(info, dims);
   }
-  const bound = infos.map((info): BoundInput => {
-    const dtype = info.kind === "tensor" ? dtypeOf(info.elemType) : null;
-    if (dtype === null) {
-      importer.problems.push({
-        opType: "input",
-        domain: "",
-        version: 0,
-        node: info.name,
-        reason: `inputs of type ${typeName({ info })} are not supported`,
-      });
-      return { name: info.name, info, operand: null };
-    }
-    const rank = info.dims?.length ?? options.shapes?.[info.name]?.length;
-    if (rank === undefined) {
-      const reason = `the model does not say how many dimensions input '${info.name}' has; give its shape, as in --shape ${info.name}=1x3x224x224`;
-      if (!importer.lenient) throw new UserError("shape", reason);
-      importer.problems.push({ opType: "input", domain: "", version: 0, node: info.name, reason });
-      return { name: info.name, info, operand: null };
-    }
-    const dims = Array.from({ length: rank }, (_, i): Dim => symbols.dimension(info, i));
-    return { name: info.name, info, operand: dataOperand(importer.g.param(info.name, { dtype, dims })) };
-  });
+  const bound = infos.map((info): BoundInput => ({ name: info.name, info, binding: bindInput(info, info.name, options, symbols, importer) }));
   symbols.checkOptions();
   return bound;
 }
+
+/** What an input stands for; null, with the reason among the problems, where it cannot be compiled. */
+function bindInput(info: ValueInfo, name: string, options: ImportOptions, symbols: Symbols, importer: Importer): Binding | null {
+  const refuse = (reason: string): null => {
+    importer.problems.push({ opType: "input", domain: "", version: 0, node: name, reason });
+    return null;
+  };
+  const ask = (reason: string): null => {
+    if (!importer.lenient) throw new UserError("shape", reason);
+    return refuse(reason);
+  };
+  if (info.kind === "sequence" && info.element?.kind === "tensor") {
+    const length = symbols.chosen(`${name}.length`);
+    if (length === null) return ask(`input '${name}' is a sequence: say how many tensors it holds, as in --shape ${name}.length=3`);
+    if (length > longestSequence) return ask(`input '${name}' is a sequence of ${length} tensors; expected at most ${longestSequence}`);
+    const elements = Array.from({ length }, (_, i) =>
+      bindInput({ ...(info.element as ValueType), name }, `${name}.${i}`, options, symbols, importer),
+    );
+    return elements.some((e) => !(e instanceof Operand)) ? null : new Sequence(elements as Operand[]);
+  }
+  if (info.kind === "optional" && info.element !== null) {
+    const present = symbols.chosen(`${name}.present`);
+    if (present === null) return ask(`input '${name}' is optional: say whether it is given, with --shape ${name}.present=1 (or 0)`);
+    if (present === 0) return new Optional(null);
+    const content = bindInput({ ...info.element, name }, name, options, symbols, importer);
+    return content === null || content instanceof Optional ? null : new Optional(content);
+  }
+  const dtype = info.kind === "tensor" ? dtypeOf(info.elemType) : null;
+  if (dtype === null) return refuse(`inputs of type ${typeName({ info })} are not supported`);
+  const given = options.shapes?.[name];
+  const rank = info.dims?.length ?? given?.length;
+  if (rank === undefined)
+    return ask(`the model does not say how many dimensions input '${name}' has; give its shape, as in --shape ${name}=1x3x224x224`);
+  const dims = Array.from({ length: rank }, (_, i): Dim => symbols.dimension({ ...info, name }, i));
+  return dataOperand(importer.g.param(name, { dtype, dims }));
+}
+
+/** Each tensor of a sequence is an input of its own. */
+const longestSequence = 1024;
 
 function typeName(i: { readonly info: ValueInfo }): string {
   return i.info.kind === "tensor" ? onnxTypeName(i.info.elemType) : i.info.kind;

@@ -10,6 +10,7 @@ import { quantizationOps } from "./quantization.ts";
 import { recurrentOps } from "./recurrent.ts";
 import { reductionOps } from "./reduction.ts";
 import { resizeOps } from "./resize.ts";
+import { sequenceOps } from "./sequence.ts";
 import { shapeOps } from "./shape.ts";
 import { visionOps } from "./vision.ts";
 
@@ -30,6 +31,7 @@ const families: readonly OpTable[] = [
   quantizationOps,
   recurrentOps,
   resizeOps,
+  sequenceOps,
   visionOps,
 ];
 const byName = new Map(families.flatMap((t) => Object.entries(t)));
