@@ -12,7 +12,23 @@ const message = (write: (w: PbfWriter) => void): Bytes => {
 };
 
 /** Codes of TensorProto.DataType. */
-export const elem = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7, string: 8, bool: 9, f16: 10, f64: 11 } as const;
+export const elem = {
+  f32: 1,
+  u8: 2,
+  i8: 3,
+  u16: 4,
+  i16: 5,
+  i32: 6,
+  i64: 7,
+  string: 8,
+  bool: 9,
+  f16: 10,
+  f64: 11,
+  u32: 12,
+  u64: 13,
+  u4: 21,
+  i4: 22,
+} as const;
 export type ElemName = keyof typeof elem;
 const arrays = { f32: Float32Array, u8: Uint8Array, i8: Int8Array, i32: Int32Array, bool: Uint8Array, f64: Float64Array } as const;
 
