@@ -133,6 +133,13 @@ export class Rewriter<V, N extends RewriteNode<V, B>, B extends RewriteBlock<V, 
     const r = this.resolve(v);
     return (this.users.get(r)?.size ?? 0) + (this.yields.get(r) ?? 0);
   }
+  /** The nodes that use `v` as an operand. */
+  usersOf(v: V): N[] {
+    return [...(this.users.get(this.resolve(v)) ?? [])].map((cell) => {
+      this.refresh(cell);
+      return cell.node;
+    });
+  }
 
   /**
    * Applies rules until none fits, and drops what nobody uses. `context` is made once; `made` gives the nodes that a rule

@@ -79,6 +79,18 @@ export class Matcher {
   useCount(v: Value): number {
     return this.rewriter.useCount(v);
   }
+  /**
+   * Does some op round the float to an integer, at once or when it was held within a range? Then another rounding of the value
+   * itself may show as a whole step: in quantised models, and in positions that are computed.
+   */
+  isRounded(v: Value, reach = 4): boolean {
+    return this.rewriter.usersOf(v).some((op) => {
+      const { name } = op.def;
+      if (roundingOps.has(name) || (name === "convert" && op.results.some((r) => !r.dtype.isFloat))) return v.dtype.isFloat;
+      const passes = reach > 0 && (name === "convert" || name === "min" || name === "max");
+      return passes && op.results.some((r) => r.dtype.isFloat && this.isRounded(r, reach - 1));
+    });
+  }
   /** Is the value computed from constants alone? (Its dims may be symbolic: that of a repeated constant.) */
   isConstant(v: Value): boolean {
     return this.constants.has(v);
@@ -146,8 +158,15 @@ export function applyGraphRules(f: GraphFunction, table: RuleTable<Op, Value, Ma
   return out === f ? f : { ...f, ops: out.ops, results: out.results };
 }
 
+const roundingOps: ReadonlySet<string> = new Set(["round", "floor", "ceil", "trunc"]);
+
+/** The rules; those that change roundings leave alone what is rounded to an integer next. */
 export function ruleTable(rules: readonly GraphRule[]): RuleTable<Op, Value, Matcher> {
-  return new RuleTable(rules);
+  return new RuleTable(
+    rules.map((r) =>
+      r.exactness === "exact" ? r : { ...r, rewrite: (op: Op, m: Matcher) => (m.isRounded(op.results[0] as Value) ? null : r.rewrite(op, m)) },
+    ),
+  );
 }
 
 /** The attributes of an op that rules name: read with the type the op declares. */
