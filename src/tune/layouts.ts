@@ -3,7 +3,9 @@ import { evaluateDim } from "../base/dim.ts";
 import { kernelPasses } from "../loop/passes/pipeline.ts";
 import { type LayoutEntry, type ScheduleDatabase, layoutOrders, withLayout } from "../schedule/database.ts";
 import { type GivenOrders, type LayoutChoice, assignLayouts, layoutChoices } from "../schedule/layout.ts";
+import type { Scalars } from "../scalar/scalars.ts";
 import type { TensorFunction } from "../tensor/ir.ts";
+import { mapSegments } from "../tensor/segments.ts";
 import { type Affected, affectedKernels } from "./affected.ts";
 import { BufferPlan } from "./buffers.ts";
 import type { BuildContext } from "./candidate.ts";
@@ -73,7 +75,15 @@ export async function tuneLayouts(compiled: Compiled, o: LayoutOptions): Promise
   return (await t?.run()) ?? { layouts: [], database: o.context.database, trials: 0, outcomes: [], saved: [] };
 }
 
+/** Kernels that run one after the other: layouts are assigned to each such part of a model by itself. */
+interface Segment {
+  readonly plain: TensorFunction;
+  /** Under the orders that hold now. */
+  present: TensorFunction;
+}
+
 interface Group {
+  readonly segment: Segment;
   readonly choice: LayoutChoice;
   readonly name: string;
   order: readonly number[];
@@ -85,30 +95,30 @@ interface Group {
 class LayoutTuner {
   private readonly o: LayoutOptions;
   private readonly compiled: Compiled;
-  private readonly plain: TensorFunction;
+  private readonly segments: readonly Segment[];
   private readonly groups: readonly Group[];
   private readonly outcomes: TrialOutcome[] = [];
   private readonly saved: { trials: number; ms: number }[] = [];
   private database: ScheduleDatabase;
-  /** The function under the orders that hold now. */
-  private present: TensorFunction;
   private trials = 0;
 
   constructor(compiled: Compiled, plain: TensorFunction, o: LayoutOptions) {
     const { machine, machineId, exact, database } = o.context;
     this.o = o;
     this.compiled = compiled;
-    this.plain = plain;
     this.database = database;
     const given = layoutOrders(database, machineId);
-    this.present = this.assign(given);
+    this.segments = segmentsOf(compiled.sc, plain).map((f) => ({ plain: f, present: this.assign(f, given) }));
     const mine = o.records.filter(isLayoutTrial).filter((r) => r.machine === machineId);
-    this.groups = layoutChoices(compiled.sc, machine, plain, exact, given)
-      .filter((choice) => o.wanted?.(originOf(choice)) ?? true)
-      .map((choice) => {
+    const groups = new Map<string, Group>();
+    for (const segment of this.segments)
+      for (const choice of layoutChoices(compiled.sc, machine, segment.plain, exact, given)) {
+        // Those of the same structure in another part get the same order.
+        if (groups.has(choice.key) || !(o.wanted?.(originOf(choice)) ?? true)) continue;
         const trials = mine.filter((r) => r.group === choice.key && r.outcome === "ok").length;
-        return { choice, name: nameOfGroup(choice), order: choice.order, trials, verdict: null, over: null };
-      });
+        groups.set(choice.key, { segment, choice, name: nameOfGroup(choice), order: choice.order, trials, verdict: null, over: null });
+      }
+    this.groups = [...groups.values()].sort((a, b) => b.choice.cost - a.choice.cost);
   }
 
   async run(): Promise<LayoutsResult> {
@@ -130,9 +140,9 @@ class LayoutTuner {
     };
   }
 
-  private assign(given: GivenOrders): TensorFunction {
+  private assign(f: TensorFunction, given: GivenOrders): TensorFunction {
     const { machine, exact } = this.o.context;
-    return assignLayouts(this.compiled.sc, machine, this.plain, exact, given);
+    return assignLayouts(this.compiled.sc, machine, f, exact, given);
   }
 
   /** What was not tried yet and is not hopeless, the most promising first. */
@@ -167,8 +177,9 @@ class LayoutTuner {
 
   /** Measures one order of one group against what holds now. */
   private async measure(g: Group, order: readonly number[]): Promise<void> {
-    const after = this.assign(new Map(layoutOrders(this.database, this.o.context.machineId)).set(g.choice.key, order));
-    const affected = affectedKernels(this.compiled.sc, this.plain, this.present, after);
+    const { plain, present } = g.segment;
+    const after = this.assign(plain, new Map(layoutOrders(this.database, this.o.context.machineId)).set(g.choice.key, order));
+    const affected = affectedKernels(this.compiled.sc, plain, present, after);
     if (affected === null) {
       this.log(g, order, "ok", 1);
       return;
@@ -186,14 +197,14 @@ class LayoutTuner {
     }
     this.trials++;
     try {
-      await this.compare(g, order, after, pair);
+      await this.compare(g, order, pair);
     } catch (e) {
       if (!(e instanceof NoReference)) throw e;
       g.over = e.message;
     }
   }
 
-  private async compare(g: Group, order: readonly number[], after: TensorFunction, pair: Pair): Promise<void> {
+  private async compare(g: Group, order: readonly number[], pair: Pair): Promise<void> {
     const { engine } = this.o;
     if (pair.isSame) {
       g.trials++;
@@ -228,10 +239,10 @@ class LayoutTuner {
     if (verdict === null) return;
     // What was kept stays in the report, whatever is tried later.
     if (g.verdict?.kept !== true || verdict.kept) g.verdict = verdict;
-    if (verdict.kept) this.keep(g, order, after, verdict);
+    if (verdict.kept) this.keep(g, order, verdict);
   }
 
-  private keep(g: Group, order: readonly number[], after: TensorFunction, verdict: Verdict): void {
+  private keep(g: Group, order: readonly number[], verdict: Verdict): void {
     const round = (ms: number) => Number(ms.toPrecision(4));
     const old = this.entryOf(g);
     // An order that takes the place of one that was found before adds to its gain.
@@ -246,8 +257,9 @@ class LayoutTuner {
       trials: g.trials,
     };
     g.order = order;
-    this.present = after;
     this.database = withLayout(this.database, entry);
+    const given = layoutOrders(this.database, this.o.context.machineId);
+    for (const s of this.segments) s.present = this.assign(s.plain, given);
     this.o.save(this.database);
   }
 
@@ -330,6 +342,16 @@ function buildSide(f: TensorFunction, results: number, c: BuildContext): Built {
     bytes: pack.memoryBytes,
     factor: Math.max(1, ...(compiled.scheduled?.run ?? []).map((s) => factorOf(s.schedule.algorithm))),
   };
+}
+
+/** The parts of a function that steps of the host program divide it into; as a rule it is one. */
+function segmentsOf(sc: Scalars, f: TensorFunction): TensorFunction[] {
+  const out: TensorFunction[] = [];
+  mapSegments(sc, f, (g) => {
+    out.push(g);
+    return g;
+  });
+  return out;
 }
 
 function originOf(c: LayoutChoice): string[] {

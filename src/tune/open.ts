@@ -1,5 +1,5 @@
 import type { Num } from "../base/numeric.ts";
-import type { DimSymbol } from "../base/dim.ts";
+import { type Dim, type DimSymbol, substituteDim, symbolDim } from "../base/dim.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
 import { simplifyBook } from "../scalar/rules/simplify.ts";
 import { Scalars } from "../scalar/scalars.ts";
@@ -22,32 +22,43 @@ export function openTask(f: TensorFunction): OpenTask {
   return { ...open, kernel: open.function.kernels[0] as Kernel };
 }
 
-/** Copies a function into a new table of expressions. Names stay, and so does the order in which expressions were made. */
+/**
+ * Copies a function into a new table of expressions. Names stay, and so does the order in which expressions were made. Sizes that
+ * the model computes become sizes that are given, for what computed them is not part of the function.
+ */
 export function openFunction(f: TensorFunction): OpenFunction {
-  const c = new Copier(f.symbols);
+  const symbols = f.symbols.map((s): DimSymbol => ({ ...s, source: "input", bound: null }));
+  const c = new Copier(symbols);
   for (const t of f.tensors) c.tensor(t);
   c.exprs(f.kernels.flatMap((k) => allStages(k).flatMap(stageExprs)));
   const list = (ts: readonly Tensor[]) => ts.map(c.tensor);
   const kernels = f.kernels.map((k): Kernel => ({ ...k, axes: c.axes(k.axes), locals: list(k.locals), stages: k.stages.map((s) => c.stage(s)) }));
   const layouts = new Map(
-    [...f.layouts].map(([t, l]) => [c.tensor(t), { ...l, view: l.view === null ? null : { ...l.view, of: c.tensor(l.view.of) } }]),
+    [...f.layouts].map(([t, l]) => [
+      c.tensor(t),
+      { ...l, view: l.view === null ? null : { of: c.tensor(l.view.of), offset: l.view.offset.map(c.dim) } },
+    ]),
   );
-  return { sc: c.sc, function: { ...f, inputs: list(f.inputs), outputs: list(f.outputs), tensors: list(f.tensors), kernels, layouts } };
+  return { sc: c.sc, function: { ...f, symbols, inputs: list(f.inputs), outputs: list(f.outputs), tensors: list(f.tensors), kernels, layouts } };
 }
 
 class Copier {
   readonly sc = new Scalars(simplifyBook);
   private readonly symbols: ReadonlyMap<string, DimSymbol>;
+  private readonly sizes: ReadonlyMap<string, Dim>;
   private readonly tensors = new Map<Tensor, Tensor>();
   private readonly variables = new Map<Variable, Variable>();
   private readonly memo = new Map<Expr, Expr>();
 
   constructor(symbols: readonly DimSymbol[]) {
     this.symbols = new Map(symbols.map((s) => [s.name, s]));
+    this.sizes = new Map(symbols.map((s) => [s.name, symbolDim(s)]));
   }
 
+  readonly dim = (d: Dim): Dim => substituteDim(d, this.sizes);
+
   readonly tensor = (t: Tensor): Tensor => {
-    const copy = this.tensors.get(t) ?? new Tensor(this.sc.freshId(), t.name, t.dtype, t.dims, t.data, t.origin);
+    const copy = this.tensors.get(t) ?? new Tensor(this.sc.freshId(), t.name, t.dtype, t.dims.map(this.dim), t.data, t.origin);
     this.tensors.set(t, copy);
     return copy;
   };
@@ -94,7 +105,7 @@ class Copier {
   }
 
   axes(list: readonly Axis[]): Axis[] {
-    return list.map((a) => ({ ...a, variable: this.variable(a.variable) }));
+    return list.map((a) => ({ ...a, extent: this.dim(a.extent), variable: this.variable(a.variable) }));
   }
   stage(s: Stage): Stage {
     const inner =

@@ -1,4 +1,5 @@
 import type { Compiled, PipelineOptions } from "../compile.ts";
+import { flattenSteps } from "../schedule/build.ts";
 import { defaultChooser } from "../schedule/choose.ts";
 import { type DatabaseEntry, type ScheduleDatabase, databaseChooser, withEntry } from "../schedule/database.ts";
 import { printSchedule } from "../schedule/schedule.ts";
@@ -83,7 +84,7 @@ export function collectTasks(compile: ModelCompiler, c: BuildContext): Task[] {
   const recorder = new TaskRecorder(chosen, isConstant);
   const { scheduled } = compile({ schedule: recorder.chooser, tuned: c, exact: c.exact });
   if (scheduled === undefined) return [];
-  const run = new Set(scheduled.run.map((s) => s.kernel));
+  const run = new Set(flattenSteps(scheduled.run).map((s) => s.kernel));
   return recorder.tasks(scheduled.function, (k) => run.has(k));
 }
 
