@@ -201,7 +201,7 @@ function bindInput(info: ValueInfo, name: string, options: ImportOptions, symbol
     if (length === null) return ask(`input '${name}' is a sequence: say how many tensors it holds, as in --shape ${name}.length=3`);
     if (length > longestSequence) return ask(`input '${name}' is a sequence of ${length} tensors; expected at most ${longestSequence}`);
     const elements = Array.from({ length }, (_, i) =>
-      bindInput({ ...(info.element as ValueType), name }, `${name}.${i}`, options, symbols, importer),
+      bindInput(elementOf(info.element as ValueType, name), `${name}.${i}`, options, symbols, importer),
     );
     return elements.some((e) => !(e instanceof Operand)) ? null : new Sequence(elements as Operand[]);
   }
@@ -220,6 +220,11 @@ function bindInput(info: ValueInfo, name: string, options: ImportOptions, symbol
     return ask(`the model does not say how many dimensions input '${name}' has; give its shape, as in --shape ${name}=1x3x224x224`);
   const dims = Array.from({ length: rank }, (_, i): Dim => symbols.dimension({ ...info, name }, i));
   return dataOperand(importer.g.param(name, { dtype, dims }));
+}
+
+/** An element's type: sizes that a sequence's type calls by one name need not be the same in all elements. */
+function elementOf(type: ValueType, name: string): ValueInfo {
+  return { ...type, name, dims: type.dims?.map((d) => (typeof d === "string" ? null : d)) ?? null };
 }
 
 /** Each tensor of a sequence is an input of its own. */

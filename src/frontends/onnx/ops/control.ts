@@ -49,10 +49,22 @@ function ifOp(c: NodeContext): readonly Binding[] {
   const [known] = condition.numbers ?? [];
   const [thenGraph, elseGraph] = [c.graph("then_branch"), c.graph("else_branch")];
   if (known !== undefined) return c.inlineGraph(known === 0 ? elseGraph : thenGraph);
-  const where = truth(c, condition);
-  const [then, otherwise] = [thenGraph, elseGraph].map((graph) => {
+  return either(
+    c,
+    truth(c, condition),
+    () => c.inlineGraph(thenGraph),
+    () => c.inlineGraph(elseGraph),
+  );
+}
+
+/**
+ * What one of two functions gives, each made in a branch of its own; `where` is a bool[]. Both must give the same number of
+ * tensors, of the same dtypes and ranks; sizes may differ.
+ */
+export function either(c: NodeContext, where: Value, makeThen: () => readonly Binding[], makeElse: () => readonly Binding[]): Binding[] {
+  const [then, otherwise] = [makeThen, makeElse].map((make) => {
     c.g.enterRegion();
-    return { results: c.inlineGraph(graph), region: c.g.leaveRegion([], []) };
+    return { results: make(), region: c.g.leaveRegion([], []) };
   }) as [Branch, Branch];
   then.results.forEach((a, i) => {
     const b = otherwise.results[i];

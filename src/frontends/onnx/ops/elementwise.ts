@@ -279,7 +279,7 @@ export const elementwiseOps: OpTable = {
   IsInf: onFloat(10, isInfinite),
   Cast: { since: 7, map: (c) => cast(c, c.input(0), c.dtype("to", null)) },
   CastLike: { since: 15, map: (c) => cast(c, c.input(0), c.input(1).dtype) },
-  Identity: { since: 7, map: (c) => c.input(0) },
+  Identity: { since: 7, map: (c) => c.binding(0) },
   Dropout: { since: 7, map: dropout },
 };
 

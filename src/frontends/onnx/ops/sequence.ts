@@ -2,12 +2,13 @@ import { type Dim, addDim, dimsEqual } from "../../../base/dim.ts";
 import { bool, i64 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
-import { type Binding, Operand, Optional, Sequence, describeBinding } from "../operand.ts";
+import { type Binding, Operand, Optional, Sequence } from "../operand.ts";
+import { either } from "./control.ts";
 import { reshaped, slicedAlong } from "./shape.ts";
 
 /**
  * Sequences and optionals are lists of tensors while importing; nothing of them is left in the graph. Where a position is
- * computed by the model, the elements have to be of one type, and are picked by comparing positions.
+ * computed by the model, the elements have to be of one type, and are picked by comparing positions, in branches where their sizes differ.
  */
 
 /** The position that an input gives, counted from the start; null when the model computes it. */
@@ -20,34 +21,24 @@ function position(c: NodeContext, i: number, count: number, otherwise: number): 
   return n >= 0 && n <= count ? n : c.fail(`position ${known} in a sequence of ${count}`);
 }
 
-/** The elements as rows of one tensor. */
-function stackedElements(c: NodeContext, elements: readonly Operand[], why: string): Value {
-  const [first] = elements;
-  if (first === undefined) return c.fail(`${why} of an empty sequence`);
-  if (elements.some((e) => e.dtype !== first.dtype || !dimsEqual(e.dims, first.dims)))
-    return c.unsupported(`${why} of a sequence of tensors of different shapes (${elements.map(describeBinding).join(", ")})`);
-  const rows = elements.map((e) => c.g.reshape(e.value, [1, ...first.dims]));
-  return rows.length === 1 ? (rows[0] as Value) : c.g.one("concat", rows, { axis: 0 });
-}
-
 /** The position as an i64 scalar that is not negative. */
 function fromStart(c: NodeContext, i: number, count: number): Value {
   const at = c.g.reshape(c.g.convert(c.value(i), i64), []);
   return c.g.one("select", [c.withScalar("lt", at, 0), c.withScalar("add", at, count), at]);
 }
 
-/** Rows of `rows`, where row k is row `from(k)` of it; as operands. */
-function picked(c: NodeContext, rows: Value, indices: readonly Value[]): Operand[] {
-  const dims = rows.dims.slice(1);
-  return indices.map((i) => c.of(c.g.reshape(c.g.one("gather", [rows, c.g.reshape(i, [1])], { axes: [0], at: 0 }), dims)));
-}
-
 function at(c: NodeContext): Operand {
   const { elements } = c.sequence(0);
   const k = position(c, 1, elements.length, 0);
   if (k !== null) return elements[k] ?? c.fail(`position ${k} in a sequence of ${elements.length}`);
-  const rows = stackedElements(c, elements, "an element, at a position computed by the model,");
-  return picked(c, rows, [fromStart(c, 1, elements.length)])[0] as Operand;
+  const where = fromStart(c, 1, elements.length);
+  const [first, ...rest] = elements;
+  if (first === undefined) return c.fail("an element of an empty sequence");
+  if (rest.some((e) => e.dtype !== first.dtype || !dimsEqual(e.dims, first.dims)))
+    return rest.reduce((chosen, e, i) => oneOf(c, c.withScalar("eq", where, i + 1), e, chosen), first);
+  const rows = elements.map((e) => c.g.reshape(e.value, [1, ...first.dims]));
+  const whole = rows.length === 1 ? (rows[0] as Value) : c.g.one("concat", rows, { axis: 0 });
+  return c.of(c.g.reshape(c.g.one("gather", [whole, c.g.reshape(where, [1])], { axes: [0], at: 0 }), first.dims));
 }
 
 function insert(c: NodeContext): Sequence {
@@ -55,20 +46,26 @@ function insert(c: NodeContext): Sequence {
   const [tensor, n] = [c.input(1), elements.length];
   const k = position(c, 2, n, n);
   if (k !== null) return new Sequence(elements.toSpliced(k, 0, tensor));
-  const rows = stackedElements(c, [...elements, tensor], "an insertion, at a position computed by the model,");
   const where = fromStart(c, 2, n);
   // Before the position the old ones, at it the new one, after it the old ones again.
-  const index = (i: number): Value => {
-    const before = c.g.one("select", [c.withScalar("gt", where, i), c.g.scalar(i64, i), c.g.scalar(i64, i - 1)]);
-    return c.g.one("select", [c.withScalar("eq", where, i), c.g.scalar(i64, n), before]);
+  const element = (i: number): Operand => {
+    const [old, before] = [elements[i], elements[i - 1]];
+    const first = old === undefined ? tensor : oneOf(c, c.withScalar("gt", where, i), old, tensor);
+    return before === undefined ? first : oneOf(c, c.withScalar("lt", where, i), before, first);
   };
-  return new Sequence(
-    picked(
-      c,
-      rows,
-      Array.from({ length: n + 1 }, (_, i) => index(i)),
-    ),
+  return new Sequence(Array.from({ length: n + 1 }, (_, i) => element(i)));
+}
+
+/** One of two tensors, whose sizes may differ, as a bool[] says. */
+function oneOf(c: NodeContext, where: Value, a: Operand, b: Operand): Operand {
+  if (a.dtype === b.dtype && dimsEqual(a.dims, b.dims)) return c.of(c.g.one("select", [c.g.broadcast(where, a.dims, []), a.value, b.value]));
+  const [made] = either(
+    c,
+    where,
+    () => [a],
+    () => [b],
   );
+  return made instanceof Operand ? made : c.fail("a sequence holds something that is no tensor");
 }
 
 function erase(c: NodeContext): Sequence {
@@ -77,16 +74,9 @@ function erase(c: NodeContext): Sequence {
   if (n === 0) return c.fail("there is nothing to erase in an empty sequence");
   const k = position(c, 1, n, n - 1);
   if (k !== null) return new Sequence(elements.toSpliced(k, 1));
-  const rows = stackedElements(c, elements, "an erasure, at a position computed by the model,");
   const where = fromStart(c, 1, n);
-  const index = (i: number): Value => c.g.one("select", [c.withScalar("gt", where, i), c.g.scalar(i64, i), c.g.scalar(i64, i + 1)]);
-  return new Sequence(
-    picked(
-      c,
-      rows,
-      Array.from({ length: n - 1 }, (_, i) => index(i)),
-    ),
-  );
+  const kept = elements.slice(0, -1).map((old, i) => oneOf(c, c.withScalar("gt", where, i), old, elements[i + 1] as Operand));
+  return new Sequence(kept);
 }
 
 /** Pieces of given sizes, of one size (the last may be smaller), or of size 1 without the axis. */
@@ -95,7 +85,7 @@ function splitToSequence(c: NodeContext): Sequence {
   const axis = c.axis(c.int("axis", 0), x.rank);
   const n = x.dims[axis] as Dim;
   const sizes = c.optional(1);
-  const list = sizes === null ? null : sizes.rank === 0 ? evenly(c, n, sizes) : c.known(1, "'split'");
+  const list = sizes === null ? null : sizes.rank === 0 ? evenly(c, n, sizes) : (sizes.known ?? sizesFromData(c, sizes, n));
   const pieces = list ?? Array.from({ length: countOf(c, n) }, () => 1);
   let from: Dim = 0;
   const parts = pieces.map((size) => {
@@ -105,6 +95,12 @@ function splitToSequence(c: NodeContext): Sequence {
   });
   c.sameDim(from, n, "sum of the pieces");
   return new Sequence(parts);
+}
+
+/** Sizes that the model computes: as many as the list has entries. */
+function sizesFromData(c: NodeContext, sizes: Operand, n: Dim): Dim[] {
+  const count = countOf(c, sizes.dims[0] as Dim);
+  return Array.from({ length: count }, (_, i) => c.g.bindSize(reshaped(c, slicedAlong(c, sizes, 0, i, 1), []).value, "piece", 0, n));
 }
 
 function countOf(c: NodeContext, n: Dim): number {
