@@ -82,7 +82,7 @@ export interface Ready {
 
 /** Imports a model and puts the values in the order of its inputs; the items of a sequence `x` are the inputs `x.0`, `x.1`, …. */
 export function importModel(model: Uint8Array, values: ReadonlyMap<string, OnnxValue>): Ready {
-  const imported = importOnnx(model);
+  const imported = importOnnx(model, structureOf(decodeModel(model).graph, values));
   const flat = new Map([...values].flatMap(([name, v]) => flattened(name, v)));
   const inputs = imported.inputNames.map((name) => {
     const t = flat.get(name);
@@ -91,6 +91,28 @@ export function importModel(model: Uint8Array, values: ReadonlyMap<string, OnnxV
   });
   return { model: imported, inputs };
 }
+/** What has to be said of lists and optionals when a model is compiled: lengths, and which are there. */
+function structureOf(graph: GraphProto, values: ReadonlyMap<string, OnnxValue>): { symbols: Record<string, number>; shapes: Record<string, readonly number[]> } {
+  const symbols: Record<string, number> = {};
+  const shapes: Record<string, readonly number[]> = {};
+  // Elements of sequences have sizes of their own, which models cannot relate to others.
+  const shape = (name: string, v: OnnxValue, dims: readonly unknown[] | null | undefined): void => {
+    if (isList(v)) v.forEach((item, i) => shape(`${name}.${i}`, item, dims));
+    else if (dims?.every((d) => typeof d === "number") !== true) shapes[name] = v.dims;
+  };
+  for (const info of graph.inputs) {
+    const v = values.get(info.name);
+    if (v === undefined || info.kind === "tensor") continue;
+    const present = !isList(v) || v.length > 0;
+    if (info.kind === "optional") symbols[`${info.name}.present`] = present ? 1 : 0;
+    const of = info.kind === "optional" ? info.element : info;
+    if (present && of?.kind === "sequence" && isList(v)) symbols[`${info.name}.length`] = v.length;
+    if (!present && info.kind === "sequence") symbols[`${info.name}.length`] = 0;
+    shape(info.name, v, of?.kind === "sequence" ? of.element?.dims : of?.dims);
+  }
+  return { symbols, shapes };
+}
+
 function flattened(name: string, v: OnnxValue): [string, HostTensor][] {
   return isList(v) ? v.flatMap((item, i) => flattened(`${name}.${i}`, item)) : [[name, v]];
 }

@@ -165,7 +165,7 @@ function build(
 /** The tensor `name.3` of a sequence `name`. */
 function elementInfo(infos: readonly ValueInfo[], name: string): ValueInfo | undefined {
   const of = infos.find((i) => i.kind === "sequence" && name.startsWith(`${i.name}.`) && /^\d+$/.test(name.slice(i.name.length + 1)));
-  return of?.element == null ? undefined : { ...of.element, name };
+  return of?.element == null ? undefined : elementOf(of.element, name);
 }
 
 /** Graph parameters for the inputs. An input with an initializer is a constant with a default: it keeps that. */
