@@ -8,6 +8,7 @@ import { elementwiseOps } from "./ops/elementwise.ts";
 import { indexingOps } from "./ops/indexing.ts";
 import { reductionOps } from "./ops/reduction.ts";
 import { shapeOps } from "./ops/shape.ts";
+import { windowOps } from "./ops/windows.ts";
 
 /** Every graph op, by family. */
 export const graphOps: readonly OpDef[] = [
@@ -17,6 +18,7 @@ export const graphOps: readonly OpDef[] = [
   ...bitOps,
   ...contractionOps,
   ...reductionOps,
+  ...windowOps,
   ...controlOps,
   ...compositeOps,
 ] as unknown as readonly OpDef[];

@@ -7,6 +7,7 @@ import { matmulOps } from "./matmul.ts";
 import { nnOps } from "./nn.ts";
 import { normalizationOps } from "./normalization.ts";
 import { quantizationOps } from "./quantization.ts";
+import { poolingOps } from "./pooling.ts";
 import { recurrentOps } from "./recurrent.ts";
 import { reductionOps } from "./reduction.ts";
 import { resizeOps } from "./resize.ts";
@@ -24,6 +25,7 @@ const families: readonly OpTable[] = [
   indexingOps,
   matmulOps,
   nnOps,
+  poolingOps,
   reductionOps,
   normalizationOps,
   controlOps,
