@@ -103,6 +103,10 @@ function merge(producer: Group, reader: Group, t: Tensor, stage: Stage): Group |
   const own = reader.members[reader.members.length - 1] as Group["members"][0];
   // All reads of this stage must agree on which axes are its rows.
   if (own.rows.length > 0 && own.rows.some((v, i) => v !== mine[i])) return null;
+  // What the producer writes is a row of its own only where its rows lead; and pointwise stages alone must not choose rows that
+  // no later reader can go along (a mask of the columns, say, before a softmax).
+  if (written.rows.length > 0 && !leads(written.stage, written.rows)) return null;
+  if (![...producer.members.map((m) => m.stage), stage].some((s) => s.accumulators.length > 0) && !leads(stage, mine)) return null;
   const producerRows = (m: Group["members"][0]): readonly Variable[] =>
     m.rows.length > 0 ? m.rows : (writeIndex.slice(0, count).map((e) => e.variable) as Variable[]);
   const rowAxes = producer.rowAxes.length > 0 ? producer.rowAxes : mine.map((v) => stage.axes.find((a) => a.variable === v) as Axis);
@@ -110,6 +114,11 @@ function merge(producer: Group, reader: Group, t: Tensor, stage: Stage): Group |
     members: [...producer.members.map((m) => ({ ...m, rows: producerRows(m) })), ...reader.members.slice(0, -1), { ...own, rows: mine }],
     rowAxes,
   };
+}
+
+/** Do the axes index the leading dims of what the stage writes? */
+function leads(stage: Stage, rows: readonly Variable[]): boolean {
+  return rows.every((v, i) => stage.writes[0]?.index[i]?.variable === v);
 }
 
 /** The reader's axis for dim d of the tensor: the index itself, or for a dim of one point the reader's own such axis. */
