@@ -1,4 +1,7 @@
 import type { OpMapping, OpTable } from "../context.ts";
+import { linalgOps } from "./linalg.ts";
+import { lossOps } from "./loss.ts";
+import { randomOps } from "./random.ts";
 import { attentionOps } from "./attention.ts";
 import { controlOps } from "./control.ts";
 import { elementwiseOps } from "./elementwise.ts";
@@ -29,6 +32,9 @@ const families: readonly OpTable[] = [
   reductionOps,
   normalizationOps,
   controlOps,
+  linalgOps,
+  lossOps,
+  randomOps,
   attentionOps,
   quantizationOps,
   recurrentOps,
