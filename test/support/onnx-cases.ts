@@ -100,9 +100,14 @@ function structureOf(graph: GraphProto, values: ReadonlyMap<string, OnnxValue>):
     if (isList(v)) v.forEach((item, i) => shape(`${name}.${i}`, item, dims));
     else if (dims?.every((d) => typeof d === "number") !== true) shapes[name] = v.dims;
   };
+  const lists = graph.inputs.some((i) => i.kind !== "tensor");
   for (const info of graph.inputs) {
     const v = values.get(info.name);
-    if (v === undefined || info.kind === "tensor") continue;
+    if (v === undefined) continue;
+    if (info.kind === "tensor") {
+      if (lists) shape(info.name, v, info.dims);
+      continue;
+    }
     const present = !isList(v) || v.length > 0;
     if (info.kind === "optional") symbols[`${info.name}.present`] = present ? 1 : 0;
     const of = info.kind === "optional" ? info.element : info;
