@@ -16,6 +16,9 @@ import { reductionOps } from "./reduction.ts";
 import { resizeOps } from "./resize.ts";
 import { sequenceOps } from "./sequence.ts";
 import { shapeOps } from "./shape.ts";
+import { slicingOps } from "./slicing.ts";
+import { paddingOps } from "./padding.ts";
+import { generatorOps } from "./generators.ts";
 import { visionOps } from "./vision.ts";
 
 /** The opset versions that are read. Mappings are written for 7 on; what differs in 6 is in `legacy.ts`. */
@@ -25,6 +28,9 @@ export const newestOpset = 28;
 const families: readonly OpTable[] = [
   elementwiseOps,
   shapeOps,
+  slicingOps,
+  paddingOps,
+  generatorOps,
   indexingOps,
   matmulOps,
   nnOps,

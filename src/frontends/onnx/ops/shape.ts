@@ -1,13 +1,14 @@
-import { type Dim, addDim, dimEquals, dimMin, divideExactly, mulDim, productOf, subDim } from "../../../base/dim.ts";
-import { type DType, f32, i32, i64 } from "../../../base/dtype.ts";
+import { type Dim, addDim, dimEquals, dimMin, divideExactly, floorDivDim, isDataDependent, maxDim, mulDim, productOf } from "../../../base/dim.ts";
+import { i64 } from "../../../base/dtype.ts";
 import { stridesOf } from "../../../graph/host.ts";
 import type { Value } from "../../../graph/ir.ts";
+import { axisMask, lengthOf, listOf, withOnes, withoutMasked } from "../axes.ts";
 import type { NodeContext, OpTable } from "../context.ts";
-import { maxKnown, stepsBetween } from "../known.ts";
-import { type Operand, dimValue } from "../operand.ts";
-import { clampDim, isNonNegative, shapeHint } from "../symbols.ts";
+import { maxKnown } from "../known.ts";
+import type { Operand } from "../operand.ts";
+import { isNonNegative, shapeHint } from "../symbols.ts";
 import { readConstantAttribute } from "../tensor.ts";
-import { knownTogether, positions } from "./elementwise.ts";
+import { knownTogether } from "./elementwise.ts";
 
 /** Known elements picked by their flat positions, or null. */
 function pick(o: Operand, positionsOf: readonly number[]): readonly Dim[] | null {
@@ -27,7 +28,7 @@ function boxPositions(from: readonly number[], start: readonly number[], stride:
 
 /** The operand under other dims with as many elements. */
 export function reshaped(c: NodeContext, x: Operand, dims: readonly Dim[]): Operand {
-  if (x.known !== null) return c.knownOf(x.dtype, dims, x.known);
+  if (x.known !== null && dims.every((d) => typeof d === "number")) return c.knownOf(x.dtype, dims, x.known);
   const [got, wanted] = [productOf(x.dims), productOf(dims)];
   if (!dimEquals(got, wanted)) c.sameDim(got, wanted, `reshape of [${x.dims.join(", ")}] to [${dims.join(", ")}]`);
   return c.of(c.g.reshape(x.value, dims));
@@ -36,8 +37,10 @@ export function reshaped(c: NodeContext, x: Operand, dims: readonly Dim[]): Oper
 /** The dims that Reshape asks for: 0 keeps a dimension (unless `allowzero`), -1 takes what is left. */
 function reshape(c: NodeContext): Operand {
   const x = c.input(0);
-  const wanted = c.known(1, "the new shape");
   const keepZero = c.int("allowzero", 0) === 1;
+  const wanted = c.input(1).known;
+  // Whether a computed size is one of 0 and -1, only a run can tell.
+  if (wanted === null || wanted.some((d) => dimMin(d) < 0 && d !== -1 && typeof d !== "number")) return reshapeByData(c, x, c.input(1), keepZero);
   const dims = wanted.map((d, i) =>
     d === 0 && !keepZero ? (x.dims[i] ?? c.fail(`dimension ${i} of the new shape is 0, but the input has only rank ${x.rank}`)) : d,
   );
@@ -52,12 +55,40 @@ function reshape(c: NodeContext): Operand {
   return reshaped(c, x, dims);
 }
 
+function reshapeByData(c: NodeContext, x: Operand, shape: Operand, keepZero: boolean): Operand {
+  const s = c.sizes;
+  const rank = lengthOf(c, shape, c.declaredRank(0), "the new shape");
+  const given = s.refine(listOf(c, shape), [rank]);
+  const own = s.vector(Array.from({ length: rank }, (_, i) => x.dims[i] ?? 0));
+  const kept = keepZero ? given : s.select(s.eq(given, 0), own, given);
+  const total = productOf(x.dims);
+  const others = s.combine("mul", s.select(s.lt(kept, 0), 1, kept));
+  const free = s.div(total, s.max(others, 1));
+  return reshaped(c, x, sizesOf(c, s.select(s.eq(kept, -1), free, kept), rank, total));
+}
+
+/**
+ * The elements of a vector as the dims of output 0, of `total` elements altogether (null: of any number). Those that the
+ * model declares are what it declares, and the last one follows from the others.
+ */
+export function sizesOf(c: NodeContext, vector: Value, rank: number, total: Dim | null): Dim[] {
+  const dims = Array.from({ length: rank }, (_, i): Dim | null => c.declaredDim(0, i));
+  const open = dims.flatMap((d, i) => (d === null ? [i] : []));
+  const [only] = open;
+  const rest = productOf(dims.filter((d) => d !== null));
+  const sole = open.length === 1 && total !== null && rest !== 0;
+  if (sole && only !== undefined) dims[only] = divideExactly(total, rest);
+  const bound = sole ? floorDivDim(total, rest) : null;
+  return dims.map((d, i) => c.sizes.size(c.sizes.entry(vector, i), "size", 0, bound, d));
+}
+
 function remaining(c: NodeContext, x: Operand, others: readonly Dim[]): Dim {
   const [all, rest] = [productOf(x.dims), productOf(others)];
   if (all === 0 || rest === 0) return 0;
   const left = divideExactly(all, rest);
   if (left !== null) return left;
   if (typeof all === "number" && typeof rest === "number") return c.fail(`[${x.dims.join(", ")}] has ${all} elements, which ${rest} does not divide`);
+  if (isDataDependent(all) || isDataDependent(rest)) return floorDivDim(all, dimMin(rest) > 0 ? rest : maxDim(rest, 1));
   return c.unsupported(`a reshape of [${x.dims.join(", ")}] in which ${rest} is not certain to divide ${all}${shapeHint(all, rest)}`);
 }
 
@@ -70,6 +101,12 @@ function flatten(c: NodeContext): Operand {
 
 function squeeze(c: NodeContext): Operand {
   const x = c.input(0);
+  const given = c.ints("axes") === null ? c.optional(1) : null;
+  if (given !== null && given.numbers === null) {
+    const left = x.rank - lengthOf(c, given, leftOf(x.rank, c.declaredRank(0)), "'axes'");
+    if (left < 0) return c.fail(`${x.rank - left} axes of a tensor of rank ${x.rank}`);
+    return reshaped(c, x, sizesOf(c, withoutMasked(c, x.dims, axisMask(c, given, x.rank), left), left, productOf(x.dims)));
+  }
   const axes = c.axes(1, x.rank) ?? x.dims.flatMap((d, i) => (d === 1 ? [i] : []));
   for (const a of axes) c.sameDim(x.dims[a] as Dim, 1, `squeezed dimension ${a} of [${x.dims.join(", ")}]`);
   return reshaped(
@@ -79,8 +116,16 @@ function squeeze(c: NodeContext): Operand {
   );
 }
 
+const leftOf = (rank: number, declared: number | null): number | null => (declared === null ? null : rank - declared);
+
 function unsqueeze(c: NodeContext): Operand {
   const x = c.input(0);
+  const given = c.ints("axes") === null ? c.input(1) : null;
+  if (given !== null && given.numbers === null) {
+    const declared = c.declaredRank(0);
+    const rank = x.rank + lengthOf(c, given, declared === null ? null : declared - x.rank, "'axes'");
+    return reshaped(c, x, sizesOf(c, withOnes(c, x.dims, axisMask(c, given, rank), rank), rank, productOf(x.dims)));
+  }
   const count = c.ints("axes")?.length ?? c.knownNumbers(1, "'axes'").length;
   const axes = c.axes(1, x.rank + count) ?? c.fail("'axes' is missing");
   const left = [...x.dims];
@@ -122,8 +167,11 @@ function concat(c: NodeContext): Operand {
   const axis = c.axis(c.int("axis", 0), first.rank);
   for (const p of parts) {
     if (p.rank !== first.rank) c.fail(`inputs of ranks ${first.rank} and ${p.rank}`);
-    p.dims.forEach((d, i) => i !== axis && c.sameDim(d, first.dims[i] as Dim, `dimension ${i} of the joined [${p.dims.join(", ")}]`));
   }
+  const common = parts.reduce<readonly Dim[]>(
+    (dims, p) => dims.map((d, i) => (i === axis ? d : c.sameDim(d, p.dims[i] as Dim, `dimension ${i} of the joined [${p.dims.join(", ")}]`))),
+    first.dims,
+  );
   const total = parts.reduce<Dim>((n, p) => addDim(n, p.dims[axis] as Dim), 0);
   if (first.rank === 1 && typeof total === "number" && total <= maxKnown && parts.every((p) => p.known !== null))
     return c.knownOf(
@@ -135,17 +183,17 @@ function concat(c: NodeContext): Operand {
   const used = parts.filter((p) => p.dims[axis] !== 0);
   return c.of(
     used.length === 1
-      ? (used[0] as Operand).value
+      ? c.sizes.refine((used[0] as Operand).value, common.with(axis, total))
       : c.g.one(
           "concat",
-          (used.length === 0 ? parts : used).map((p) => p.value),
+          (used.length === 0 ? parts : used).map((p) => c.sizes.refine(p.value, common.with(axis, p.dims[axis] as Dim))),
           { axis },
         ),
   );
 }
 
 /** A box of x: `start + i·stride` for i below `dims`, in every dimension. */
-function sliced(c: NodeContext, x: Operand, start: readonly Dim[], stride: readonly number[], dims: readonly Dim[]): Operand {
+export function sliced(c: NodeContext, x: Operand, start: readonly Dim[], stride: readonly number[], dims: readonly Dim[]): Operand {
   if (x.known !== null && [...start, ...dims].every((d) => typeof d === "number"))
     return c.knownOf(x.dtype, dims, pick(x, boxPositions(x.dims.map(Number), start.map(Number), stride, dims.map(Number))) ?? []);
   if (start.every((s, i) => s === 0 && stride[i] === 1 && dimEquals(dims[i] as Dim, x.dims[i] as Dim))) return x;
@@ -163,77 +211,10 @@ export function slicedAlong(c: NodeContext, x: Operand, axis: number, start: Dim
   );
 }
 
-function slice(c: NodeContext): Operand {
-  const x = c.input(0);
-  const list = (name: string, i: number): readonly Dim[] | null =>
-    c.version < 10 ? c.ints(name) : c.optional(i) === null ? null : c.known(i, `'${name}'`);
-  const starts = list("starts", 1) ?? c.fail("'starts' is missing");
-  const ends = list("ends", 2) ?? c.fail("'ends' is missing");
-  const steps = list("steps", 4) ?? starts.map(() => 1);
-  const given = list("axes", 3) ?? starts.map((_, i) => i);
-  if ([ends, steps, given].some((l) => l.length !== starts.length))
-    return c.fail(`${starts.length} starts, ${ends.length} ends, ${given.length} axes, ${steps.length} steps`);
-  const axes = c.normalAxes(given.map(Number), x.rank);
-  const start: Dim[] = x.dims.map(() => 0);
-  const stride: number[] = x.dims.map(() => 1);
-  const dims: Dim[] = [...x.dims];
-  axes.forEach((axis, k) => {
-    const step = steps[k];
-    if (typeof step !== "number" || step === 0) return c.fail(`step ${step}, expected a number that is not 0`);
-    const n = x.dims[axis] as Dim;
-    const last = subDim(n, 1);
-    const [low, high]: [Dim, Dim] = step > 0 ? [0, n] : [0, last];
-    const from = clampDim(fromEnd(c, starts[k] as Dim, n), low, high);
-    // Backwards, the end may lie one before the first element.
-    const to = step > 0 ? clampDim(fromEnd(c, ends[k] as Dim, n), 0, n) : clampDim(fromEnd(c, ends[k] as Dim, n), -1, last);
-    start[axis] = from;
-    stride[axis] = Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, step));
-    dims[axis] = stepsBetween(from, to, step);
-  });
-  return sliced(c, x, start, stride, dims);
-}
-
-/** An index that counts from the end when it is negative. */
-function fromEnd(c: NodeContext, at: Dim, n: Dim): Dim {
-  switch (isNonNegative(at)) {
-    case true:
-      return at;
-    case false:
-      return typeof at === "number" && at <= -(2 ** 31) ? at : addDim(at, n);
-    case null:
-      return c.unsupported(`a slice at ${at}, which may count from the start or from the end${shapeHint(at)}`);
-  }
-}
-
-function split(c: NodeContext): readonly Operand[] {
-  const x = c.input(0);
-  const axis = c.axis(c.int("axis", 0), x.rank);
-  const n = x.dims[axis] as Dim;
-  const count = c.node.outputs.length;
-  const given: readonly Dim[] | null = c.version < 13 ? c.ints("split") : c.optional(1) === null ? null : c.known(1, "'split'");
-  const sizes = given ?? equalParts(c, n, c.int("num_outputs", count));
-  if (sizes.length < count) return c.fail(`${sizes.length} parts for ${count} outputs`);
-  c.sameDim(sizes.reduce(addDim, 0), n, `sum of the parts [${sizes.join(", ")}] along axis ${axis}`);
-  let at: Dim = 0;
-  return sizes.slice(0, count).map((size) => {
-    const part = slicedAlong(c, x, axis, at, size);
-    at = addDim(at, size);
-    return part;
-  });
-}
-
-/** Equal parts; the last one is smaller when the count does not divide the size. */
-function equalParts(c: NodeContext, n: Dim, parts: number): readonly Dim[] {
-  const exact = divideExactly(n, parts);
-  if (exact !== null) return Array.from({ length: parts }, () => exact);
-  if (typeof n !== "number") return c.unsupported(`a split of ${n} into ${parts} parts that may be unequal${shapeHint(n)}`);
-  const part = Math.ceil(n / parts);
-  return Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(part, n - i * part)));
-}
-
 function expand(c: NodeContext): Operand {
   const x = c.input(0);
-  const dims = c.broadcastDims([x.dims, c.known(1, "the new shape")]);
+  const wanted = c.input(1).known;
+  const dims = wanted === null ? expandedByData(c, x, c.input(1)) : c.broadcastDims([x.dims, wanted]);
   const elements = knownTogether(dims, [x]);
   if (elements !== null)
     return c.knownOf(
@@ -244,11 +225,37 @@ function expand(c: NodeContext): Operand {
   return c.of(c.stretch(x.value, dims));
 }
 
+/** Where x is larger than 1, the shape has to be its size or 1; elsewhere it decides. */
+function expandedByData(c: NodeContext, x: Operand, shape: Operand): Dim[] {
+  const s = c.sizes;
+  const count = lengthOf(c, shape, c.declaredRank(0), "the new shape");
+  const given = s.refine(listOf(c, shape), [count]);
+  const rank = Math.max(count, x.rank);
+  return Array.from({ length: rank }, (_, i): Dim => {
+    const own = x.dims[i - rank + x.rank] ?? 1;
+    if (i < rank - count) return own;
+    const wanted = s.entry(given, i - rank + count);
+    const declared = c.declaredDim(0, i);
+    if (own === 1) return s.size(wanted, "size", 0, null, declared);
+    const size = s.select(s.eq(wanted, 1), own, wanted);
+    return isDataDependent(own) ? (c.broadcastDims([[own], [s.size(size, "size", 0, null, declared)]])[0] ?? 1) : s.size(size, "size", 0, null, own);
+  });
+}
+
 /** Repeats as broadcast along new dimensions, which then join the old ones. */
 function tile(c: NodeContext): Operand {
   const x = c.input(0);
-  const repeats = c.known(1, "'repeats'");
-  if (repeats.length !== x.rank) return c.fail(`${repeats.length} repeats for rank ${x.rank}`);
+  const known = c.input(1).known;
+  const list = known === null ? listOf(c, c.input(1)) : null;
+  const count = known?.length ?? list?.dims[0] ?? 0;
+  if (typeof count === "number" && count !== x.rank) return c.fail(`${count} repeats for rank ${x.rank}`);
+  c.sizes.require(count, x.rank);
+  const repeats = x.dims.map((d, i): Dim => {
+    if (list === null) return known?.[i] as Dim;
+    const declared = c.declaredDim(0, i);
+    const times = declared === null || typeof d !== "number" || d === 0 ? null : divideExactly(declared, d);
+    return c.sizes.size(c.sizes.entry(list, i), "repeats", 0, null, times);
+  });
   const wide = x.dims.flatMap((d, i) => [repeats[i] as Dim, d]);
   const map = x.dims.map((_, i) => 2 * i + 1);
   return c.of(
@@ -282,118 +289,11 @@ function spaceToDepth(c: NodeContext): Operand {
   return c.of(c.g.reshape(moved, [n, mulDim(channels, b * b), rows, columns]));
 }
 
-function range(c: NodeContext): Operand {
-  const [start, limit, delta] = [0, 1, 2].map((i) => c.known(i, ["'start'", "'limit'", "'delta'"][i] as string)[0]) as [Dim, Dim, Dim];
-  const { dtype } = c.input(0);
-  if (typeof delta !== "number" || delta === 0) return c.unsupported(`a range with the step ${delta}, expected a number that is not 0`);
-  if (dtype.isFloat && (typeof start !== "number" || typeof limit !== "number"))
-    return c.unsupported("a range of floats whose ends depend on symbolic sizes");
-  const n = dtype.isFloat ? Math.max(0, Math.ceil((Number(limit) - Number(start)) / delta)) : stepsBetween(start, limit, delta);
-  if (typeof n === "number" && n <= maxKnown && typeof start === "number")
-    return c.knownOf(
-      dtype,
-      [n],
-      Array.from({ length: n }, (_, i) => start + i * delta),
-    );
-  const steps = c.g.one("iota", [], { dtype, dims: [n], axis: 0 });
-  const scaled = delta === 1 ? steps : c.withScalar("mul", steps, delta);
-  if (start === 0) return c.of(scaled);
-  return c.of(
-    c.g.one("add", [
-      scaled,
-      c.g.broadcast(
-        c.input(0).value,
-        [n],
-        c.input(0).dims.map((_, i) => i),
-      ),
-    ]),
-  );
-}
-
-function constantOfShape(c: NodeContext): Operand {
-  const dims = c.known(0, "the shape");
-  if (dims.some((d) => dimMin(d) < 0)) return c.fail(`shape [${dims.join(", ")}]`);
-  const t = c.tensor("value");
-  const fill = t === null ? c.knownOf(f32, [], [0]) : c.constantOf(t);
-  const [v] = fill.known ?? [];
-  const n = productOf(dims);
-  if (v !== undefined && typeof n === "number" && n <= maxKnown && fill.dtype.isInteger)
-    return c.knownOf(
-      fill.dtype,
-      dims,
-      Array.from({ length: n }, () => v),
-    );
-  return c.of(c.g.broadcast(c.g.reshape(fill.value, []), dims, []));
-}
-
 function constant(c: NodeContext): Operand {
   const [a] = c.node.attributes.values();
   if (a === undefined) return c.fail("it has no value");
   const t = readConstantAttribute(a, c.externalData);
   return t === null ? c.unsupported(`a constant given by '${a.name}' (strings and sparse tensors are not supported)`) : c.constantOf(t);
-}
-
-/** `column - row` of the last two dimensions, as i32. */
-function diagonal(c: NodeContext, dims: readonly Dim[]): Value {
-  return c.g.one("sub", [positions(c, dims, dims.length - 1), positions(c, dims, dims.length - 2)]);
-}
-
-function trilu(c: NodeContext): Operand {
-  const x = c.input(0);
-  if (x.rank < 2) return c.fail(`rank ${x.rank}, expected at least 2`);
-  const k = c.optional(1);
-  const plane = x.dims.slice(-2);
-  const offset = k === null ? c.g.scalar(i32, 0) : c.g.convert(c.g.reshape(k.value, []), i32);
-  const keep = c.g.one(c.int("upper", 1) === 1 ? "ge" : "le", [diagonal(c, plane), c.g.broadcast(offset, plane, [])]);
-  return c.of(c.g.one("select", [c.stretch(keep, x.dims), x.value, c.g.splat(x.dtype, x.dims, 0)]));
-}
-
-function eyeLike(c: NodeContext): Operand {
-  const x = c.input(0);
-  const dtype: DType = c.dtype("dtype", x.dtype);
-  if (x.rank !== 2) return c.fail(`rank ${x.rank}, expected 2`);
-  return c.of(c.g.convert(c.withScalar("eq", diagonal(c, x.dims), c.int("k", 0)), dtype));
-}
-
-/** Edge, reflect and wrap read x at folded positions, axis by axis. */
-function padByIndex(c: NodeContext, x: Value, axis: number, low: Dim, high: Dim, mode: string): Value {
-  const n = x.dims[axis] as Dim;
-  const size = addDim(addDim(n, low), high);
-  if (mode !== "edge" && typeof n === "number" && n === 0) return c.fail(`mode ${mode} on an empty dimension`);
-  const value = (d: Dim): Value => c.g.broadcast(dimValue(c.g, d), [size], []);
-  const at = c.g.one("sub", [positions(c, [size], 0), value(low)]);
-  return c.g.one("gather", [x, folded(c, at, value, n, mode)], { axes: [axis], at: axis });
-}
-function folded(c: NodeContext, at: Value, value: (d: Dim) => Value, n: Dim, mode: string): Value {
-  // A read outside of x is moved to its edge by gather itself.
-  if (mode === "edge") return at;
-  if (mode === "wrap") return c.g.one("mod", [at, value(n)]);
-  if (mode !== "reflect") return c.fail(`mode '${mode}', expected constant, edge, reflect or wrap`);
-  if (n === 1) return at;
-  // A zigzag of period 2(n - 1), which also folds pads longer than x.
-  const period = mulDim(subDim(n, 1), 2);
-  const within = c.g.one("mod", [at, value(period)]);
-  return c.g.one("min", [within, c.g.one("sub", [value(period), within])]);
-}
-
-function pad(c: NodeContext): Operand {
-  const x = c.input(0);
-  const mode = c.text("mode", "constant");
-  const given = c.version < 11 ? (c.ints("pads") ?? c.fail("'pads' is missing")) : c.known(1, "'pads'");
-  const axes = c.version >= 18 && c.optional(3) !== null ? c.normalAxes(c.knownNumbers(3, "'axes'"), x.rank) : x.dims.map((_, i) => i);
-  if (given.length !== 2 * axes.length) return c.fail(`${given.length} pads for ${axes.length} dimensions`);
-  const of = (i: number, side: number): Dim => (axes.includes(i) ? (given[axes.indexOf(i) + side * axes.length] as Dim) : 0);
-  const [low, high] = [0, 1].map((side) => x.dims.map((_, i) => of(i, side))) as [Dim[], Dim[]];
-  if ([...low, ...high].every((d) => d === 0)) return x;
-  if (mode !== "constant")
-    return c.of(
-      axes.reduce(
-        (v, axis) => (low[axis] === 0 && high[axis] === 0 ? v : padByIndex(c, v, axis, low[axis] as Dim, high[axis] as Dim, mode)),
-        x.value,
-      ),
-    );
-  const fill = c.version < 11 ? c.knownOf(x.dtype, [], [c.float("value", 0)]) : c.optional(2);
-  return c.of(c.g.one("pad", [x.value, fill === null ? c.g.scalar(x.dtype, 0) : c.g.reshape(fill.value, [])], { low, high }));
 }
 
 function size(c: NodeContext): Operand {
@@ -414,16 +314,9 @@ export const shapeOps: OpTable = {
   Unsqueeze: { since: 7, map: unsqueeze },
   Transpose: { since: 7, map: transpose },
   Concat: { since: 7, map: concat },
-  Slice: { since: 7, map: slice },
-  Split: { since: 7, map: split },
   Expand: { since: 8, map: expand },
   Tile: { since: 7, map: tile },
   DepthToSpace: { since: 7, map: depthToSpace },
   SpaceToDepth: { since: 7, map: spaceToDepth },
-  Range: { since: 11, map: range },
   Constant: { since: 7, map: constant },
-  ConstantOfShape: { since: 9, map: constantOfShape },
-  Trilu: { since: 14, map: trilu },
-  EyeLike: { since: 9, map: eyeLike },
-  Pad: { since: 7, map: pad },
 };
