@@ -297,7 +297,11 @@ function prepareGroups(
   run: readonly Step[],
   constants: ReadonlySet<Tensor>,
 ): { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] {
-  const needed = new Set(flattenSteps(run).flatMap((s) => s.reads).filter((t) => constants.has(t)));
+  const needed = new Set(
+    flattenSteps(run)
+      .flatMap((s) => s.reads)
+      .filter((t) => constants.has(t)),
+  );
   const maker = new Map(ahead.flatMap((s) => s.writes.map((t) => [t, s] as const)));
   const groups: { steps: Step[]; inputs: Tensor[]; outputs: Tensor[] }[] = [];
   for (const t of needed) {
@@ -319,7 +323,7 @@ function prepareGroups(
 }
 
 /** The program with its kernels (and the launches of them) replaced. */
-function withKernels(p: Program, map: ReadonlyMap<LoopKernel, LoopKernel>): Program {
+export function withKernels(p: Program, map: ReadonlyMap<LoopKernel, LoopKernel>): Program {
   const of = (k: LoopKernel): LoopKernel => {
     const r = map.get(k);
     if (r === undefined) throw new InternalError("pipeline", `kernel '${k.name}' was lost`);

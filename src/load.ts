@@ -1,12 +1,13 @@
 import type { DimSymbol } from "./base/dim.ts";
+import type { Capabilities } from "./base/machine.ts";
 import { UnsupportedError, UserError } from "./base/errors.ts";
 import { Trace, type TraceListener } from "./base/trace.ts";
-import { type Compiled, type PassLists, type PipelineOptions, compileGraph, compileTensor, defaultPasses } from "./compile.ts";
+import { type Compiled, type PassLists, type PipelineOptions, compileGraph, compileTensor, defaultPasses, withKernels } from "./compile.ts";
 import { countFlops } from "./graph/flops.ts";
 import type { SymbolOption } from "./frontends/onnx/symbols.ts";
 import type { Source } from "./importer.ts";
 import { evaluateSize } from "./loop/interpret.ts";
-import { type Kernel, type Program, type Stmt, mapBlock, mapStmt } from "./loop/ir.ts";
+import type { Program } from "./loop/ir.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
 import { type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
@@ -159,39 +160,43 @@ export function compileSource(
     case "tensor":
       return compileTensor(source.sc, source.function, { ...options, listeners, passes });
     case "program":
-      return compileProgram(source.sc, source.program, listeners, passes);
+      return compileProgram(source.sc, source.program, listeners, passes, options.machines ?? [wasmMachine]);
     default:
       throw source satisfies never;
   }
 }
 
-/** Loop IR that was given as text: its kernels still go through the passes; memory is planned unless it has been. */
-function compileProgram(sc: Scalars, source: Program, listeners: readonly TraceListener[], passes: PassLists): Compiled {
+/** Loop IR that was given as text: its kernels still go through the passes, for each machine; memory is planned unless it has been. */
+function compileProgram(
+  sc: Scalars,
+  source: Program,
+  listeners: readonly TraceListener[],
+  passes: PassLists,
+  machines: readonly Capabilities[],
+): Compiled {
   if (source.weightSlots.length > 0)
     throw new UserError(
       "weights",
       `program '${source.name}' has weights, but loop IR text holds none of their bytes: compile the model, or its graph or tensor text`,
     );
   const trace = new Trace(listeners);
-  let kernels = new Map(source.kernels.map((k) => [k, k]));
-  const current = (p: Program): Program => {
-    const block = (b: readonly Stmt[]): readonly Stmt[] =>
-      mapBlock(b, (s) => (s.kind === "launch" ? { ...s, kernel: kernels.get(s.kernel) as Kernel } : mapStmt(s, (e) => e, block)));
-    return { ...p, kernels: [...kernels.values()], main: block(p.main) };
-  };
+  const kernels = machines.map((machine) => ({ machine, map: new Map(source.kernels.map((k) => [k, k])) }));
+  const first = (p: Program): Program => withKernels(p, (kernels[0] as (typeof kernels)[number]).map);
   for (const p of passes.kernel) {
     trace.step(
       "loop",
       p.name,
       () => {
-        kernels = new Map([...kernels].map(([original, k]) => [original, p.run(sc, k, wasmMachine)]));
+        for (const { machine, map } of kernels) for (const [original, k] of map) map.set(original, p.run(sc, k, machine));
       },
-      () => printProgram(current(source)),
+      () => printProgram(first(source)),
     );
   }
-  const plan = () => current(source.allocations.length === 0 ? source : planMemory(sc, source));
-  const program = trace.step("loop", "plan-memory", plan, printProgram);
-  return { sc, trace, program, levels: [{ machine: wasmMachine, program }], weights: [], prepare: [], schedules: new Map() };
+  const plan = (): Program => (source.allocations.length === 0 ? source : planMemory(sc, source));
+  const planned = trace.step("loop", "plan-memory", plan, (p) => printProgram(first(p)));
+  const levels = kernels.map(({ machine, map }) => ({ machine, program: withKernels(planned, map) }));
+  const { program } = levels[0] as (typeof levels)[number];
+  return { sc, trace, program, levels, weights: [], prepare: [], schedules: new Map() };
 }
 
 /** Bytes of weights, arena and the threads' scratch memory together; null when a symbol has no upper bound. */

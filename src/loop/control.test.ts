@@ -1,14 +1,16 @@
 import { describe, expect, test } from "vitest";
+import { type CProgram, cOptions, cOutputs, warningFlags, withCompiler } from "../../test/support/c.ts";
 import { runInInterpreter, runInWasm } from "../../test/support/run.ts";
 import { i32 } from "../base/dtype.ts";
-import type { Compiled } from "../compile.ts";
+import { type Compiled, type PipelineOptions, defaultPasses } from "../compile.ts";
 import { type HostTensor, hostFrom } from "../graph/host.ts";
 import { importSource } from "../importer.ts";
 import { compileSource } from "../load.ts";
 
 /** Programs whose main branches, loops, and computes sizes, run by the interpreter and as WASM. */
 
-const compile = (text: string): Compiled => compileSource(importSource(new TextEncoder().encode(text), { name: "control" }));
+const compile = (text: string, options: PipelineOptions = {}): Compiled =>
+  compileSource(importSource(new TextEncoder().encode(text), { name: "control" }), [], defaultPasses, options);
 const numbers = (...values: readonly number[]): HostTensor => hostFrom(i32, [values.length], (i) => values[i] as number);
 const executions: readonly (readonly [string, (c: Compiled, inputs: readonly HostTensor[]) => Promise<HostTensor[]>])[] = [
   ["the interpreter", (c, inputs) => runInInterpreter(c, inputs)],
@@ -81,6 +83,21 @@ export const dynamicText = `program @dynamic {
 `;
 const fourth = (i: number): number => Math.imul(Math.imul(i, i), Math.imul(i, i));
 const dynamicResult = (k: number): number[] => Array.from({ length: k }, (_, i) => (i + Math.imul(3, fourth(i)) + (i + i + 1 + i + 2)) | 0);
+
+withCompiler("gcc", () => {
+  const programs = [0, 21, 40_000].map((k): CProgram => {
+    const compiled = compile(dynamicText, cOptions);
+    return { what: `k = ${k}`, compiled, inputs: [numbers(k - 3, 2, 1)] };
+  });
+  test.each([["-DTW_FREESTANDING"], ["-fsanitize=address,undefined"]])("C at all levels, %s", async (flag) => {
+    const found = await cOutputs(programs, "gcc", ["-O1", flag, ...warningFlags]);
+    expect(found.length).toBeGreaterThanOrEqual(3 * 2 * 2);
+    for (const { index, output, got } of found) {
+      const k = [0, 21, 40_000][index] as number;
+      expect([...got.data].map(Number)).toEqual(output === 0 ? dynamicResult(k) : [k]);
+    }
+  });
+});
 
 describe.each(executions)("by %s", (_, run) => {
   test("allocations of sizes that main computes; a run is repeated with more room", async () => {

@@ -1,7 +1,10 @@
+import { productOf, upperBound } from "../../base/dim.ts";
 import { InternalError } from "../../base/errors.ts";
 import { Printer } from "../../base/text.ts";
-import { type ApiFacts, statusesOf } from "./header.ts";
-import { type LevelContext, type LevelProgram, levelFunction, portBytes, writeSizeCheck, writeSwitch } from "./program.ts";
+import type { Program } from "../../loop/ir.ts";
+import { type ApiFacts, hasData, hasReport, isDynamic, statusUnknown, statusesOf } from "./header.ts";
+import { type LevelContext, type LevelProgram, levelFunction, portBytes, sizeParams, writeSizeCheck, writeSwitch } from "./program.ts";
+import { resultsText, toldText } from "./results.ts";
 import { mostPoolThreads } from "./runtime.ts";
 
 /** The functions of `model.h`, which follow the code of all levels. */
@@ -26,10 +29,15 @@ function sizesText(f: ApiFacts, c: LevelContext, programs: readonly LevelProgram
   const out = new Printer();
   const { sc } = c;
   const ports = [...p.inputs, ...p.outputs];
-  const bytes = ports.map((x) => portBytes(sc, x));
+  // Of sizes that a run computes the most that they can be.
+  const unknown = sc.int(statusUnknown);
+  const most = ports.map((x) => upperBound(productOf(x.dims)));
+  const bytes = ports.map((x, i) => (most[i] == null ? unknown : portBytes(sc, x, most[i])));
   writeSwitch(c, p, out, "static int64_t tw_port_bytes(const int32_t *symbols, int port)", "port", bytes);
-  const dims = ports.flatMap((x) => x.dims.map((d) => sc.dim(d)));
+  const bounds = ports.flatMap((x) => x.dims.map(upperBound));
+  const dims = bounds.map((d) => (d === null ? unknown : sc.dim(d)));
   writeSwitch(c, p, out, "static int64_t tw_dim(const int32_t *symbols, int dim)", "dim", dims);
+  if (p.dataSymbols.length > 0) writeResultSizes(c, p, out);
   const all = programs.map((x) => x.program);
   if (p.symbols.length > 0) writeSizeCheck(c, all, out, "static int tw_sizes_fit(const int32_t *symbols)");
   writeSymbolCheck(f, out);
@@ -66,6 +74,15 @@ int64_t ${f.name}_output_dim(const int32_t *symbols, int i, int d) {
   return i < 0 || i >= ${up}_OUTPUTS ? ${up}_ERROR_ARGUMENT : tw_port_dim(symbols, ${up}_INPUTS + i, d);
 }
 `;
+}
+
+/** Sizes of outputs as a run computed them. */
+function writeResultSizes(c: LevelContext, p: Program, out: Printer): void {
+  const { sc } = c;
+  const bytes = p.outputs.map((x) => portBytes(sc, x, productOf(x.dims)));
+  writeSwitch(c, p, out, `static int64_t tw_output_bytes(${sizeParams(p)}, int output)`, "output", bytes, true);
+  const dims = p.outputs.flatMap((x) => x.dims.map((d) => sc.dim(d)));
+  writeSwitch(c, p, out, `static int64_t tw_output_dim(${sizeParams(p)}, int dim)`, "dim", dims, true);
 }
 
 function writeSymbolCheck(f: ApiFacts, out: Printer): void {
@@ -134,9 +151,10 @@ static int tw_best_level(void) {
 function placesText(f: ApiFacts): string {
   const { name: n } = f;
   const up = n.toUpperCase();
-  const place: LevelLine = (l) => `    case ${l.index}: return ${levelFunction("place", l)}(symbols, port);`;
+  const [params, args] = [sizeParams(f.program), hasData(f) ? "symbols, data" : "symbols"];
+  const place: LevelLine = (l) => `    case ${l.index}: return ${levelFunction("place", l)}(${args}, port);`;
   const size: LevelLine = (l) => `  bytes = tw_larger(bytes, ${levelFunction("arena_bytes", l)}(symbols));`;
-  return `static int64_t tw_place(int level, const int32_t *symbols, int port) {
+  return `static int64_t tw_place(int level, ${params}, int port) {
   switch (level) {
 ${perLevel(f, place)}
     default: return -1;
@@ -178,6 +196,8 @@ function runText(f: ApiFacts): string {
   const { name: n } = f;
   const up = n.toUpperCase();
   const run: LevelLine = (l) => `    case ${l.index}: ${levelFunction("run", l)}(m, symbols); break;`;
+  const dynamic = isDynamic(f);
+  const bytes = dynamic ? "m->room" : "(size_t)bytes";
   return `#ifndef TW_FREESTANDING
 static int tw_make_room(struct ${n} *m, const int32_t *symbols, size_t bytes);
 #endif
@@ -187,47 +207,53 @@ static int tw_ready(struct ${n} *m, const int32_t *symbols) {
   if (m == NULL) return ${up}_ERROR_ARGUMENT;
   const int64_t bytes = ${n}_arena_bytes(symbols);
   if (bytes < 0) return (int)bytes;
-#ifndef TW_FREESTANDING
-  if (m->owned) return tw_make_room(m, symbols, (size_t)bytes);
+${dynamic ? roomText(up) : ""}#ifndef TW_FREESTANDING
+  if (m->owned) return tw_make_room(m, symbols, ${bytes});
 #endif
   return (uint64_t)bytes > m->arena_bytes ? ${up}_ERROR_ARENA : ${up}_OK;
 }
 
-static unsigned char *tw_port(struct ${n} *m, const int32_t *symbols, int port) {
-  return m->arena + tw_place(m->level, symbols, port);
+static unsigned char *tw_port(${hasData(f) ? "const " : ""}struct ${n} *m, const int32_t *symbols, int port) {
+  return m->arena + tw_place(m->level, symbols${hasData(f) ? ", m->report + 2" : ""}, port);
 }
-
+${toldText(f, (line) => perLevel(f, line))}
 void *${n}_input(struct ${n} *m, const int32_t *symbols, int i) {
   if (i < 0 || i >= ${up}_INPUTS || tw_ready(m, symbols) < 0) return NULL;
   return tw_port(m, symbols, i);
 }
 
 void *${n}_output(struct ${n} *m, const int32_t *symbols, int i) {
-  if (i < 0 || i >= ${up}_OUTPUTS || tw_ready(m, symbols) < 0) return NULL;
+  if (i < 0 || i >= ${up}_OUTPUTS || ${dynamic ? "!m->ran || " : ""}tw_ready(m, symbols) < 0) return NULL;
   return tw_port(m, symbols, ${up}_INPUTS + i);
 }
 
-int ${n}_run(struct ${n} *m, const int32_t *symbols, const void *const *inputs, void *const *outputs) {
-  const int status = tw_ready(m, symbols);
-  if (status < 0) return status;
-  for (int i = 0; inputs != NULL && i < ${up}_INPUTS; ++i) {
-    unsigned char *place = tw_port(m, symbols, i);
-    if (inputs[i] != NULL && inputs[i] != place) memcpy(place, inputs[i], (size_t)tw_port_bytes(symbols, i));
-  }
+/* Computes, once the inputs are in their places. */
+static int tw_run(struct ${n} *m, const int32_t *symbols) {
 #ifdef TW_PROFILE
-  m->launch_start = tw_clock();
+  memset(m->launch_seconds, 0, sizeof m->launch_seconds);
+  m->launch_last = tw_clock();
 #endif
   switch (m->level) {
 ${perLevel(f, run)}
     default: return ${up}_ERROR_LEVEL;
   }
-  for (int i = 0; outputs != NULL && i < ${up}_OUTPUTS; ++i) {
+  return ${hasReport(f) ? "tw_told(m, symbols)" : `${up}_OK`};
+}
+
+int ${n}_run(struct ${n} *m, const int32_t *symbols, const void *const *inputs, void *const *outputs) {
+  int status = tw_ready(m, symbols);
+  if (status < 0) return status;
+  for (int i = 0; inputs != NULL && i < ${up}_INPUTS; ++i) {
+    unsigned char *place = tw_port(m, symbols, i);
+    if (inputs[i] != NULL && inputs[i] != place) memcpy(place, inputs[i], (size_t)tw_port_bytes(symbols, i));
+  }
+${callText(f)}  for (int i = 0; outputs != NULL && i < ${up}_OUTPUTS; ++i) {
     const unsigned char *place = tw_port(m, symbols, ${up}_INPUTS + i);
-    if (outputs[i] != NULL && outputs[i] != place) memcpy(outputs[i], place, (size_t)tw_port_bytes(symbols, ${up}_INPUTS + i));
+    if (outputs[i] != NULL && outputs[i] != place) memcpy(outputs[i], place, (size_t)${hasData(f) ? "tw_output_bytes(symbols, m->report + 2, i)" : `tw_port_bytes(symbols, ${up}_INPUTS + i)`});
   }
   return ${up}_OK;
 }
-
+${resultsText(f)}
 const char *${n}_error(int status) {
   switch (status) {
 ${statusesOf(f)
@@ -237,6 +263,33 @@ ${statusesOf(f)
   }
 }
 `;
+}
+
+/** How much of the arena a run may use that places tensors as it goes. */
+function roomText(up: string): string {
+  return `  m->room = m->owned ? (size_t)tw_larger((int64_t)m->room, bytes + ${firstRoom}) : m->arena_bytes;
+  if (m->room < (size_t)bytes) return ${up}_ERROR_ARENA;
+`;
+}
+
+/** What a run begins with beyond the planned part of the arena. */
+const firstRoom = 1 << 18;
+
+/** The run itself; one that needs more room is repeated where the arena can grow. */
+function callText(f: ApiFacts): string {
+  const up = f.name.toUpperCase();
+  const again = `#ifndef TW_FREESTANDING
+  while (status == ${up}_ERROR_ARENA) {
+    status = tw_grow(m, symbols);
+    if (status < 0) return status;
+    status = tw_run(m, symbols);
+  }
+#endif
+`;
+  const remember = f.program.symbols.length === 0 ? "" : "  memcpy(m->symbols, symbols, sizeof m->symbols);\n";
+  return `${hasData(f) ? "  m->ran = 0;\n" : ""}  status = tw_run(m, symbols);
+${isDynamic(f) ? again : ""}  if (status < 0) return status;
+${hasData(f) ? `${remember}  m->ran = 1;\n` : ""}`;
 }
 
 /** Start and end with memory, files and threads of the system. */
@@ -305,7 +358,7 @@ int ${n}_threads(const struct ${n} *m) {
 
 #ifdef TW_PROFILE
 int ${n}_launch_times(const struct ${n} *m, double *seconds, int capacity) {
-  for (int i = 0; i < ${f.launches} && i < capacity; ++i) seconds[i] = m->launch_ends[i] - (i == 0 ? m->launch_start : m->launch_ends[i - 1]);
+  for (int i = 0; i < ${f.launches} && i < capacity; ++i) seconds[i] = m->launch_seconds[i];
   return ${f.launches};
 }
 #endif

@@ -89,10 +89,12 @@ function codeText(f: ApiFacts, c: LevelContext, code: readonly (readonly [Level,
     only("kernels"),
     levelDetection,
     hostedParts(f),
-    `/* Notes when a launch was done, for ${f.name}_launch_times. */
+    `/* Notes how long a launch took, for ${f.name}_launch_times. */
 static inline void tw_launched(struct ${f.name} *m, int launch) {
 #ifdef TW_PROFILE
-  m->launch_ends[launch] = tw_clock();
+  const double now = tw_clock();
+  m->launch_seconds[launch] += now - m->launch_last;
+  m->launch_last = now;
 #else
   (void)m;
   (void)launch;

@@ -44,7 +44,7 @@ export class ExpressionWriter {
         throw new InternalError("c", `load should have been lowered: ${printExpr(e)}`);
       default:
         if (e.lanes > 1) return this.vectors.expr(e, purpose);
-        if (e.op === "loadat") return this.load(e);
+        if (e.op === "loadat") return this.load(e, purpose);
         if (e.op === "extract") return this.vectors.extract(e, purpose);
         return this.operation(e, e.op as CoreOpName, purpose);
     }
@@ -52,7 +52,7 @@ export class ExpressionWriter {
 
   private constant(e: Expr, purpose: Purpose): Code {
     const v = e.attr as number | bigint;
-    const isLong = purpose === "wide" && Math.abs(Number(v)) >= 2 ** 31;
+    const isLong = purpose === "wide" && !e.dtype.isFloat && Math.abs(Number(v)) >= 2 ** 31;
     return atom(literal(v, isLong ? "i64" : arithmeticName(e.dtype)));
   }
 
@@ -63,9 +63,9 @@ export class ExpressionWriter {
     return offset === 0 ? base : plus(base, atom(String(offset)));
   }
 
-  private load(e: Expr): Code {
+  private load(e: Expr, purpose: Purpose): Code {
     const d = (e.attr as Buffer).dtype;
-    const from = this.pointer(e.args[0] as Expr, Number((e.args[1] as Expr).constant));
+    const from = this.pointer(e.args[0] as Expr, Number((e.args[1] as Expr).constant), purpose === "wide" ? "wide" : "index");
     return call(this.prelude.use(`tw_load_${memoryName(d)}`), [from]);
   }
   /** The C type of vectors. */
@@ -144,11 +144,11 @@ export class ExpressionWriter {
         return infix("%", precedence.product, x(), y());
       case "min":
       case "max":
-        return purpose === "wide" ? this.wideExtremum(name, x(), y()) : call(this.prelude.use(`tw_${name}_${type}`), [x(), y()]);
+        return purpose === "wide" && type === "i32" ? this.wideExtremum(name, x(), y()) : call(this.prelude.use(`tw_${name}_${type}`), [x(), y()]);
       case "fma":
         return this.multiplyAdd(e, purpose);
       case "neg":
-        if (e.dtype.isFloat) return negated(x());
+        if (e.dtype.isFloat || (purpose === "wide" && type === "i32")) return negated(x());
         if (type === "u32" || type === "u64") return infix("-", precedence.sum, atom(literal(0, type)), x());
         return this.narrow(e.dtype, call(this.prelude.use(`tw_neg_${type}`), [x()]));
       case "abs":

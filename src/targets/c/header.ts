@@ -22,6 +22,22 @@ export interface ApiFacts {
   readonly threads: boolean;
 }
 
+/** Has a run something to tell: sizes that it computed, or why it failed? */
+export function hasReport(f: ApiFacts): boolean {
+  return f.program.report !== null;
+}
+/** Does a run compute sizes, or where outputs lie? */
+export function hasData(f: ApiFacts): boolean {
+  return f.program.dataSymbols.length > 0;
+}
+/** Does a run place tensors as it goes? */
+export function isDynamic(f: ApiFacts): boolean {
+  return f.program.room !== null;
+}
+
+/** The status of a size that is only known after a run. */
+export const statusUnknown = -12;
+
 /** What a call may fail with, beside 0: its name, number, and a sentence with the way out. */
 export interface Status {
   readonly name: string;
@@ -41,7 +57,11 @@ export function statusesOf(f: ApiFacts): Status[] {
       text: `the weights have another size than this model's ${f.weightBytes} bytes: take model.weights.bin of the same compilation as model.c`,
     },
     { name: "ERROR_ALIGNMENT", value: -3, text: "weights and arena must begin at addresses that are multiples of 64: use aligned_alloc(64, ...)" },
-    { name: "ERROR_ARENA", value: -4, text: `the arena is too small: ${n}_arena_bytes tells how large it must be` },
+    {
+      name: "ERROR_ARENA",
+      value: -4,
+      text: `the arena is too small: ${n}_arena_bytes${isDynamic(f) ? `, after a run ${n}_needed_bytes,` : ""} tells how large it must be`,
+    },
     {
       name: "ERROR_SYMBOLS",
       value: -5,
@@ -56,6 +76,12 @@ export function statusesOf(f: ApiFacts): Status[] {
     },
     { name: "ERROR_MEMORY", value: -9, text: "there is not enough memory: use smaller symbols, or fewer threads" },
     { name: "ERROR_THREADS", value: -10, text: `the number of threads must lie between 1 and ${mostPoolThreads}` },
+    ...(hasReport(f)
+      ? [{ name: "ERROR_DATA", value: -11, text: `a size that the run computed is not what it must be: ${n}_fault has the words` }]
+      : []),
+    ...(hasData(f)
+      ? [{ name: "ERROR_UNKNOWN", value: statusUnknown, text: `the size is known only after a run, from ${n}_result_bytes and ${n}_result_dim` }]
+      : []),
   ];
 }
 
@@ -116,9 +142,9 @@ struct ${n} {
   void *pool;
   unsigned char *scratch;
   size_t scratch_step;
-#ifdef TW_PROFILE
-  double launch_start;
-  double launch_ends[${Math.max(1, f.launches)}];
+${reportFields(f)}#ifdef TW_PROFILE
+  double launch_last;
+  double launch_seconds[${Math.max(1, f.launches)}];
 #endif
 };
 
@@ -150,7 +176,7 @@ int ${n}_run(struct ${n} *m, const int32_t *symbols, const void *const *inputs, 
 void *${n}_input(struct ${n} *m, const int32_t *symbols, int i);
 void *${n}_output(struct ${n} *m, const int32_t *symbols, int i);
 
-/* The bytes of an input or output, and its dimension d; negative for a wrong number or wrong symbols. */
+/* The bytes of an input or output, and its dimension d; negative for a wrong number or wrong symbols.${hasData(f) ? ` Of sizes that a run\n   computes the most that they can be, or ${up}_ERROR_UNKNOWN.` : ""} */
 int64_t ${n}_input_bytes(const int32_t *symbols, int i);
 int64_t ${n}_output_bytes(const int32_t *symbols, int i);
 int64_t ${n}_input_dim(const int32_t *symbols, int i, int d);
@@ -158,7 +184,7 @@ int64_t ${n}_output_dim(const int32_t *symbols, int i, int d);
 
 /* What a status means, and what to do about it. */
 const char *${n}_error(int status);
-
+${resultsHeader(f)}
 #ifndef TW_FREESTANDING
 /*
    Starts a model by itself: maps the file of weights without a copy of it, allocates the model and its arena${symbols.length > 0 ? " (when a run needs a larger one)" : ""},
@@ -184,6 +210,43 @@ int ${n}_launch_times(const struct ${n} *m, double *seconds, int capacity);
 
 #endif
 `;
+}
+
+function reportFields(f: ApiFacts): string {
+  const lines = [
+    ...(hasReport(f) ? [`  int32_t report[${2 + f.program.dataSymbols.length}];`] : []),
+    ...(hasData(f) ? [`  int32_t symbols[${Math.max(1, f.program.symbols.length)}];`, "  int ran;"] : []),
+    ...(isDynamic(f) ? ["  size_t room;"] : []),
+  ];
+  return lines.map((l) => `${l}\n`).join("");
+}
+
+/** Declarations of what only models have whose runs compute sizes, or may fail. */
+function resultsHeader(f: ApiFacts): string {
+  const { name: n } = f;
+  const up = n.toUpperCase();
+  const fault = `
+/* After a run that gave ${up}_ERROR_DATA: the words for it, in which {} stands for *value (value may be NULL); else NULL. */
+const char *${n}_fault(const struct ${n} *m, int32_t *value);
+`;
+  const data = `
+/*
+   Of the last run, sizes that it computed: the bytes of an output, its dimension d; and a copy of the output to memory of yours.
+   ${up}_ERROR_UNKNOWN before a run. ${n}_run copies outputs too: so many bytes, to memory that must be large enough.
+*/
+int64_t ${n}_result_bytes(const struct ${n} *m, int i);
+int64_t ${n}_result_dim(const struct ${n} *m, int i, int d);
+int ${n}_read(const struct ${n} *m, int i, void *to);
+`;
+  const dynamic = `
+/*
+   Tensors whose sizes nobody knows before lie above the ${n}_arena_bytes that a run needs in any case; what it finds of the arena there
+   it may use. After a run that gave ${up}_ERROR_ARENA: how many bytes the arena must have for it; then start the model again in a larger
+   one. A model that ${n}_open started does so itself. ${n}_output gives places only after a run.
+*/
+int64_t ${n}_needed_bytes(const struct ${n} *m);
+`;
+  return `${hasReport(f) ? fault : ""}${hasData(f) ? data : ""}${isDynamic(f) ? dynamic : ""}`;
 }
 
 function portsText(title: string, ports: readonly Port[], names: readonly string[]): string {

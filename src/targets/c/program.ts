@@ -1,9 +1,10 @@
-import { productOf } from "../../base/dim.ts";
+import type { Dim } from "../../base/dim.ts";
 import { InternalError, UnsupportedError } from "../../base/errors.ts";
 import { type Names, Printer } from "../../base/text.ts";
 import type { Kernel, Launch, Port, Program, Stmt } from "../../loop/ir.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
+import { hostExpressions, mapMain } from "../host.ts";
 import { known, launchesOf, mayShare, mostScratch, scratchLayout } from "../launches.ts";
 import { addressParams } from "./addresses.ts";
 import { castTo } from "./render.ts";
@@ -59,9 +60,9 @@ function sizeExpression(sc: Scalars, e: Expr): Expr {
   return sc.decompose(truncating);
 }
 
-/** Bytes of a port's data. */
-export function portBytes(sc: Scalars, p: Port): Expr {
-  const n = sc.dim(productOf(p.dims));
+/** Bytes of so many elements of a port. */
+export function portBytes(sc: Scalars, p: Pick<Port, "dtype">, elements: Dim): Expr {
+  const n = sc.dim(elements);
   const { bits } = p.dtype;
   if (bits >= 8) return sc.mul(n, sc.int(bits / 8));
   return sc.floordiv(sc.add(sc.mul(n, sc.int(bits)), sc.int(7)), sc.int(8));
@@ -91,7 +92,8 @@ export interface LevelCode {
 }
 
 /** Writes kernels and main of a level; the first one's main tells what its launches stand for. */
-export function writeLevel(c: LevelContext, { level, program }: LevelProgram, isFirst: boolean): LevelCode {
+export function writeLevel(c: LevelContext, { level, program: source }: LevelProgram, isFirst: boolean): LevelCode {
+  const program = mapMain(source, hostExpressions(c.sc, source));
   const launches = launchesOf(program);
   const main = new Printer();
   const roots = [program.arena, program.weights];
@@ -144,8 +146,8 @@ function writeComment(out: Printer, parts: readonly string[]): void {
   lines.forEach((l, i) => out.line(`${i === 0 ? "/* " : "   "}${l}${i === lines.length - 1 ? " */" : ""}`));
 }
 
-/** Functions that each level has. */
-export const levelFunctions = ["run", "place", "arena_bytes", "thread_bytes"] as const;
+/** Functions that each level has; `report` only where a run has something to tell. */
+export const levelFunctions = ["run", "place", "arena_bytes", "thread_bytes", "report"] as const;
 /** The name of one of them. */
 export function levelFunction(which: (typeof levelFunctions)[number], level: Level): string {
   return `tw_${which}_${level.name}`;
@@ -221,10 +223,15 @@ class MainWriter {
     const { program: p, out, level } = this;
     const w = this.writer(p.main, [p.arena, p.weights]);
     w.launch = (s) => this.launch(w, s);
+    w.report = p.report;
     out.block(`static void ${levelFunction("run", level)}(struct ${this.c.name} *m, const int32_t *symbols)`, () => {
       this.givenMemory(w, p.arena, "tw_byte *", "m->arena");
       this.givenMemory(w, p.weights, "const tw_byte *", "m->weights");
       givenSymbols(w, p, out);
+      if (p.room !== null) {
+        const room = w.given(p.room);
+        if (w.facts.live.has(p.room)) out.line(`const int64_t ${room} = (int64_t)(m->room / 64);`);
+      }
       if (p.main.length === 0) out.line("(void)m;");
       w.block(p.main);
     });
@@ -233,7 +240,7 @@ class MainWriter {
   /** A writer for code of main's kind, with names that no function of the file has. */
   private writer(body: readonly Stmt[], roots: readonly Variable[]): FunctionWriter {
     const names = this.c.names.child();
-    for (const n of ["m", "symbols", "port", "args", "scratch", "offsets"]) names.fresh(n);
+    for (const n of ["m", "symbols", "data", "port", "args", "scratch", "offsets"]) names.fresh(n);
     return new FunctionWriter(this.out, this.level, this.c.prelude, body, roots, { wide: true, names });
   }
 
@@ -242,15 +249,13 @@ class MainWriter {
     if (w.facts.live.has(v)) this.out.line(`${type}${name} = ${value};`);
   }
 
-  private launch(w: FunctionWriter, launch: Launch): void {
+  private launch(w: FunctionWriter, s: Launch): void {
     const { out, program: p } = this;
-    const { sc } = this.c;
-    const s: Launch = { ...launch, count: sizeExpression(sc, launch.count), grain: sizeExpression(sc, launch.grain) };
     const origin = s.origin.join(", ");
     if (this.isFirst && origin !== "" && origin !== this.origin) writeComment(out, [origin]);
     this.origin = origin;
     const kinds = this.signature(s.kernel).params;
-    const args = s.args.flatMap((a, i) => (kinds[i] === "unused" ? [] : [this.argument(w, sizeExpression(sc, a))]));
+    const args = s.args.flatMap((a, i) => (kinds[i] === "unused" ? [] : [this.argument(w, a)]));
     const count = this.int32(w, s.count);
     const kernel = this.kernelNames.get(s.kernel) as string;
     if (isShared(p, s)) this.share(w, s, args, count);
@@ -301,12 +306,26 @@ function usedOf(s: KernelSignature): (keyof typeof field)[] {
   return s.params.filter((p) => p !== "unused");
 }
 
-function givenSymbols(w: FunctionWriter, p: Program, out: Printer): void {
-  p.symbolVariables.forEach((v, i) => {
-    const name = w.given(v);
-    if (w.facts.live.has(v)) out.line(`const int64_t ${name} = symbols[${i}];`);
-  });
-  if (!p.symbolVariables.some((v) => w.facts.live.has(v))) out.line("(void)symbols;");
+/** Declares the symbols that are used; `data`: also the sizes that main computes, which the function is given. */
+function givenSymbols(w: FunctionWriter, p: Program, out: Printer, data = false): void {
+  const given = (variables: readonly Variable[], from: string): void => {
+    variables.forEach((v, i) => {
+      const name = w.given(v);
+      if (w.facts.live.has(v)) out.line(`const int64_t ${name} = ${from}[${i}];`);
+    });
+    if (!variables.some((v) => w.facts.live.has(v))) out.line(`(void)${from};`);
+  };
+  given(p.symbolVariables, "symbols");
+  if (data)
+    given(
+      p.dataSymbols.map((d) => d.variable),
+      "data",
+    );
+}
+
+/** Parameters of functions of what a run leaves: the symbols, and where there are some the sizes that main computed. */
+export function sizeParams(p: Program): string {
+  return p.dataSymbols.length === 0 ? "const int32_t *symbols" : "const int32_t *symbols, const int32_t *data";
 }
 
 /** Functions of the symbols: places of inputs and outputs, sizes of the arena and of a thread's scratch memory. */
@@ -314,7 +333,9 @@ function writeSizes(c: LevelContext, level: Level, p: Program, out: Printer): vo
   const { sc } = c;
   const fromArena = (e: Expr): Expr => sc.substituteAll([e], new Map([[p.arena, sc.int(0)]]), new Map())[0] as Expr;
   const places = [...p.inputs, ...p.outputs].map((x) => fromArena(x.address));
-  writeSwitch(c, p, out, `static int64_t ${levelFunction("place", level)}(const int32_t *symbols, int port)`, "port", places);
+  const hasData = p.dataSymbols.length > 0;
+  writeSwitch(c, p, out, `static int64_t ${levelFunction("place", level)}(${sizeParams(p)}, int port)`, "port", places, hasData);
+  if (p.report !== null) writeSize(c, p, out, `static int64_t ${levelFunction("report", level)}(const int32_t *symbols)`, fromArena(p.report));
   writeSize(c, p, out, `static int64_t ${levelFunction("arena_bytes", level)}(const int32_t *symbols)`, p.arenaBytes);
   if (c.threads) {
     out.line("#ifndef TW_FREESTANDING");
@@ -324,12 +345,12 @@ function writeSizes(c: LevelContext, level: Level, p: Program, out: Printer): vo
 }
 
 /** A writer of sizes, whose symbols have been declared. */
-function sizeWriter(c: LevelContext, p: Program, out: Printer, values: readonly Expr[]): FunctionWriter {
+function sizeWriter(c: LevelContext, p: Program, out: Printer, values: readonly Expr[], data = false): FunctionWriter {
   const names = c.names.child();
-  for (const n of ["symbols", "port", "dim"]) names.fresh(n);
+  for (const n of ["symbols", "data", "port", "dim"]) names.fresh(n);
   const used = values.map((value): Stmt => ({ kind: "if", condition: value, then: [], otherwise: [] }));
   const w = new FunctionWriter(out, levels[levels.length - 1] as Level, c.prelude, used, [], { wide: true, names });
-  givenSymbols(w, p, out);
+  givenSymbols(w, p, out, data);
   return w;
 }
 
@@ -342,11 +363,12 @@ function writeSize(c: LevelContext, p: Program, out: Printer, head: string, size
   out.line("");
 }
 
-/** A function that gives one of several sizes, -1 for another number. */
-export function writeSwitch(c: LevelContext, p: Program, out: Printer, head: string, which: string, sizes: readonly Expr[]): void {
-  const values = sizes.map((e) => sizeExpression(c.sc, e));
+/** A function that gives one of several sizes, -1 for another number; `data`: it is given the sizes that main computes. */
+export function writeSwitch(c: LevelContext, p: Program, out: Printer, head: string, which: string, sizes: readonly Expr[], data = false): void {
+  const expression = hostExpressions(c.sc, p);
+  const values = sizes.map(expression);
   out.block(head, () => {
-    const w = sizeWriter(c, p, out, values);
+    const w = sizeWriter(c, p, out, values, data);
     out.block(`switch (${which})`, () => {
       values.forEach((v, i) => out.line(`case ${i}: return ${w.text(v)};`));
       out.line("default: return -1;");

@@ -1,4 +1,5 @@
 import { InternalError } from "../../base/errors.ts";
+import { i32 } from "../../base/dtype.ts";
 import type { Names, Printer } from "../../base/text.ts";
 import type { Kernel, Launch, Stmt } from "../../loop/ir.ts";
 import { isBuffer } from "../../loop/ir.ts";
@@ -7,6 +8,7 @@ import { type Facts, factsOf } from "./addresses.ts";
 import { ExpressionWriter, type Purpose } from "./expressions.ts";
 import type { Level } from "./levels.ts";
 import type { Prelude } from "./prelude.ts";
+import { castTo } from "./render.ts";
 import { cNames, scalarType } from "./types.ts";
 
 /** Zero, and not the one with a sign. */
@@ -39,6 +41,9 @@ export class FunctionWriter {
   launch: (s: Launch) => void = () => {
     throw new InternalError("c", "a kernel cannot launch kernels");
   };
+
+  /** Address of the report that `require` writes to; only main has one. */
+  report: Expr | null = null;
 
   /** `roots`: addresses that the function is given. `wide`: i32 is computed in int64_t, as main does with sizes. */
   constructor(
@@ -107,11 +112,16 @@ export class FunctionWriter {
         this.loop(s);
         return;
       case "if": {
-        const condition = this.text(s.condition, this.facts.isRead(s.condition) ? "data" : undefined);
-        this.out.block(`if (${condition})`, () => this.block(s.then));
+        this.out.block(`if (${this.condition(s.condition)})`, () => this.block(s.then));
         if (s.otherwise.length > 0) this.out.block("else", () => this.block(s.otherwise));
         return;
       }
+      case "while":
+        this.out.block(`while (${this.condition(s.condition)})`, () => this.block(s.body));
+        return;
+      case "require":
+        this.require(s);
+        return;
       case "launch":
         this.launch(s);
         return;
@@ -121,6 +131,23 @@ export class FunctionWriter {
       default:
         throw s satisfies never;
     }
+  }
+
+  private condition(e: Expr): string {
+    return this.text(e, !this.wide && this.facts.isRead(e) ? "data" : undefined);
+  }
+
+  /** Where the condition does not hold, the function reports that and ends. */
+  private require(s: Extract<Stmt, { kind: "require" }>): void {
+    const { report } = this;
+    if (report === null) throw new InternalError("c", "a function without a report requires something");
+    const store = this.expressions.storeFunction(i32, 1);
+    const place = (offset: number): string => this.expressions.pointer(report, offset, "wide").text;
+    this.out.block(`if (!(${this.condition(s.condition)}))`, () => {
+      this.out.line(`${store}(${place(0)}, ${1 + s.fault});`);
+      this.out.line(`${store}(${place(4)}, ${castTo("int32_t", this.expressions.expr(s.value, "wide")).text});`);
+      this.out.line("return;");
+    });
   }
 
   private bind(v: Variable, value: Expr, bound: Variable[]): void {
@@ -161,8 +188,8 @@ export class FunctionWriter {
   }
 
   private store(s: Extract<Stmt, { kind: "storeat" }>): void {
-    const place = this.expressions.pointer(s.address, s.offset).text;
-    const value = this.text(s.value, "data");
+    const place = this.expressions.pointer(s.address, s.offset, this.wide ? "wide" : "index").text;
+    const value = this.wide ? castTo(scalarType(s.buffer.dtype), this.expressions.expr(s.value, "wide")).text : this.text(s.value, "data");
     this.pending.push({ type: null, text: `${this.expressions.storeFunction(s.buffer.dtype, s.value.lanes)}(${place}, ${value})` });
   }
 
