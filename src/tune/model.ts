@@ -17,14 +17,19 @@ export interface ModelTuneOptions extends TuneOptions {
  */
 export async function tuneModel(compile: ModelCompiler, o: ModelTuneOptions): Promise<TuneResult> {
   const clock = o.clock ?? (() => performance.now());
-  const start = clock();
   const seconds = o.seconds ?? Number.POSITIVE_INFINITY;
-  const isOver = () => (o.signal?.aborted ?? false) || clock() - start >= seconds * layoutShare * 1e3;
+  // Time counts from the first question on: not what it takes to compile, and to find out what there is to tune.
+  let start: number | null = null;
+  const spent = (): number => {
+    start ??= clock();
+    return (clock() - start) / 1e3;
+  };
+  const isOver = () => (o.signal?.aborted ?? false) || spent() >= seconds * layoutShare;
   const compiled = compile({ tuned: o.context, exact: o.context.exact });
   const laid = await tuneLayouts(compiled, { ...o, trials: Math.ceil(o.trials * layoutShare), isOver });
+  const left = { trials: o.trials - laid.trials, ...(o.seconds === undefined ? {} : { seconds: Math.max(0, seconds - spent()) }) };
   const context = { ...o.context, database: laid.database };
   const tasks = wantedTasks(collectTasks(compile, context), o.wanted);
-  const left = { trials: o.trials - laid.trials, ...(o.seconds === undefined ? {} : { seconds: Math.max(0, seconds - (clock() - start) / 1e3) }) };
   const result = await tune(tasks, { ...o, ...left, context });
   const outcomes = { ...result.outcomes };
   for (const x of laid.outcomes) outcomes[x]++;
