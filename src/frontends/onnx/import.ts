@@ -5,6 +5,7 @@ import type { GraphFunction } from "../../graph/ir.ts";
 import { Importer, type Problem, opsetMap, withBounds } from "./importer.ts";
 import { type Binding, Operand, Optional, Sequence, dataOperand } from "./operand.ts";
 import { newestOpset, oldestOpset } from "./ops/registry.ts";
+import { inOrder } from "./order.ts";
 import { type ModelProto, type ValueInfo, type ValueType, decodeModel } from "./proto.ts";
 import { checkFunction, checkScopes, forEachNode } from "./scopes.ts";
 import { type SymbolOption, Symbols } from "./symbols.ts";
@@ -68,7 +69,7 @@ export interface Inspection {
  * @throws UnsupportedError `unsupported-ops` with every node that cannot be compiled, `unsupported-opset`
  */
 export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): ImportedModel {
-  const model = decodeModel(bytes);
+  const model = readModel(bytes);
   checkModel(model);
   const { graph, problems, inputs } = withBounds((bounds) => build(model, options, options.resolver ?? null, bounds, false));
   if (problems.length > 0 || graph === null) throw unsupported(problems);
@@ -81,7 +82,7 @@ export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Impo
  * @throws UserError when the file is no readable model, or options contradict it
  */
 export function inspectOnnx(bytes: Uint8Array, options: ImportOptions = {}): Inspection {
-  const model = decodeModel(bytes);
+  const model = readModel(bytes);
   checkFunctionsAndScopes(model);
   const { graph, problems, inputs, outputs } = withBounds((bounds) => build(model, options, options.resolver ?? absentData, bounds, true));
   const opset = opsetProblem(model);
@@ -99,6 +100,12 @@ export function inspectOnnx(bytes: Uint8Array, options: ImportOptions = {}): Ins
     problems: all,
     graph: all.length === 0 ? graph : null,
   };
+}
+
+/** The model in a file, its nodes in order. */
+function readModel(bytes: Uint8Array): ModelProto {
+  const model = decodeModel(bytes);
+  return { ...model, graph: inOrder(model.graph) };
 }
 
 /** Stands in for files that nobody looks for: sizes are as the model says, reading is an error. */
