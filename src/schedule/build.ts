@@ -1,4 +1,4 @@
-import { type Dim, addDim, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
+import { type Dim, addDim, dimMax, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { InternalError, UnsupportedError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
@@ -231,6 +231,8 @@ class ProgramBuilder {
   private readonly slots = new Map<Tensor, WeightSlot>();
   private readonly constants: readonly Tensor[];
   private readonly host: HostSteps;
+  /** Does every symbol that follows from the inputs have a bound? */
+  private readonly isBounded: boolean;
 
   constructor(sc: Scalars, f: TensorFunction, constants: readonly Tensor[], cache: KernelCache, names: Names, fork: number) {
     this.sc = sc;
@@ -239,6 +241,7 @@ class ProgramBuilder {
     this.names = names;
     this.fork = fork;
     this.constants = constants;
+    this.isBounded = f.symbols.every((s) => s.source === "data" || Number.isFinite(s.max));
     this.arena = sc.variable("arena", i32, { min: 0 });
     this.weights = sc.variable("weights", i32, { min: 0 });
     this.host = new HostSteps(sc, (t) => this.addressOf(t, sc.int(0)));
@@ -287,13 +290,17 @@ class ProgramBuilder {
     }
     return a;
   }
-  /** Sizes that the model computes are planned for at their largest, unless that is unknown, or out of proportion. */
+  /**
+   * Sizes that the model computes are planned for at their largest, unless that is unknown, or out of proportion. Where all
+   * symbols have bounds, the plan is one for all sizes.
+   */
   private allocate(name: string, bytes: Dim): Allocation {
     const { sc } = this;
     const address = sc.variable(`at.${name}`, i32, { min: 0 });
     const bound = upperBound(bytes);
-    if (bound !== null && (bound === bytes || dimMin(bound) <= mostPlanned)) return { name, address, bytes: sc.dim(bound) };
-    return { name, address, bytes: sc.dim(bytes), dynamic: true };
+    if (bound === null || (bound !== bytes && dimMin(bound) > mostPlanned)) return { name, address, bytes: sc.dim(bytes), dynamic: true };
+    const most = dimMax(bound);
+    return { name, address, bytes: this.isBounded && most < 2 ** 32 ? sc.int(most) : sc.dim(bound) };
   }
 
   private addressOf(t: Tensor, offset: Expr): Expr {
@@ -374,8 +381,9 @@ class ProgramBuilder {
       data.flatMap((s) => (upperBound(symbolDim(s)) === null ? [] : [[sc.symbol(s), sc.dim(upperBound(symbolDim(s)) as Dim)] as const])),
     );
     const address = sc.variable("at.scratch", i32, { min: 0 });
+    if (this.isBounded) for (const s of this.f.symbols) if (s.source === "input") bounds.set(sc.symbol(s), sc.int(s.max));
     const planned = { name: "scratch", address, bytes: sc.substitute(bytes, bounds) };
-    const a: Allocation = bounds.size === data.length ? planned : { ...planned, bytes, dynamic: true };
+    const a: Allocation = data.every((s) => bounds.has(sc.symbol(s))) ? planned : { ...planned, bytes, dynamic: true };
     this.scratches.push(a);
     return sc.var(a.address);
   }
