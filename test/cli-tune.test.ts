@@ -34,7 +34,22 @@ it("tunes, goes on in a second call, and the other commands take the database", 
   }
 });
 
+it("measures with threads, and keeps what it found apart from what one thread found", async () => {
+  const r = await folder.run(["tune", "mlp.tw", ...trials, "--threads", "2", "--db", "db/threads.json"]);
+  expect(r.status).toBe(0);
+  expect(r.stdout).toMatch(/schedules and layouts measured on 2 threads with /);
+  expect(text("db/threads.json.log")).toMatch(/"wasm[^"]*, 2 threads, V8 /);
+  const run = await folder.run(["run", "mlp.tw", "--random", "1", "--threads", "2", "--db", "db/threads.json"]);
+  expect(run.status).toBe(0);
+});
+
 it.each([
+  [
+    "threads without their feature",
+    ["tune", "mlp.tw", ...trials, "--db", "x.json", "--threads", "2", "--features", "simd"],
+    /feature 'mt' is left out/,
+  ],
+  ["too many threads", ["tune", "mlp.tw", ...trials, "--db", "x.json", "--threads", "1000"], /threads must be a whole number from 1 to 64/],
   ["no database named", ["tune", "mlp.tw", "--trials", "1"], /required option '--db <file>'/],
   ["no trials", ["tune", "mlp.tw", "--db", "x.json"], /required option '--trials <n>'/],
   [

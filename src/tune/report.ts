@@ -44,8 +44,13 @@ function layoutRow(l: LayoutResult): string[] {
   const { verdict: v } = l;
   const times =
     v === null ? ["–", "–", "–"] : [milliseconds(v.defaultMs), milliseconds(v.defaultMs * v.ratio), `${((1 / v.ratio - 1) * 100).toFixed(1)}%`];
-  const no = v === null || v.ratio >= 1 ? "no: nothing better found" : `no: within the spread of ${(v.spread * 100).toFixed(1)}%`;
-  return [l.name, l.dims, String(l.groups), orderText(l.order), ...times, String(l.trials), l.kept ? "yes" : l.over === null ? no : `no: ${l.over}`];
+  return [l.name, l.dims, String(l.groups), orderText(l.order), ...times, String(l.trials), layoutText(l)];
+}
+
+function layoutText({ verdict: v, kept, over }: LayoutResult): string {
+  const within = v === null || v.kept || v.ratio >= 1 ? null : `within the spread of ${(v.spread * 100).toFixed(1)}%`;
+  if (kept) return within === null ? "yes" : `what was found before: this is ${within}`;
+  return `no: ${over ?? within ?? "nothing better found"}`;
 }
 
 const milliseconds = (ms: number) => (ms < 0.1 ? ms.toPrecision(3) : ms.toFixed(3));
