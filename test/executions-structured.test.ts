@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { f32 } from "../src/base/dtype.ts";
+import { f32, i32 } from "../src/base/dtype.ts";
 import { GraphBuilder } from "../src/graph/builder.ts";
 import { elementwiseOps } from "../src/graph/ops/elementwise.ts";
 import { graphOps } from "../src/graph/registry.ts";
@@ -36,6 +36,16 @@ test("a recurrent network by scan", async () => {
   const random = seededRandom(3);
   const inputs = graph.params.map((p) => randomTensor(p, random, [-0.5, 0.5]));
   expect(await graphDisagreements({ graph, inputs }, { schedules: schedulesPerExample, seed: 5, drawn, batch })).toEqual([]);
+});
+
+test("positions times a number that only a run knows", async () => {
+  const g = new GraphBuilder();
+  const step = g.param("step", { dtype: i32, dims: [] });
+  const positions = g.one("iota", [], { dtype: i32, dims: [3, 21], axis: 1 });
+  const y = g.one("mul", [positions, g.broadcast(step, [3, 21], [])]);
+  const graph = g.finish("strided", [], [y]);
+  const inputs = graph.params.map((p) => randomTensor(p, seededRandom(4), [-9, 9]));
+  expect(await graphDisagreements({ graph, inputs }, { schedules: schedulesPerExample, seed: 6, drawn, batch })).toEqual([]);
 });
 
 // Tests of a file run in order: this one looks at what the others drew. An alternative that never came up was never tested.

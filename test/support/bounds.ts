@@ -89,13 +89,16 @@ class Bounder {
     return Object.fromEntries(Object.entries(op.attrs).map(([k, v]) => [k, dims(v) ? v.map((d) => substituteDim(d, this.env)) : v]));
   }
 
-  /** The op's own reference on given operands. */
+  /** The op's own reference on given operands: its first result. */
   private evaluate(op: Op, operands: readonly HostTensor[], attrs: AnyAttrs = this.attrs(op)): HostTensor {
+    return this.evaluateAll(op, operands, attrs)[0] as HostTensor;
+  }
+  private evaluateAll(op: Op, operands: readonly HostTensor[], attrs: AnyAttrs = this.attrs(op)): readonly HostTensor[] {
     const types = op.results.map((r) => ({ dtype: r.dtype, dims: r.dims.map((d) => evaluateDim(d, this.env)) }));
     const never = (): never => {
       throw new Error("no regions and no symbols here");
     };
-    const out = op.def.evaluate?.({ operands, attrs: attrs as never, types, regions: [], run: never, bind: never, size: never })[0];
+    const out = op.def.evaluate?.({ operands, attrs: attrs as never, types, regions: [], run: never, bind: never, size: never });
     if (out === undefined) throw new Error(`op '${op.def.name}' has no reference of its own`);
     return out;
   }
@@ -110,6 +113,7 @@ class Bounder {
       return [];
     }
     if (name === "require_equal") return [];
+    if (name === "arg_window") return this.choice(op, operands);
     const value = this.evaluate(
       op,
       operands.map((o) => o.value),
@@ -142,6 +146,16 @@ class Bounder {
       ];
     if (name === "scatter") return [{ value, error: this.fold(op, operands, value, "combiner", 1 + sizeOf((operands[1] as Bounded).value.dims)) }];
     throw new Error(`test/support/bounds.ts has no error rule for op '${name}': add one`);
+  }
+
+  /** An op that picks elements of exact operands, and says which. */
+  private choice(op: Op, operands: readonly Bounded[]): Bounded[] {
+    if (operands.some((o) => o.error.some((e) => e > 0))) throw new Error(`what '${op.def.name}' picks depends on errors of its operands`);
+    const results = this.evaluateAll(
+      op,
+      operands.map((o) => o.value),
+    );
+    return results.map(exact);
   }
 
   /** Tries every corner of the operands' error boxes. */

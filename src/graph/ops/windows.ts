@@ -16,7 +16,6 @@ function largest(sc: Scalars, axes: readonly Axis[], value: Expr, number: Expr):
   const [v, w] = [sc.variable("acc", value.dtype), sc.variable("acc'", value.dtype)];
   const [n, m] = [sc.variable("place", i32), sc.variable("place'", i32)];
   const [left, right, at, next] = [sc.var(v), sc.var(w), sc.var(n), sc.var(m)];
-  const not = (e: Expr): Expr => sc.op("not", [e]);
   const tie = value.dtype.isFloat
     ? sc.op("or", [sc.op("eq", [left, right]), sc.and(sc.op("ne", [left, left]), sc.op("ne", [right, right]))])
     : sc.op("eq", [left, right]);
@@ -24,8 +23,8 @@ function largest(sc: Scalars, axes: readonly Axis[], value: Expr, number: Expr):
     ? sc.op("or", [sc.op("gt", [right, left]), sc.and(sc.op("ne", [right, right]), sc.op("eq", [left, left]))])
     : sc.op("gt", [right, left]);
   const better = sc.op("or", [above, sc.and(tie, sc.op("lt", [next, at]))]);
-  const nobody = (e: Expr): Expr => sc.op("lt", [e, sc.int(0)]);
-  const taken = sc.and(not(nobody(next)), sc.op("or", [nobody(at), better]));
+  const nobody = sc.op("lt", [at, sc.int(0)]);
+  const taken = sc.and(sc.op("ge", [next, sc.int(0)]), sc.op("or", [nobody, better]));
   const choose = (a: Expr, b: Expr): Expr => sc.op("select", [taken, a, b]);
   return [
     { left: v, right: w, axes: parallel, identity: sc.const(identityOf("max", value.dtype), value.dtype), lift: value, combine: choose(right, left) },

@@ -10,6 +10,9 @@ import { laneName } from "./types.ts";
 /** Elements of a vector of the dtype as helpers are named after them. */
 const lanesOf = (d: DType): string => (d.kind === "bool" ? "mask" : laneName(d));
 
+/** Is it an integer dtype whose elements are narrower than lanes? */
+const isNarrow = (d: DType): boolean => d.isInteger && d.bits < 32;
+
 /** Writes vector expressions: by C's operators on vectors where they say it, by the prelude's functions elsewhere. */
 export class VectorWriter {
   private readonly scalar: ExpressionWriter;
@@ -36,12 +39,13 @@ export class VectorWriter {
     switch (e.op) {
       case "loadat": {
         const place = this.scalar.pointer(e.args[0] as Expr, Number((e.args[1] as Expr).constant));
-        return this.call(e, `tw_load_${lanesOf((e.attr as Buffer).dtype)}`, [place]);
+        const d = (e.attr as Buffer).dtype;
+        return this.call(e, `tw_load_${isNarrow(d) ? d.name : lanesOf(d)}`, [place]);
       }
       case "broadcast":
         return this.call(e, `tw_splat_${lanesOf(e.dtype)}`, [arg(0)]);
       case "ramp":
-        return this.ramp(e, arg(0));
+        return this.ramp(e, arg(0), () => arg(1));
       case "insert":
         return this.gathered(e, purpose) ?? this.call(e, `tw_insert_${lanesOf(e.dtype)}`, [arg(0), arg(1), atom(String(e.attr as number))]);
       default:
@@ -58,11 +62,14 @@ export class VectorWriter {
     return this.scalar.level.masks ? { text: `(${from} >> ${lane}) & 1`, precedence: precedence.bits } : atom(`-${from}[${lane}]`);
   }
 
-  private ramp(e: Expr, base: Code): Code {
-    const stride = Number((e.args[1] as Expr).constant);
-    const steps = Array.from({ length: e.lanes }, (_, i) => String(i * stride));
+  private ramp(e: Expr, base: Code, step: () => Code): Code {
+    const { constant } = e.args[1] as Expr;
+    const steps = Array.from({ length: e.lanes }, (_, i) => String(i * Number(constant ?? 1)));
     const t = this.type(e.dtype, e.lanes);
-    return this.call(e, "tw_add_i32", [this.call(e, "tw_splat_i32", [base]), atom(`(${t}){${steps.join(", ")}}`)]);
+    const offsets = atom(`(${t}){${steps.join(", ")}}`);
+    // A stride that is only known at run time is multiplied in.
+    const scaled = constant === null ? this.call(e, "tw_mul_i32", [this.call(e, "tw_splat_i32", [step()]), offsets]) : offsets;
+    return this.call(e, "tw_add_i32", [this.call(e, "tw_splat_i32", [base]), scaled]);
   }
 
   /** A vector all of whose lanes are given one by one. */
@@ -84,7 +91,7 @@ export class VectorWriter {
     switch (how.kind) {
       case "arithmetic": {
         const [a, b] = args() as [Code, Code];
-        if (t === "i32") return this.call(e, `tw_${name}_i32`, [a, b]);
+        if (t === "i32") return this.wrapped(e, this.call(e, `tw_${name}_i32`, [a, b]));
         return how.symbol === "+" ? plus(a, b) : infix(how.symbol, how.precedence, a, b);
       }
       case "comparison":
@@ -101,6 +108,11 @@ export class VectorWriter {
       default:
         throw how satisfies never;
     }
+  }
+
+  /** Brings lanes back into the range of a narrower dtype. */
+  private wrapped(e: Expr, c: Code): Code {
+    return isNarrow(e.dtype) ? this.call(e, `tw_wrap_${e.dtype.name}`, [c]) : c;
   }
 
   /** All lanes of a mask register. */
@@ -130,12 +142,16 @@ export class VectorWriter {
       case "fma":
         return this.multiplyAdd(e, purpose);
       case "neg":
-        return t === "f32" ? negated(x()) : t === "u32" ? infix("-", precedence.sum, atom("0u"), x()) : this.call(e, "tw_neg_i32", [x()]);
+        return t === "f32"
+          ? negated(x())
+          : t === "u32"
+            ? infix("-", precedence.sum, atom("0u"), x())
+            : this.wrapped(e, this.call(e, "tw_neg_i32", [x()]));
       case "abs":
-        return t === "u32" ? x() : this.call(e, `tw_abs_${t}`, [x()]);
+        return e.dtype.kind === "uint" ? x() : this.wrapped(e, this.call(e, `tw_abs_${t}`, [x()]));
       case "not":
         if (t === "mask" && this.scalar.level.masks) return castTo(this.type(e.dtype, e.lanes), infix("^", precedence.bits, x(), this.ones(e.lanes)));
-        return { text: `~${operand(x(), precedence.unary)}`, precedence: precedence.unary };
+        return this.wrapped(e, { text: `~${operand(x(), precedence.unary)}`, precedence: precedence.unary });
       case "shl":
       case "shr":
         return this.shift(e, name, t, x(), purpose);
@@ -144,7 +160,7 @@ export class VectorWriter {
       case "cast":
         return this.cast(e, a, x());
       case "bitcast":
-        return lanesOf(a.dtype) === t ? x() : castTo(this.type(e.dtype, e.lanes), x());
+        return lanesOf(a.dtype) !== t ? castTo(this.type(e.dtype, e.lanes), x()) : a.dtype === e.dtype ? x() : this.wrapped(e, x());
       default:
         return this.scalar.unsupported(e);
     }
@@ -175,7 +191,8 @@ export class VectorWriter {
     const amount = e.args[1] as Expr;
     if (amount.op !== "broadcast") return this.scalar.unsupported(e);
     const n = this.scalar.expr(amount.args[0] as Expr, purpose);
-    return this.call(e, `tw_${name}_${t}`, [x, t === "u32" ? castTo("int32_t", n) : n]);
+    const shifted = this.call(e, `tw_${name}_${t}`, [x, t === "u32" ? castTo("int32_t", n) : n]);
+    return name === "shl" ? this.wrapped(e, shifted) : shifted;
   }
 
   private select(e: Expr, t: string, purpose: Purpose): Code {
@@ -188,12 +205,17 @@ export class VectorWriter {
 
   private cast(e: Expr, a: Expr, x: Code): Code {
     const [from, to] = [lanesOf(a.dtype), lanesOf(e.dtype)];
-    if (from === to) return x;
+    if (from === to) return isWithin(a.dtype, e.dtype) ? x : this.wrapped(e, x);
     if (to === "mask") {
       const zero = this.call(a, `tw_splat_${from}`, [atom(from === "f32" ? "0.0f" : from === "u32" ? "0u" : "0")]);
       return this.scalar.level.masks ? this.call(e, `tw_ne_${from}`, [x, zero]) : infix("!=", precedence.equality, x, zero);
     }
     const reinterprets = (from === "i32" && to === "u32") || (from === "u32" && to === "i32");
-    return reinterprets ? castTo(this.type(e.dtype, e.lanes), x) : this.call(e, `tw_cast_${to}_${from}`, [x]);
+    return this.wrapped(e, reinterprets ? castTo(this.type(e.dtype, e.lanes), x) : this.call(e, `tw_cast_${to}_${from}`, [x]));
   }
+}
+
+/** Are all values of one integer dtype values of another? */
+function isWithin(from: DType, to: DType): boolean {
+  return from === to || (from.bits < to.bits && (from.kind === to.kind || to.kind === "int"));
 }

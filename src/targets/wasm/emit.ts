@@ -182,6 +182,10 @@ export class FunctionEmitter {
     this.code.u32(Math.log2(Math.min(bytes, 16))).u32(offset);
   }
   private store(d: DType, lanes: number, offset: number): void {
+    if (lanes > 1 && d.bits < 32) {
+      this.storeNarrow(d, offset);
+      return;
+    }
     if (lanes > 1) {
       this.op(simd(0x0b));
       // Alignment is a hint; elements are only as aligned as themselves.
@@ -192,7 +196,37 @@ export class FunctionEmitter {
     this.op(op);
     this.memarg(d.byteWidth, offset);
   }
+  /** Lanes of 32 bits, whose values are of the dtype, as neighbours of its width: the vector is packed with zeros behind it. */
+  private storeNarrow(d: DType, offset: number): void {
+    const unsigned = d.kind === "uint";
+    this.broadcastConstant(0, false);
+    this.op(simd(d.bits === 16 && unsigned ? 0x86 : 0x85));
+    if (d.bits === 8) {
+      this.broadcastConstant(0, false);
+      this.op(simd(unsigned ? 0x66 : 0x65));
+    }
+    this.op(simd(d.bits === 8 ? 0x5a : 0x5b));
+    this.memarg(d.byteWidth, offset);
+    this.code.byte(0);
+  }
+  /** Neighbours of 8 or 16 bits in lanes of 32. */
+  private loadNarrow(d: DType, offset: number): void {
+    const signed = d.kind === "int";
+    if (d.bits === 16) {
+      this.op(simd(signed ? 0x03 : 0x04));
+      this.memarg(d.byteWidth, offset);
+      return;
+    }
+    this.op(simd(0x5c));
+    this.memarg(d.byteWidth, offset);
+    this.op(simd(signed ? 0x87 : 0x89));
+    this.op(simd(signed ? 0xa7 : 0xa9));
+  }
   private load(d: DType, lanes: number, offset: number): void {
+    if (lanes > 1 && d.isInteger && d.bits < 32) {
+      this.loadNarrow(d, offset);
+      return;
+    }
     if (lanes > 1 && d.kind === "bool") {
       // Four bytes, as lanes of 32 bits: v128.load32_zero, extended twice; a truth is 1 there, a lane's is all ones.
       this.op(simd(0x5c));
@@ -252,13 +286,20 @@ export class FunctionEmitter {
         this.code.byte(e.attr as number);
         return;
       case "ramp": {
-        this.expr(e.args[0] as Expr);
+        const [base, step] = e.args as [Expr, Expr];
+        this.expr(base);
         this.op(simd(0x11));
+        // A stride that is only known at run time is multiplied in.
+        const stride = step.constant === null ? 1 : Number(step.constant);
         this.op(simd(0x0c));
-        const stride = Number((e.args[1] as Expr).constant);
         const bytes = new DataView(new ArrayBuffer(16));
         for (let i = 0; i < 4; i++) bytes.setInt32(4 * i, i * stride, true);
         this.code.bytes(new Uint8Array(bytes.buffer));
+        if (step.constant === null) {
+          this.expr(step);
+          this.op(simd(0x11));
+          this.op(simd(0xb5));
+        }
         this.op(simd(0xae));
         return;
       }
@@ -336,7 +377,11 @@ export class FunctionEmitter {
 
   /** Brings the result of 32-bit arithmetic back into the range of a narrower integer dtype. */
   private wrapNarrow(d: DType, lanes: number): void {
-    if (d.bits >= 32 || lanes > 1 || d.kind === "bool" || d.isFloat) return;
+    if (d.bits >= 32 || d.kind === "bool" || d.isFloat) return;
+    if (lanes > 1) {
+      this.wrapLanes(d);
+      return;
+    }
     if (d.kind === "uint")
       this.code
         .byte(0x41)
@@ -352,6 +397,18 @@ export class FunctionEmitter {
         .byte(0x41)
         .s32(32 - d.bits)
         .byte(0x75);
+  }
+
+  private wrapLanes(d: DType): void {
+    if (d.kind === "uint") {
+      this.broadcastConstant(2 ** d.bits - 1, false);
+      this.op(simd(0x4e));
+      return;
+    }
+    for (const shift of [0xab, 0xac]) {
+      this.code.byte(0x41).s32(32 - d.bits);
+      this.op(simd(shift));
+    }
   }
 
   private special(e: Expr, name: CoreOpName, shape: Shape): void {
@@ -518,6 +575,7 @@ export class FunctionEmitter {
       if (b.op !== "broadcast") this.unsupported(e);
       this.expr(b.args[0] as Expr);
       this.op(simd(left ? 0xab : shape === "u32x4" ? 0xad : 0xac));
+      if (left) this.wrapNarrow(e.dtype, e.lanes);
       return;
     }
     this.expr(b);
@@ -592,9 +650,10 @@ export class FunctionEmitter {
       this.op(simd(from.isFloat ? 0x42 : 0x38));
       return;
     }
-    if (from.isFloat && to.isInteger) this.op(simd(to.kind === "uint" ? 0xf9 : 0xf8));
+    if (from.isFloat && to.isInteger) this.op(simd(to.kind === "uint" && to.bits === 32 ? 0xf9 : 0xf8));
     else if (from.isInteger && to.isFloat) this.op(simd(from.kind === "uint" ? 0xfb : 0xfa));
     else if (from.isFloat !== to.isFloat) this.unsupported(e);
+    if (to.isInteger && (to.bits < from.bits || to.kind !== from.kind || from.isFloat)) this.wrapNarrow(to, e.lanes);
   }
   private broadcastConstant(v: number, float: boolean): void {
     const bytes = new DataView(new ArrayBuffer(16));
