@@ -49,13 +49,13 @@ export class Operand {
   }
 }
 
-/** Data of the graph: nothing is known of its elements. */
+/** Data of the graph: nothing is known of its elements, unless there are none. */
 export function dataOperand(v: Value): Operand {
   return new Operand(
     v.dtype,
     v.dims,
     () => v,
-    () => null,
+    () => (v.dims.includes(0) ? [] : null),
   );
 }
 

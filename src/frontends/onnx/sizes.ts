@@ -69,6 +69,10 @@ export class Ints {
   combine(monoid: "add" | "mul" | "or", v: Value): Value {
     return this.g.one("reduce", [v], { monoid, axes: [v.dims.length - 1] });
   }
+  /** A size as a vector of `n` equal elements. */
+  times(d: Dim, n: number): Value {
+    return this.g.broadcast(dimValue(this.g, d), [n], []);
+  }
   /** A vector as the rows of a matrix with `rows` rows, or each element along its own row. */
   rows(v: Value, rows: Dim): Value {
     return this.g.broadcast(v, [rows, v.dims[0] as Dim], [1]);

@@ -1,5 +1,5 @@
 import { type Dim, productOf } from "../../../base/dim.ts";
-import { type DType, bool, f32, i32 } from "../../../base/dtype.ts";
+import { type DType, bool, f32, f64, i32 } from "../../../base/dtype.ts";
 import type { Num } from "../../../base/numeric.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { OpName } from "../../../scalar/ops/table.ts";
@@ -117,18 +117,46 @@ function clip(c: NodeContext): Operand {
 /** Base and exponent may be of different dtypes; the result has the base's. */
 function pow(c: NodeContext): Operand {
   const [x, y] = [c.input(0), c.input(1)];
-  const exponent = y.rank === 0 || productOf(y.dims) === 1 ? y.numbers?.[0] : undefined;
-  if (x.dtype.isFloat) {
-    const [a, b] = c.together(x.value, c.g.convert(y.value, x.dtype));
-    return c.of(c.g.one("pow", [a as Value, b as Value]));
+  const exponent = productOf(y.dims) === 1 ? y.numbers?.[0] : undefined;
+  if (x.dtype.isFloat || y.dtype.isFloat) {
+    const wide = x.dtype.isFloat ? x.dtype : f64;
+    const [a, b] = c.together(c.g.convert(x.value, wide), c.g.convert(y.value, wide));
+    return c.of(c.g.convert(c.g.one("pow", [a as Value, b as Value]), x.dtype));
   }
-  if (exponent === undefined || !Number.isInteger(exponent) || exponent < 0 || exponent > 64)
-    return c.unsupported(`a power of ${x.dtype} by an exponent that is no small constant whole number`);
+  if (exponent === undefined || exponent < 0 || exponent > 64) {
+    const [base, power] = c.together(x.value, y.value) as [Value, Value];
+    return c.of(wholePower(c, base, power));
+  }
   const dims = c.broadcastDims([x.dims, y.dims]);
   const base = c.stretch(x.value, dims);
   let product = splat(c, base, 1);
   for (let n = 0; n < exponent; n++) product = n === 0 ? base : c.g.one("mul", [product, base]);
   return c.of(product);
+}
+
+/**
+ * A whole power by squaring, wrapped to the dtype. Exponents from 64 on, by which all but 0, 1 and -1 overflow, count by
+ * being odd or even; below 0 those three have their power (0 for 1/0), and all others give 0, as rounded towards 0.
+ */
+function wholePower(c: NodeContext, x: Value, y: Value): Value {
+  const one = splat(c, x, 1);
+  const bit = (v: Value, k: number): Value => {
+    const moved = k === 0 ? v : c.withScalar("shr", v, k);
+    return c.withScalar("eq", c.withScalar("and", moved, 1), 1);
+  };
+  const odd = bit(y, 0);
+  const few = c.withScalar("lt", y, 64);
+  let [power, square] = [c.g.one("select", [odd, x, one]), x];
+  for (let k = 1; k < 6; k++) {
+    square = c.g.one("mul", [square, square]);
+    // 62 and 63 stand for all exponents beyond.
+    const set = c.g.one("or", [bit(y, k), c.g.one("not", [few])]);
+    power = c.g.one("select", [set, c.g.one("mul", [power, square]), power]);
+  }
+  if (y.dtype.kind === "uint") return power;
+  const unit = x.dtype.kind === "uint" ? x : c.g.one("abs", [x]);
+  const fraction = c.g.one("select", [c.withScalar("eq", unit, 1), c.g.one("select", [odd, x, one]), splat(c, x, 0)]);
+  return c.g.one("select", [c.withScalar("lt", y, 0), fraction, power]);
 }
 
 /** fmod=1: the dividend's sign; otherwise the divisor's. */

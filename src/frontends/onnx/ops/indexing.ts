@@ -89,9 +89,11 @@ function scatterNd(c: NodeContext): Operand {
 /** on where the position along the new axis is the index, off elsewhere; an index out of range gives off everywhere. */
 function oneHot(c: NodeContext): Operand {
   const [index, values] = [c.input(0), c.input(2)];
-  const [depth] = c.known(1, "'depth'");
-  if (depth === undefined || productOf(values.dims) !== 2) return c.fail("needs a depth and two values");
   const axis = c.axis(c.int("axis", -1), index.rank + 1);
+  const { sizes } = c;
+  const given = c.input(1);
+  const depth = given.known === null ? sizes.size(sizes.entry(sizes.of(given), 0), "depth", 0, null, c.declaredDim(0, axis)) : given.known[0];
+  if (depth === undefined || productOf(values.dims) !== 2) return c.fail("needs a depth and two values");
   const dims = index.dims.toSpliced(axis, 0, depth);
   const map = index.dims.map((_, i) => (i < axis ? i : i + 1));
   const whole = index.dtype.isFloat ? c.of(c.g.convert(index.value, i32)) : index;

@@ -1,13 +1,14 @@
-import { type Dim, productOf, subDim } from "../../../base/dim.ts";
+import { type Dim, maxDim, productOf, subDim } from "../../../base/dim.ts";
 import { bool, i32, i64 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { OpName } from "../../../scalar/ops/table.ts";
+import { axisMask, lengthOf, withoutMasked } from "../axes.ts";
 import type { NodeContext, OpMapping, OpTable } from "../context.ts";
 import { knownOp } from "../known.ts";
 import { type Operand, dimValue } from "../operand.ts";
 import { shapeHint } from "../symbols.ts";
 import { positions } from "./elementwise.ts";
-import { reshaped } from "./shape.ts";
+import { reshaped, sizesOf } from "./shape.ts";
 
 /** Combines along axes; they go. */
 export function reduced(c: NodeContext, x: Value, monoid: string, axes: readonly number[]): Value {
@@ -31,25 +32,78 @@ export function spread(c: NodeContext, v: Value, dims: readonly Dim[], axes: rea
   );
 }
 
+type Reducer = (c: NodeContext, x: Value, axes: readonly number[]) => Value;
+
+/** What a reduction combines: a value, the axes of it that go, and the dims of the result. */
+interface Reduction {
+  readonly value: Value;
+  readonly axes: readonly number[];
+  readonly dims: readonly Dim[];
+}
+
+const every = (rank: number): number[] => Array.from({ length: rank }, (_, i) => i);
+
 /** Axes come as an attribute or, later, as an input; none mean all, or none when `noop_with_empty_axes` is set. */
 function reductionAxes(c: NodeContext, rank: number): readonly number[] {
   const given = c.axes(1, rank);
   if (given !== null && given.length > 0) return given;
-  return c.int("noop_with_empty_axes", 0) === 1 ? [] : Array.from({ length: rank }, (_, i) => i);
+  return c.int("noop_with_empty_axes", 0) === 1 ? [] : every(rank);
 }
 
-type Reducer = (c: NodeContext, x: Value, axes: readonly number[]) => Value;
+/**
+ * Axes that the model computes. Each dimension is taken apart into one of the result and one that is combined: n and 1, or
+ * 1 and n where it is among the axes. So the reduction is an ordinary one, over sizes from data.
+ */
+function reductionByData(c: NodeContext, x: Operand, axes: Operand): Reduction {
+  const s = c.sizes;
+  const keep = c.int("keepdims", 1) === 1;
+  const named = axisMask(c, axes, x.rank);
+  const count = axes.dims[0] ?? 1;
+  const whole = c.int("noop_with_empty_axes", 0) === 0 && typeof count !== "number";
+  const mask = whole ? s.or(named, s.eq(s.times(count, x.rank), 0)) : named;
+  const flags = s.count(mask);
+  const parts = x.dims.map((n, i) => taken(c, n, s.entry(flags, i), keep ? c.declaredDim(0, i) : null));
+  // From the last on, so that what is before has its place still.
+  const apart = parts.reduceRight((v, [kept, combined], i) => c.g.reshape(v, v.dims.toSpliced(i, 1, kept, combined)), x.value);
+  const dims = parts.map(([kept]) => kept);
+  const combined = parts.map((_, i) => 2 * i + 1);
+  if (keep) return { value: apart, axes: combined, dims };
+  const left = x.rank - lengthOf(c, axes, whole || c.declaredRank(0) === null ? null : x.rank - (c.declaredRank(0) ?? 0), "'axes'");
+  if (left < 0) return c.fail(`${x.rank - left} axes of a tensor of rank ${x.rank}`);
+  return { value: apart, axes: combined, dims: sizesOf(c, withoutMasked(c, x.dims, mask, left), left, productOf(dims)) };
+}
+
+/** The size of a dimension in the result, and how much of it is combined, by a flag that says whether it goes. */
+function taken(c: NodeContext, n: Dim, flag: Value, declared: number | null): readonly [Dim, Dim] {
+  const s = c.sizes;
+  if (n === 1) return [1, 1];
+  const goes = s.eq(flag, 1);
+  const kept = (d: Dim | null): Dim => s.size(s.select(goes, 1, n), "kept", 0, maxDim(n, 1), d);
+  if (declared !== null && typeof n === "number") {
+    if (declared !== 1 && declared !== n) return c.fail(`${n} elements are to give ${declared}`);
+    kept(declared);
+    return declared === 1 ? [1, n] : [n, 1];
+  }
+  return [kept(declared), s.size(s.select(goes, n, 1), "combined", 0, maxDim(n, 1))];
+}
+
+function reductionOf(c: NodeContext, x: Operand): Reduction {
+  const given = c.ints("axes") === null ? c.optional(1) : null;
+  if (given !== null && given.numbers === null && given.dims[0] !== 0 && x.rank > 0) return reductionByData(c, x, given);
+  const axes = reductionAxes(c, x.rank);
+  const dims = x.dims.flatMap((d, i) => (axes.includes(i) ? (c.int("keepdims", 1) === 1 ? [1] : []) : [d]));
+  return { value: x.value, axes, dims };
+}
 
 function reduction(reduce: Reducer, monoid: OpName | null = null): OpMapping {
   return {
     since: 7,
     map(c) {
       const x = c.input(0);
-      const axes = reductionAxes(c, x.rank);
-      const kept = x.dims.flatMap((d, i) => (axes.includes(i) ? (c.int("keepdims", 1) === 1 ? [1] : []) : [d]));
-      const total = monoid === null || axes.length !== x.rank ? null : knownTotal(x, monoid);
-      if (total !== null) return c.knownOf(x.dtype, kept, [total]);
-      return reshaped(c, c.of(reduce(c, x.value, axes)), kept);
+      const { value, axes, dims } = reductionOf(c, x);
+      const total = monoid === null || axes.length !== x.rank || value !== x.value ? null : knownTotal(x, monoid);
+      if (total !== null) return c.knownOf(x.dtype, dims, [total]);
+      return reshaped(c, c.of(reduce(c, value, axes)), dims);
     },
   };
 }
