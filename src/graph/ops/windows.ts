@@ -114,13 +114,12 @@ const argWindow = defineOp({
   },
   examples: [
     {
-      operands: [{ type: "f32[1, 4, 7, 8]" }],
+      operands: [{ type: "f32[2, 5, 9]" }],
       attrs: {
-        window: [1, 1, 3, 2],
-        strides: [1, 1, 2, 1],
-        dilation: [1, 1, 1, 2],
+        window: [1, 3, 2],
+        strides: [1, 2, 1],
+        dilation: [1, 1, 2],
         pads: [
-          [0, 0],
           [0, 0],
           [1, 1],
           [0, 1],

@@ -1,8 +1,7 @@
-import { type Dim, addDim, mulDim, subDim } from "../../../base/dim.ts";
+import { type Dim, addDim, floorDivDim, maxDim, minDim, mulDim, subDim } from "../../../base/dim.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import type { Operand } from "../operand.ts";
-import { shapeHint } from "../symbols.ts";
 import { dividedBy } from "./shape.ts";
 import { list, padded, reach, spatialRank, window } from "./window.ts";
 
@@ -45,7 +44,7 @@ function convTranspose(c: NodeContext): Operand {
   const groups = c.int("group", 1);
   const size = kernelSizes(c, w);
   const [strides, dilations] = [list(c, "strides", rank, 1), list(c, "dilations", rank, 1)];
-  const pads = transposedPads(c, x.dims.slice(2), size, strides, dilations);
+  const crops = transposedCrops(c, x.dims.slice(2), size, strides, dilations);
   const [channels, perGroup] = w.dims as [Dim, Dim];
   const inner = dividedBy(c, channels, groups);
   // [groups · in, out, …] → [groups · out, in, …]
@@ -54,9 +53,14 @@ function convTranspose(c: NodeContext): Operand {
   const kernel = c.g.reshape(turned, [mulDim(perGroup, groups), inner, ...size]);
   const flipped = size.every((k) => k === 1) ? kernel : c.g.one("reverse", [kernel], { axes: size.map((_, s) => s + 2) });
   const order = x.dims.map((_, i) => i);
+  const known = crops.every((pair): pair is readonly [number, number] => pair.every((d) => typeof d === "number"));
   const y = c.g.one("convolution", [x.value, flipped], {
     strides: new Array<number>(rank).fill(1),
-    pads,
+    pads: size.map((k, s) => {
+      const whole = reach(k, dilations[s] as number) - 1;
+      const [low, high] = known ? (crops[s] as readonly [number, number]) : [0, 0];
+      return [whole - low, whole - high] as const;
+    }),
     dilation: dilations,
     inputDilation: strides,
     groups,
@@ -64,35 +68,43 @@ function convTranspose(c: NodeContext): Operand {
     wDims: order,
     resultDims: order,
   });
-  return addBias(c, y, c.optional(2));
+  return addBias(c, known ? y : cropped(c, y, crops), c.optional(2));
 }
 
-/** Padding of the convolution that a transposed one becomes, from pads, output_padding, output_shape and auto_pad. */
-function transposedPads(
+/** Takes elements away at both ends of the spatial dimensions; where a crop is negative, zeros are put there. */
+function cropped(c: NodeContext, y: Value, crops: readonly (readonly [Dim, Dim])[]): Value {
+  const at = (side: 0 | 1): Dim[] => [0, 0, ...crops.map((pair) => mulDim(pair[side], -1))];
+  return c.g.one("pad", [y, c.g.scalar(y.dtype, 0)], { low: at(0), high: at(1) });
+}
+
+/** How much of a whole transposed convolution is cut off at both ends, from pads, output_padding, output_shape and auto_pad. */
+function transposedCrops(
   c: NodeContext,
   input: readonly Dim[],
   size: readonly number[],
   strides: readonly number[],
   dilations: readonly number[],
-): (readonly [number, number])[] {
+): (readonly [Dim, Dim])[] {
   const rank = size.length;
   const auto = c.text("auto_pad", "NOTSET");
   const output = c.ints("output_padding") ?? new Array<number>(rank).fill(0);
   const given = c.ints("pads") ?? new Array<number>(2 * rank).fill(0);
   const shape = c.ints("output_shape");
+  if (output.length !== rank || given.length !== 2 * rank) c.fail(`${output.length} output paddings and ${given.length} pads for ${rank} dimensions`);
   return size.map((k, s) => {
     const [stride, span, more] = [strides[s] as number, reach(k, dilations[s] as number), output[s] as number];
-    let [low, high] = auto === "NOTSET" ? [given[s] as number, given[s + rank] as number] : [0, 0];
-    if (shape !== null || auto.startsWith("SAME")) {
-      const n = input[s] as Dim;
-      const full = addDim(mulDim(subDim(n, 1), stride), span + more);
-      const wanted: Dim = shape === null ? mulDim(n, stride) : (shape[shape.length - rank + s] as number);
-      const total = subDim(full, wanted);
-      if (typeof total !== "number") return c.unsupported(`output sizes that depend on the symbolic size ${n}${shapeHint(n)}`);
-      const half = Math.floor(total / 2);
-      [low, high] = auto === "SAME_UPPER" ? [half, total - half] : [total - half, half];
+    if (shape === null && !auto.startsWith("SAME")) {
+      const [low, high] = auto === "NOTSET" ? [given[s] as number, given[s + rank] as number] : [0, 0];
+      return [low, high - more];
     }
-    return [span - 1 - low, span - 1 - high + more] as const;
+    const n = input[s] as Dim;
+    const full = addDim(mulDim(subDim(n, 1), stride), span + more);
+    const wanted: Dim = shape === null ? mulDim(n, stride) : (shape[shape.length - rank + s] as number);
+    // A result that is to be longer than the whole one gets its zeros at the end.
+    const total = subDim(full, wanted);
+    const half = floorDivDim(maxDim(total, 0), 2);
+    const [low, high] = auto === "SAME_UPPER" ? [half, subDim(total, half)] : [subDim(maxDim(total, 0), half), addDim(half, minDim(total, 0))];
+    return [low, subDim(high, more)];
   });
 }
 
