@@ -1,4 +1,5 @@
 import type { OpMapping, OpTable } from "../context.ts";
+import { signalOps } from "./signal.ts";
 import { linalgOps } from "./linalg.ts";
 import { lossOps } from "./loss.ts";
 import { randomOps } from "./random.ts";
@@ -38,6 +39,7 @@ const families: readonly OpTable[] = [
   reductionOps,
   normalizationOps,
   controlOps,
+  signalOps,
   linalgOps,
   lossOps,
   randomOps,
