@@ -132,8 +132,8 @@ function windowOf(sc: Scalars, k: Kernel): Window | null {
   const [stage] = k.stages;
   if (stage === undefined || k.stages.length !== 1 || k.axes.length > 0 || stage.inner !== null || stage.accumulators.length !== 1) return null;
   const [acc] = stage.accumulators;
-  if (acc === undefined || acc.combine !== sc.add(sc.var(acc.left), sc.var(acc.right)) || !acc.identity.isConst(0) || !isWideFloat(acc.lift.dtype))
-    return null;
+  if (acc === undefined || !isWideFloat(acc.lift.dtype)) return null;
+  if (acc.combine !== sc.add(sc.var(acc.left), sc.var(acc.right)) || !acc.identity.isConst(0)) return null;
   if (acc.lift.op !== "mul" || stage.writes.some((x) => x.combiner !== null || x.guard !== null)) return null;
   const [a, b] = acc.lift.args.map((e) => factorOf(sc, e)) as [Factor | null, Factor | null];
   return a === null || b === null ? null : (windowWith(sc, stage, a, b) ?? windowWith(sc, stage, b, a));
