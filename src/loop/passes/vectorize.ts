@@ -1,3 +1,4 @@
+import type { DType } from "../../base/dtype.ts";
 import type { Capabilities } from "../../base/machine.ts";
 import { type Expr, type Variable, isGuard, postorder } from "../../scalar/expr.ts";
 import { mentions } from "../../scalar/index.ts";
@@ -6,8 +7,8 @@ import { type For, type Kernel, type Stmt, mapBlock, mapStmt } from "../ir.ts";
 
 /**
  * Turns vector loops into vector expressions: the loop variable becomes a ramp, and what depends on it a vector. A loop
- * that has no vector form (a branch or a guarded read that differs between lanes, elements of other than 32 bits, more lanes than
- * the machine has) is unrolled instead.
+ * that has no vector form (a branch or a guarded read that differs between lanes, elements of 64 bits, more lanes than the machine
+ * has) is unrolled instead. Integers of 8 and 16 bits lie in lanes of 32: a load widens them, a store narrows them.
  */
 export function vectorizeLoops(sc: Scalars, k: Kernel, machine: Capabilities): Kernel {
   const block = (b: readonly Stmt[]): readonly Stmt[] =>
@@ -17,6 +18,11 @@ export function vectorizeLoops(sc: Scalars, k: Kernel, machine: Capabilities): K
     });
   const body = block(k.body);
   return body === k.body ? k : { ...k, body };
+}
+
+/** Are there vectors of the dtype: lanes of 32 bits, in which narrower integers lie as i32? */
+function inLanes(d: DType): boolean {
+  return d.bits === 32 || (d.isInteger && (d.bits === 16 || d.bits === 8));
 }
 
 class NoVectorForm extends Error {}
@@ -54,10 +60,10 @@ class Vectorizer {
   }
   private check(x: Expr): void {
     if (x.lanes === 1) return;
-    if (x.dtype.bits !== 32 && x.dtype.kind !== "bool") throw new NoVectorForm();
-    // Truth values are widened when they are read, which takes neighbours.
+    if (!inLanes(x.dtype) && x.dtype.kind !== "bool") throw new NoVectorForm();
+    // What is widened when it is read are neighbours.
     const [place] = x.args;
-    if (x.op === "load" && x.dtype.kind === "bool" && place?.op === "ramp" && !place.args[1]?.isConst(1)) throw new NoVectorForm();
+    if (x.op === "load" && x.dtype.bits < 32 && place?.op === "ramp" && !place.args[1]?.isConst(1)) throw new NoVectorForm();
     if (x.op === "load" && (x.args[0] as Expr).op !== "ramp" && (x.args[0] as Expr).op !== "broadcast") throw new NoVectorForm();
     if (x.op === "select" && isGuard(x) && (x.args[0] as Expr).lanes > 1 && (x.args[0] as Expr).op !== "broadcast") {
       // Lanes would take different branches: a read in one of them may lie outside of its tensor.
@@ -73,7 +79,8 @@ class Vectorizer {
         case "store": {
           const [index, value] = [this.expr(s.index), this.expr(s.value)];
           if (index.lanes === 1 && value.lanes === 1) return { ...s, index, value };
-          if (index.lanes === 1 || index.op !== "ramp" || s.buffer.dtype.bits !== 32) throw new NoVectorForm();
+          if (index.lanes === 1 || index.op !== "ramp" || !inLanes(s.buffer.dtype)) throw new NoVectorForm();
+          if (s.buffer.dtype.bits < 32 && !index.args[1]?.isConst(1)) throw new NoVectorForm();
           return { ...s, index, value: this.sc.broadcast(value, value.lanes === 1 ? index.lanes : 1) };
         }
         case "let": {

@@ -74,6 +74,7 @@ export class ExpressionWriter {
   }
   /** The function that stores such a value. */
   storeFunction(d: DType, lanes: number): string {
+    // Vectors are stored by the dtype's name: those of narrow integers are narrowed.
     return lanes > 1 ? this.vectors.helper(`tw_store_${d.name}`, lanes) : this.prelude.use(`tw_store_${memoryName(d)}`);
   }
 

@@ -66,7 +66,10 @@ export function vectorHelper(name: string, full: string, lanes: number, level: L
       return unaligned(c, type ?? "");
     case "load":
     case "store":
-      return type === "mask" ? loadMask(c) : memory(c, op, type ?? "");
+      if (type === "mask") return loadMask(c);
+      return type !== undefined && Object.hasOwn(narrowTypes, type) ? narrowMemory(c, op, type) : memory(c, op, type ?? "");
+    case "wrap":
+      return wrapLanes(c, type ?? "");
     case "splat":
       return type === "mask" ? splatMask(c) : splat(c, type ?? "");
     case "insert":
@@ -118,6 +121,54 @@ function memory(c: Context, op: "load" | "store", t: string): Helper {
   const place = `tw_unaligned_${t}x${c.lanes}`;
   if (op === "load") return define(c, v, "const unsigned char *p", [`return *(const ${place} *)p;`], needs);
   return define(c, "void", `unsigned char *p, ${v} x`, [`*(${place} *)p = x;`], needs);
+}
+
+/** Integers narrower than lanes: bits, and whether they have no sign. */
+const narrowTypes: Readonly<Record<string, readonly [8 | 16, boolean]>> = { i8: [8, false], u8: [8, true], i16: [16, false], u16: [16, true] };
+
+/** Neighbours of 8 or 16 bits as lanes of 32, and back; lanes hold values of the narrow type. */
+function narrowMemory(c: Context, op: "load" | "store", t: string): Helper {
+  const [bits, unsigned] = narrowTypes[t] as readonly [8 | 16, boolean];
+  const bytes = (c.lanes * bits) / 8;
+  const cast = "(const __m128i *)(const void *)p";
+  const to = "(__m128i *)(void *)p";
+  if (op === "load") {
+    const widen = `${c.mm}_cvtep${unsigned ? "u" : "i"}${bits}_epi32`;
+    const source = {
+      4: ["int32_t x;", "memcpy(&x, p, sizeof x);", "const __m128i b = _mm_cvtsi32_si128(x);"],
+      8: [`const __m128i b = _mm_loadl_epi64(${cast});`],
+    }[bytes];
+    const wide =
+      bytes === 32 ? "const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)p);" : `const __m128i b = _mm_loadu_si128(${cast});`;
+    return define(c, c.i32, "const unsigned char *p", [...(source ?? [wide]), `return (${c.i32})${widen}(b);`], ["i32"]);
+  }
+  const params = `unsigned char *p, ${c.i32} x`;
+  if (c.lanes === 16) {
+    const narrowed = `_mm512_cvtepi32_epi${bits}((__m512i)x)`;
+    return define(
+      c,
+      "void",
+      params,
+      [bits === 8 ? `_mm_storeu_si128(${to}, ${narrowed});` : `_mm256_storeu_si256((__m256i *)(void *)p, ${narrowed});`],
+      ["i32"],
+    );
+  }
+  const halves = c.lanes === 8 ? "_mm256_castsi256_si128((__m256i)x), _mm256_extracti128_si256((__m256i)x, 1)" : "(__m128i)x, (__m128i)x";
+  const words = `const __m128i w = _mm_pack${bits === 16 && unsigned ? "us" : "s"}_epi32(${halves});`;
+  const packed = bits === 8 ? `_mm_pack${unsigned ? "us" : "s"}_epi16(w, w)` : "w";
+  const store =
+    bytes === 4
+      ? [`const int32_t b = _mm_cvtsi128_si32(${packed});`, "memcpy(p, &b, sizeof b);"]
+      : [bytes === 8 ? `_mm_storel_epi64(${to}, ${packed});` : `_mm_storeu_si128(${to}, ${packed});`];
+  return define(c, "void", params, [words, ...store], ["i32"]);
+}
+
+/** Lanes reduced to the range of a narrower type. */
+function wrapLanes(c: Context, t: string): Helper | null {
+  const [bits, unsigned] = narrowTypes[t] ?? [];
+  if (bits === undefined) return null;
+  const [mask, sign] = [2 ** bits - 1, 2 ** (bits - 1)];
+  return define(c, c.i32, `${c.i32} a`, [unsigned ? `return a & ${mask};` : `return ((a & ${mask}) ^ ${sign}) - ${sign};`], ["i32"]);
 }
 
 /** Bytes of 0 or 1 as truth values of lanes. */

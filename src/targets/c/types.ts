@@ -29,6 +29,8 @@ export function arithmeticName(d: DType): "f32" | "f64" | "i32" | "u32" | "i64" 
 export type LaneName = "f32" | "i32" | "u32";
 export function laneName(d: DType): LaneName {
   if (d.name === "f32" || d.name === "i32" || d.name === "u32") return d.name;
+  // Narrower integers lie in lanes of 32 bits.
+  if (d.isInteger && d.bits < 32) return "i32";
   throw new InternalError("c", `there are no vectors of ${d}`);
 }
 

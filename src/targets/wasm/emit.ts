@@ -538,6 +538,7 @@ export class FunctionEmitter {
     if (float !== undefined) {
       this.expr(a);
       this.op(float);
+      this.wrapNarrow(e.dtype, e.lanes);
       return;
     }
     if (e.dtype.compute === "i64") this.code.byte(0x42).s64(0n);
@@ -553,6 +554,7 @@ export class FunctionEmitter {
     this.expr(a);
     if (direct !== undefined) {
       this.op(direct);
+      this.wrapNarrow(e.dtype, e.lanes);
       return;
     }
     if (e.dtype.kind === "uint") return;

@@ -66,7 +66,8 @@ export function shapeOf(d: DType, lanes: number): Shape {
         : d.compute;
   if (d.kind === "bool") return "mask";
   if (d.name === "f32") return "f32x4";
-  if (d.name === "i32") return "i32x4";
+  // Narrower integers lie in lanes of 32 bits.
+  if (d.name === "i32" || (d.isInteger && d.bits < 32)) return "i32x4";
   if (d.name === "u32") return "u32x4";
   throw new InternalError("wasm-shape", `no vectors of ${d}`);
 }
