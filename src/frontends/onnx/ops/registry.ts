@@ -1,4 +1,6 @@
 import type { OpMapping, OpTable } from "../context.ts";
+import { tfidfOps } from "./tfidf.ts";
+import { decoderOps } from "./decoder.ts";
 import { signalOps } from "./signal.ts";
 import { linalgOps } from "./linalg.ts";
 import { lossOps } from "./loss.ts";
@@ -39,6 +41,8 @@ const families: readonly OpTable[] = [
   reductionOps,
   normalizationOps,
   controlOps,
+  tfidfOps,
+  decoderOps,
   signalOps,
   linalgOps,
   lossOps,
