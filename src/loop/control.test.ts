@@ -41,7 +41,7 @@ const kernels = `
   }`;
 
 /** As many numbers as the inputs add up to; `a` to `c` and the output have a size that nobody knows before. */
-export const dynamicText = `program @dynamic {
+const dynamicText = `program @dynamic {
   symbol n in [1, 64]
   symbol k in [0, inf] data
   fault "k is {}, which is negative"

@@ -7,7 +7,7 @@ import { type Sink, cacheFolder, cachedLibrary, cachedWeights, forgetLibrary, ke
 import { compileLibrary, findCompiler, libraryFlags } from "./compiler.ts";
 import { readFile } from "../files.ts";
 import { NativeLibrary } from "./library.ts";
-import { type NativeManifest, NativeModel } from "./model.ts";
+import { type NativeManifest, NativeModel, runsOf } from "./model.ts";
 import type { Toolchain } from "./toolchain.ts";
 
 /** A model as C. */
@@ -138,7 +138,7 @@ async function openLibrary(
   for (;;) {
     const { library: file, built } = await cachedLibrary(cache, key, build);
     try {
-      return { library: new NativeLibrary(ffi, file, source.manifest.prefix, profile), file, built };
+      return { library: new NativeLibrary(ffi, file, source.manifest.prefix, profile, runsOf(source.manifest)), file, built };
     } catch (e) {
       // One that was built elsewhere, for a system with other libraries: it is built again, once.
       forgetLibrary(file);

@@ -13,12 +13,15 @@ export class NativeLibrary {
   private readonly prefix: string;
   private readonly functions: Readonly<Record<keyof typeof prototypes, ForeignFunction>>;
   private readonly times: ForeignFunction | null;
+  /** What only models have whose runs compute sizes, or may fail. */
+  private readonly told: Partial<Record<keyof typeof toldPrototypes, ForeignFunction>>;
 
   /**
    * @param profile the library was built with -DTW_PROFILE
+   * @param runs what a run of the model may tell: why it failed, sizes that it computed
    * @throws InternalError `native` when the file cannot be loaded, or is no library of a model of that prefix
    */
-  constructor(ffi: Ffi, file: string, prefix: string, profile: boolean) {
+  constructor(ffi: Ffi, file: string, prefix: string, profile: boolean, runs: RunKind) {
     this.ffi = ffi;
     this.prefix = prefix;
     try {
@@ -26,6 +29,10 @@ export class NativeLibrary {
       const bind = (prototype: string): ForeignFunction => library.func(prototype.replace("NAME", prefix));
       const names = Object.keys(prototypes) as (keyof typeof prototypes)[];
       this.functions = Object.fromEntries(names.map((n) => [n, bind(prototypes[n])])) as Record<keyof typeof prototypes, ForeignFunction>;
+      this.told = {
+        ...(runs.mayFail ? { fault: bind(toldPrototypes.fault) } : {}),
+        ...(runs.hasSizes ? { result_dim: bind(toldPrototypes.result_dim), read: bind(toldPrototypes.read) } : {}),
+      };
       this.times = profile ? bind("int NAME_launch_times(void *m, void *seconds, int capacity)") : null;
     } catch (e) {
       throw new InternalError("native", `${file} cannot be loaded: ${(e as Error).message}`);
@@ -68,7 +75,7 @@ export class NativeLibrary {
   }
   /** Runs at once. `inputs` and `outputs` hold addresses; 0 for an input that is in place. */
   run(m: Context, sizes: Sizes, inputs: BigUint64Array, outputs: BigUint64Array): void {
-    this.check(this.functions.run(m, sizes, inputs, outputs));
+    this.checkRun(m, this.functions.run(m, sizes, inputs, outputs));
   }
   /** Runs on another thread. */
   runBeside(m: Context, sizes: Sizes, inputs: BigUint64Array, outputs: BigUint64Array): Promise<void> {
@@ -80,7 +87,7 @@ export class NativeLibrary {
         calls.delete(used);
         try {
           if (error !== null) throw new InternalError("native", `the call failed: ${error.message}`);
-          this.check(status);
+          this.checkRun(m, status);
           resolve();
         } catch (e) {
           reject(e as Error);
@@ -102,12 +109,39 @@ export class NativeLibrary {
     return [...seconds.subarray(0, Math.max(0, Math.min(count, launches)))];
   }
 
+  /** A dimension of an output as the last run computed it. */
+  resultDim(m: Context, index: number, dim: number): number {
+    return Number(this.told.result_dim?.(m, index, dim));
+  }
+  /** Copies an output of the last run, whose size it computed, to that address. */
+  read(m: Context, index: number, to: bigint): void {
+    this.check(this.told.read?.(m, index, to));
+  }
+
+  private checkRun(m: Context, status: unknown): void {
+    if (Number(status) === statusData && this.told.fault !== undefined) {
+      const value = new Int32Array(1);
+      const text = String(this.told.fault(m, value));
+      throw new UserError("size", text.replace("{}", String(value[0])));
+    }
+    this.check(status);
+  }
+
   private check(status: unknown): void {
     const code = Number(status);
     if (code === 0) return;
     throw new UserError(codes.get(code) ?? "native", `${this.prefix}: ${String(this.functions.error(code))}`);
   }
 }
+
+/** What runs of a model may tell. */
+export interface RunKind {
+  readonly mayFail: boolean;
+  readonly hasSizes: boolean;
+}
+
+/** NAME_ERROR_DATA. */
+const statusData = -11;
 
 /** Codes of the errors that wrong inputs lead to; what a status means is told by the C code itself. */
 const codes: ReadonlyMap<number, string> = new Map([
@@ -131,4 +165,10 @@ const prototypes = {
   output_dim: "int64_t NAME_output_dim(void *symbols, int i, int d)",
   run: "int NAME_run(void *m, void *symbols, void *inputs, void *outputs)",
   error: "str NAME_error(int status)",
+} as const;
+
+const toldPrototypes = {
+  fault: "str NAME_fault(void *m, void *value)",
+  result_dim: "int64_t NAME_result_dim(void *m, int i, int d)",
+  read: "int NAME_read(void *m, int i, void *to)",
 } as const;

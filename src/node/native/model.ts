@@ -3,13 +3,29 @@ import { type Given, type Input, bindSymbols, checkInputs } from "../../runtime/
 import { type Block, type KeptPlace, KeptTensor } from "../../runtime/kept.ts";
 import type { CManifest, KeepOptions, Model, ModelInfo, OutputTensor, Outputs, PortInfo, RunOptions } from "../../runtime/model.ts";
 import { type InputData, type NumberArray, arrayType, isLong, storedBytes, storedElements } from "../../runtime/values.ts";
-import type { Context, NativeLibrary, Sizes } from "./library.ts";
+import type { Context, NativeLibrary, RunKind, Sizes } from "./library.ts";
 
 /** What a native model needs to know of itself. */
 export type NativeManifest = Pick<
   CManifest,
-  "prefix" | "name" | "inputs" | "outputs" | "symbols" | "weight_bytes" | "arena_bytes" | "kernels" | "shared_launches"
+  | "prefix"
+  | "name"
+  | "inputs"
+  | "outputs"
+  | "symbols"
+  | "data_symbols"
+  | "faults"
+  | "room_fault"
+  | "weight_bytes"
+  | "arena_bytes"
+  | "kernels"
+  | "shared_launches"
 >;
+
+/** What a model's runs may tell. */
+export function runsOf(m: NativeManifest): RunKind {
+  return { mayFail: m.data_symbols.length + m.faults.length > 0, hasSizes: m.data_symbols.length > 0 };
+}
 
 /** What the model is, and how it runs here. */
 export interface NativeInfo extends ModelInfo {
@@ -59,7 +75,14 @@ interface Prepared {
   readonly outputs: BigUint64Array;
   /** Everything that the addresses point to. */
   readonly arrays: readonly NumberArray[];
-  readonly results: readonly { readonly port: PortInfo; readonly dims: readonly number[]; readonly array: NumberArray; readonly keep: boolean }[];
+  readonly results: readonly Result[];
+}
+
+/** An output: where it is copied to; null where the run computes its size. */
+interface Result {
+  readonly port: PortInfo;
+  readonly made: { readonly dims: readonly number[]; readonly array: NumberArray } | null;
+  readonly keep: boolean;
 }
 
 /** The context, apart from the model, so that it can be closed when nobody can reach the model any more. */
@@ -111,9 +134,9 @@ export class NativeModel implements Pick<Model, keyof Model> {
     abandoned.register(this, this.held, this);
   }
 
-  /** An input's place in the arena, where it stays: in models without symbols. */
+  /** An input's place in the arena, where it stays: in models without symbols whose needs are known. */
   private placeInArena(p: PortInfo, i: number): NumberArray | null {
-    if (this.manifest.symbols.length > 0 || this.held.context === null) return null;
+    if (this.manifest.symbols.length > 0 || this.manifest.room_fault !== null || this.held.context === null) return null;
     const dims = p.dims as readonly number[];
     const [address, bytes] = [this.start.library.input(this.held.context, i), storedBytes(p.dtype, dims)];
     if (address === null || bytes === 0) return null;
@@ -138,11 +161,11 @@ export class NativeModel implements Pick<Model, keyof Model> {
       this.running = true;
       try {
         await this.start.library.runBeside(context, p.sizes, p.inputs, p.outputs);
+        return this.collect(p, context);
       } finally {
         this.running = false;
         if (this.disposed) release(this.held);
       }
-      return this.collect(p);
     });
     this.queue = result.catch(() => {});
     return result;
@@ -154,7 +177,7 @@ export class NativeModel implements Pick<Model, keyof Model> {
     if (this.running) throw new UserError("busy", "another run of the model is going on: await it first, or use run, which queues");
     const p = this.prepare(inputs, options, options.views ?? false);
     this.start.library.run(context, p.sizes, p.inputs, p.outputs);
-    return this.collect(p) as Outputs;
+    return this.collect(p, context) as Outputs;
   }
 
   private context(): Context {
@@ -170,18 +193,19 @@ export class NativeModel implements Pick<Model, keyof Model> {
     const sizes = this.sizes(values);
     if (sizes !== null) this.arenaBytes = Math.max(this.arenaBytes, library.arenaBytes(sizes));
     const sources = given.map((g, i) => this.source(g, i));
-    const results = this.outputs.map((port, i) => {
-      const dims = port.dims.map((d, k) => (typeof d === "number" ? d : library.outputDim(sizes, i, k)));
+    const results = this.outputs.map((port, i): Result => {
       const kept = keep.includes(port.name);
-      return { port, dims, array: this.target(port, i, dims, reuse && !kept), keep: kept };
+      if (this.manifest.data_symbols.length > 0 && port.dims.some((d) => typeof d === "string")) return { port, made: null, keep: kept };
+      const dims = port.dims.map((d, k) => (typeof d === "number" ? d : library.outputDim(sizes, i, k)));
+      return { port, made: { dims, array: this.target(port, i, dims, reuse && !kept) }, keep: kept };
     });
     const address = (a: NumberArray | null): bigint => (a === null ? 0n : library.ffi.address(a));
-    const outputs = results.map((r) => r.array);
+    const outputs = results.map((r) => r.made?.array ?? null);
     return {
       sizes,
       inputs: BigUint64Array.from(sources, address),
       outputs: BigUint64Array.from(outputs, address),
-      arrays: [...sources.flatMap((a) => a ?? []), ...outputs],
+      arrays: [...sources, ...outputs].flatMap((a) => a ?? []),
       results,
     };
   }
@@ -222,11 +246,22 @@ export class NativeModel implements Pick<Model, keyof Model> {
     return array;
   }
 
-  private collect(p: Prepared): Results {
+  private collect(p: Prepared, context: Context): Results {
     const out: Results = {};
-    for (const { port, dims, array, keep } of p.results)
+    p.results.forEach(({ port, made, keep }, i) => {
+      const { dims, array } = made ?? this.readResult(context, port, i);
       out[port.name] = keep ? this.kept.add(port.dtype, dims, array) : { data: array, dims, dtype: port.dtype };
+    });
     return out;
+  }
+
+  /** An output whose size the run computed. */
+  private readResult(context: Context, port: PortInfo, i: number): { readonly dims: readonly number[]; readonly array: NumberArray } {
+    const { library } = this.start;
+    const dims = port.dims.map((d, k) => (typeof d === "number" ? d : library.resultDim(context, i, k)));
+    const array = new (arrayType(port.dtype).make)(storedElements(port.dtype, dims));
+    if (array.length > 0) library.read(context, i, library.ffi.address(array));
+    return { dims, array };
   }
 
   /** What a kept output holds, copied out. */
