@@ -169,7 +169,7 @@ export class Importer {
 
   private mappingOf(node: NodeProto, frame: Frame): OpMapping | null {
     const version = frame.opsets.get(node.domain);
-    const mapping = node.domain === "" ? findMapping(node.opType) : null;
+    const mapping = findMapping(node.opType, node.domain);
     if (mapping === null)
       this.report(node, frame, node.domain === "" ? "no mapping for this op" : `no mapping for ops of the domain '${node.domain}'`);
     else if (version === undefined) this.report(node, frame, "the model imports no opset for its domain");

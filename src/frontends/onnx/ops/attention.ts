@@ -2,7 +2,7 @@ import { type Dim, dimEquals, dimMin, divideExactly, mulDim, subDim } from "../.
 import { type DType, bf16, bool, f16, f32, f64, i32 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
-import { type Operand, dimValue } from "../operand.ts";
+import { Operand, dimValue } from "../operand.ts";
 import { positions, wideFloat } from "./elementwise.ts";
 import { reduced, spread } from "./reduction.ts";
 
@@ -216,6 +216,32 @@ function joined(c: NodeContext, x: Value): Value {
   return c.g.reshape(c.g.transpose(x, [0, 2, 1, 3]), [batch, rows, mulDim(h, features)]);
 }
 
-export const attentionOps: OpTable = {
-  Attention: { since: 23, map: attention },
-};
+/** What a graph of the node makes of scores or probabilities; they stay as they are where there is none. */
+function modified(c: NodeContext, name: string, x: Value, groups: Groups): Value {
+  if (c.attribute(name) === null) return x;
+  const given = perHead(c, x);
+  const [y] = c.inlineGraph(c.graph(name), [c.of(given)]);
+  if (!(y instanceof Operand) || y.dtype !== x.dtype) return c.fail(`'${name}' gives no tensor of ${x.dtype}`);
+  given.dims.forEach((d, i) => c.sameDim(y.dims[i] ?? 1, d, `dimension ${i} of what '${name}' gives`));
+  return overScores(c, y.value, x, groups);
+}
+
+/** Attention with graphs that modify scores and probabilities; all of it after the products in the softmax's precision. */
+function flexAttention(c: NodeContext): Operand {
+  const { dtype } = c.input(0);
+  const [q, k, v] = [0, 1, 2].map((i): Heads => {
+    const x = c.value(i);
+    return x.dims.length === 4 ? { value: x, head: 1, row: 2 } : c.fail(`input ${i} has rank ${x.dims.length}, expected 4`);
+  }) as [Heads, Heads, Heads];
+  const groups = groupsOf(c, q, k);
+  const compute = softmaxDType(c, dtype);
+  const scores = modified(c, "score_mod", c.g.convert(scaledScores(c, q, k, groups), compute), groups);
+  // A graph may mask scores, whole rows of them too.
+  const plain = c.attribute("score_mod") === null;
+  const p = plain ? c.g.one("softmax", [scores], { axis: scores.dims.length - 1 }) : maskedSoftmax(c, scores);
+  const sum = weighted(c, modified(c, "prob_mod", p, groups), { ...v, value: c.g.convert(v.value, compute) });
+  return c.of(c.g.convert(sum, c.input(2).dtype));
+}
+
+export const attentionOps: OpTable = { Attention: { since: 23, map: attention } };
+export const previewAttentionOps: OpTable = { FlexAttention: { since: 1, map: flexAttention } };

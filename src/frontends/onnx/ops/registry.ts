@@ -5,7 +5,7 @@ import { signalOps } from "./signal.ts";
 import { linalgOps } from "./linalg.ts";
 import { lossOps } from "./loss.ts";
 import { randomOps } from "./random.ts";
-import { attentionOps } from "./attention.ts";
+import { attentionOps, previewAttentionOps } from "./attention.ts";
 import { controlOps } from "./control.ts";
 import { elementwiseOps } from "./elementwise.ts";
 import { indexingOps } from "./indexing.ts";
@@ -56,7 +56,12 @@ const families: readonly OpTable[] = [
 ];
 const byName = new Map(families.flatMap((t) => Object.entries(t)));
 
-/** The mapping of an op of the default domain, or null. */
-export function findMapping(opType: string): OpMapping | null {
-  return byName.get(opType) ?? null;
+const domains: Readonly<Record<string, ReadonlyMap<string, OpMapping>>> = {
+  "": byName,
+  "ai.onnx.preview": new Map(Object.entries(previewAttentionOps)),
+};
+
+/** The mapping of an op of a domain (the default one is ""), or null. */
+export function findMapping(opType: string, domain: string): OpMapping | null {
+  return (Object.hasOwn(domains, domain) ? domains[domain]?.get(opType) : null) ?? null;
 }
