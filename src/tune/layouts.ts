@@ -11,7 +11,7 @@ import { BufferPlan } from "./buffers.ts";
 import type { BuildContext } from "./candidate.ts";
 import { NoReference, differenceOf, factorOf, reducedPoints, referenceOf, runOnce } from "./check.ts";
 import type { Engine, Runnable } from "./engine.ts";
-import { type LogRecord, type TrialOutcome, isLayoutTrial } from "./log.ts";
+import { type LayoutTrial, type LogRecord, type TrialOutcome, isLayoutTrial } from "./log.ts";
 import { openFunction } from "./open.ts";
 import { packageProgram } from "./package.ts";
 import { symbolValues } from "./task.ts";
@@ -97,6 +97,8 @@ class LayoutTuner {
   private readonly compiled: Compiled;
   private readonly segments: readonly Segment[];
   private readonly groups: readonly Group[];
+  /** What earlier calls tried on this machine. */
+  private readonly mine: readonly LayoutTrial[];
   private readonly outcomes: TrialOutcome[] = [];
   private readonly saved: { trials: number; ms: number }[] = [];
   private database: ScheduleDatabase;
@@ -109,13 +111,13 @@ class LayoutTuner {
     this.database = database;
     const given = layoutOrders(database, machineId);
     this.segments = segmentsOf(compiled.sc, plain).map((f) => ({ plain: f, present: this.assign(f, given) }));
-    const mine = o.records.filter(isLayoutTrial).filter((r) => r.machine === machineId);
+    this.mine = o.records.filter(isLayoutTrial).filter((r) => r.machine === machineId);
     const groups = new Map<string, Group>();
     for (const segment of this.segments)
       for (const choice of layoutChoices(compiled.sc, machine, segment.plain, exact, given)) {
         // Those of the same structure in another part get the same order.
         if (groups.has(choice.key) || !(o.wanted?.(originOf(choice)) ?? true)) continue;
-        const trials = mine.filter((r) => r.group === choice.key && r.outcome === "ok").length;
+        const trials = this.mine.filter((r) => r.group === choice.key && r.outcome === "ok").length;
         groups.set(choice.key, { segment, choice, name: nameOfGroup(choice), order: choice.order, trials, verdict: null, over: null });
       }
     this.groups = [...groups.values()].sort((a, b) => b.choice.cost - a.choice.cost);
@@ -148,9 +150,7 @@ class LayoutTuner {
   /** What was not tried yet and is not hopeless, the most promising first. */
   private proposals(): { readonly group: Group; readonly order: readonly number[] }[] {
     const id = (key: string, order: readonly number[]) => `${key} ${order.join()}`;
-    const { machineId } = this.o.context;
-    const mine = this.o.records.filter(isLayoutTrial).filter((r) => r.machine === machineId);
-    const tried = new Set(mine.map((r) => id(r.group, r.order)));
+    const tried = new Set(this.mine.filter((r) => !this.mayWinNow(r)).map((r) => id(r.group, r.order)));
     return this.groups
       .flatMap((group) =>
         group.choice.others
@@ -159,6 +159,11 @@ class LayoutTuner {
       )
       .filter((p) => !tried.has(id(p.group.choice.key, p.order)))
       .sort((a, b) => b.weight - a.weight);
+  }
+
+  /** Was it better in an earlier call, but by less than the spread? On a quieter machine it may win. */
+  private mayWinNow(r: LayoutTrial): boolean {
+    return r.ratio !== null && r.ratio < 1 && layoutOrders(this.database, r.machine).get(r.group) === undefined;
   }
 
   private entryOf(g: Group): LayoutEntry | null {
