@@ -169,7 +169,10 @@ function mod(c: NodeContext): Operand {
   const rest = c.g.one("rem", [a, b]);
   const apart = c.g.one("ne", [c.withScalar("lt", rest, 0), c.withScalar("lt", b, 0)]);
   const moved = c.g.one("and", [apart, c.withScalar("ne", rest, 0)]);
-  return c.of(c.g.one("select", [moved, c.g.one("add", [rest, b]), rest]));
+  // A remainder of 0 has the divisor's sign, too; that of NaN is none.
+  const zero = c.g.one("select", [c.withScalar("lt", b, 0), splat(c, b, -0), splat(c, b, 0)]);
+  const signed = c.g.one("select", [c.withScalar("eq", rest, 0), zero, rest]);
+  return c.of(c.g.one("select", [moved, c.g.one("add", [rest, b]), signed]));
 }
 
 function cast(c: NodeContext, x: Operand, to: DType): Operand {
