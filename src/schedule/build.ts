@@ -412,9 +412,9 @@ class ProgramBuilder {
   /** The count from which sharing pays: twice what it costs to set threads to work and to wait for them. */
   private threadsFrom(s: Step, count: Expr): number | null {
     const { sc } = this;
-    // Writes that may collide stay in order.
+    // Writes that may collide stay in order; elements narrower than a byte share it with neighbours.
     const writes = allStages(s.kernel).flatMap((x) => x.writes);
-    if (writes.some((w) => w.combiner !== null || loadsOf(...w.index).length > 0)) return null;
+    if (writes.some((w) => w.combiner !== null || w.tensor.dtype.bits < 8 || loadsOf(...w.index).length > 0)) return null;
     const typical = new Map(this.f.symbols.map((x) => [sc.symbol(x), sc.int(typicalSize(symbolDim(x)))]));
     const iterations = Number(sc.substitute(count, typical).constant ?? 0);
     const from = Math.ceil((2 * this.fork * iterations) / s.cost);
