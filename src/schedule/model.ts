@@ -1,4 +1,5 @@
 import { productOf } from "../base/dim.ts";
+import type { DType } from "../base/dtype.ts";
 import type { Capabilities } from "../base/machine.ts";
 import { type Expr, loadsOf, postorder } from "../scalar/expr.ts";
 import { type OpName, scalarOps } from "../scalar/ops/table.ts";
@@ -85,7 +86,7 @@ function reckonFacts(sc: Scalars, s: Stage): StageFacts {
     accumulators: s.accumulators.length,
     vectorizable:
       [...lifts, ...finals].every(hasVectorForm) &&
-      s.writes.every((w) => w.tensor.dtype.bits === 32 && w.combiner === null && loadsOf(w.index[0] as Expr).length === 0),
+      s.writes.every((w) => hasLanes(w.tensor.dtype) && w.combiner === null && loadsOf(w.index[0] as Expr).length === 0),
   };
 }
 
@@ -102,6 +103,17 @@ function arithmeticCost(roots: readonly Expr[]): number {
   return Math.max(cost - 1, 1);
 }
 
+/** Are there vectors of the dtype: 32 bits, integers of 8 and 16 that are widened to that, floats of so many that are computed in f32? */
+function hasLanes(d: DType): boolean {
+  return d.bits === 32 || (d.kind !== "bool" && (d.bits === 16 || d.bits === 8));
+}
+
+/** May a vector run along the axis? What is widened or narrowed on its way has to be neighbours there, or one element for all lanes. */
+export function runsInLanes(f: StageFacts, axis: number): boolean {
+  const near = (a: AccessFacts, spread: boolean) => a.bytes >= 4 || a.strides[axis] === 1 || (spread && a.strides[axis] === 0);
+  return f.writes.every((a) => near(a, f.isReduction[axis] as boolean)) && [...f.reduced, ...f.finishing].every((a) => near(a, true));
+}
+
 /** Indices do not count: they stay scalar, or the vectoriser finds out. */
 function hasVectorForm(root: Expr): boolean {
   const stack = [root];
@@ -110,7 +122,7 @@ function hasVectorForm(root: Expr): boolean {
     const e = stack.pop() as Expr;
     if (seen.has(e)) continue;
     seen.add(e);
-    if (e.dtype.bits !== 32 && e.dtype.kind !== "bool") return false;
+    if (!hasLanes(e.dtype) && e.dtype.kind !== "bool") return false;
     if (e.op !== "load") stack.push(...e.args);
   }
   return true;
