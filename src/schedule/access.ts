@@ -57,9 +57,11 @@ export function stageAccesses(sc: Scalars, s: Stage): { readonly reduced: readon
   };
 }
 
+/** What a size is taken for that nobody knows: small sizes are done soon whatever their loops. */
+const guessedSize = 128;
+
 /** A size to reckon with: the number, or for symbolic dims a guess between their bounds. */
 export function typicalSize(d: Dim): number {
   if (typeof d === "number") return d;
-  const [lo, hi] = [Math.max(1, dimMin(d)), dimMax(d)];
-  return Number.isFinite(hi) ? Math.max(lo, Math.round(Math.sqrt(lo * hi))) : Math.max(lo, 128);
+  return Math.max(1, dimMin(d), Math.min(guessedSize, dimMax(d)));
 }

@@ -1,6 +1,6 @@
 import type { Capabilities } from "../base/machine.ts";
 import type { Axis } from "../tensor/ir.ts";
-import { type AccessFacts, type OuterLoop, type StageFacts, type Tile, stageCost, tileCost, trafficCost } from "./model.ts";
+import { type AccessFacts, type OuterLoop, type StageFacts, type Tile, runsInLanes, stageCost, tileCost, trafficCost } from "./model.ts";
 import type { LoopSpec, Pack, StageSchedule } from "./schedule.ts";
 
 /**
@@ -108,11 +108,14 @@ const serial = (name: string): LoopSpec => ({ axis: name, size: 1, kind: "serial
 
 /** Axes along which something lies next to each other in memory, long enough for one vector. */
 function vectorAxes(f: StageFacts, lanes: number): number[] {
-  const unit = (i: number) => [...f.writes, ...f.reduced, ...f.finishing].some((a) => a.strides[i] === 1);
-  const all = f.names.map((_, i) => i).filter((i) => (f.extents[i] as number) >= lanes && unit(i));
-  // An axis of unknown extent only where no other will do: short ones would leave the vector empty.
-  const known = all.filter((i) => typeof f.stage.axes[i]?.extent === "number");
-  return known.length > 0 ? known : all;
+  const accesses = [...f.writes, ...f.reduced, ...f.finishing];
+  /** Along how many axes the largest of what lies next to each other along this one extends; 0 where nothing does. */
+  const reach = (i: number) => Math.max(0, ...accesses.map((a) => (a.strides[i] === 1 ? a.strides.filter((s) => s !== 0).length : 0)));
+  const all = f.names.map((_, i) => i).filter((i) => (f.extents[i] as number) >= lanes && reach(i) > 0 && runsInLanes(f, i));
+  const isKnown = (i: number) => typeof f.stage.axes[i]?.extent === "number";
+  // A parallel axis of unknown extent only where no other will do as well: short ones would leave the vector empty.
+  const known = Math.max(0, ...all.filter((i) => isKnown(i) && !f.isReduction[i]).map(reach));
+  return all.filter((i) => isKnown(i) || reach(i) > known);
 }
 
 function* plans(machine: Capabilities, f: StageFacts, only: PackedAxes | null = null, effort: Effort = "full"): Generator<Plan> {

@@ -129,9 +129,45 @@ function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } |
   };
   const rowVariables = c.rows.axes.map((a) => a.variable);
   const turned = turnOperand(sc, s, scoreRows[rank] as Variable);
-  const stages = [rewrite(turned.stage, scoreRows), ...c.rows.stages.map((x) => rewrite(x, rowVariables)), rewrite(p, valueRows)];
-  const fused: Kernel = { name: c.values.name, axes: [...outer, tile], locals: [...locals.values()], stages };
+  const scores = rewrite(turned.stage, scoreRows);
+  const copied = inside(axisOf(sc, "row", blockRows)) === null ? { stages: [scores], locals: [] } : copyRows(sc, scores);
+  const stages = [...copied.stages, ...c.rows.stages.map((x) => rewrite(x, rowVariables)), rewrite(p, valueRows)];
+  const fused: Kernel = { name: c.values.name, axes: [...outer, tile], locals: [...locals.values(), ...copied.locals], stages };
   return { kernels: [...turned.kernels, fused], tensors: turned.tensors };
+}
+
+/**
+ * Rows that may lie past the end are read at positions that no loop can walk through. What a contraction reads of them is
+ * copied into the block first, where it lies row by row.
+ */
+function copyRows(sc: Scalars, s: Stage): { stages: Stage[]; locals: Tensor[] } {
+  const [row] = s.axes as [Axis];
+  const loads = loadsOf(...s.accumulators.map((a) => a.lift)).filter((l) => mentions(l, row.variable));
+  const locals = new Map<Expr, { readonly local: Tensor; readonly axes: readonly Axis[] }>();
+  for (const l of loads) {
+    const axes = s.axes.filter((a) => a === row || mentions(l, a.variable)).map((a): Axis => ({ ...a, kind: "parallel" }));
+    const of = l.attr as Tensor;
+    const dims = axes.map((a) => a.extent);
+    locals.set(l, { axes, local: new Tensor(sc.freshId(), `${of.name}.rows`, of.dtype, dims, null, of.origin) });
+  }
+  const index = (axes: readonly Axis[]) => axes.map((a) => sc.var(a.variable));
+  const copies = [...locals].map(
+    ([value, { local, axes }]): Stage => ({
+      name: local.name,
+      origin: local.origin,
+      axes,
+      inner: null,
+      accumulators: [],
+      writes: [{ tensor: local, index: index(axes), value, combiner: null, guard: null }],
+    }),
+  );
+  const read = (e: Expr): Expr =>
+    sc.rebuild([e], (x) => {
+      const found = locals.get(x);
+      return found === undefined ? null : sc.load(found.local, index(found.axes));
+    })[0] as Expr;
+  const accumulators = s.accumulators.map((a) => ({ ...a, lift: read(a.lift) }));
+  return { stages: [...copies, { ...s, accumulators }], locals: [...locals.values()].map((x) => x.local) };
 }
 
 /** Do the operands that every block reads anew, for one point of the outer axes, stay in the second cache? */
