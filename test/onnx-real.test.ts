@@ -1,5 +1,5 @@
-import { type Dirent, existsSync, readFileSync, readdirSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
+import { relative } from "node:path";
 import { describe, expect, it } from "vitest";
 import { TilewrightError } from "../src/base/errors.ts";
 import { compileGraph } from "../src/compile.ts";
@@ -8,21 +8,15 @@ import { type ModelProto, decodeModel } from "../src/frontends/onnx/proto.ts";
 import { readTensorProto } from "../src/frontends/onnx/tensor.ts";
 import { type HostTensor, hostFromBytes } from "../src/graph/host.ts";
 import { brief } from "./support/compare.ts";
-import { corpus } from "./support/corpora.ts";
+import { corpus, filesBelow } from "./support/corpora.ts";
 import { type Golden, readGolden } from "./support/npz.ts";
 import { importModel, opsOf } from "./support/onnx-cases.ts";
 import { runInWasm } from "./support/run.ts";
 
 const suite = corpus("onnx-real");
 
-function models(folder: string): string[] {
-  return readdirSync(folder, { withFileTypes: true })
-    .flatMap((e: Dirent) => (e.isDirectory() ? models(join(folder, e.name)) : e.name.endsWith(".onnx") ? [join(folder, e.name)] : []))
-    .sort();
-}
-
 describe.skipIf(suite === null)("models of projects", () => {
-  const all = suite === null ? [] : models(suite);
+  const all = suite === null ? [] : filesBelow(suite, ".onnx");
   const name = (file: string) => relative(suite ?? "", file);
   const golden = all.filter((f) => existsSync(f.replace(/onnx$/, "golden.npz")));
 

@@ -1,30 +1,19 @@
-import { type Dirent, existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
-import { TilewrightError, UnsupportedError } from "../src/base/errors.ts";
+import { TilewrightError } from "../src/base/errors.ts";
 import { compileGraph } from "../src/compile.ts";
 import { importOnnx } from "../src/frontends/onnx/import.ts";
 import { decodeModel } from "../src/frontends/onnx/proto.ts";
-import type { HostTensor } from "../src/graph/host.ts";
-import { interpretGraph } from "../src/graph/interpret.ts";
-import type { GraphFunction } from "../src/graph/ir.ts";
-import { seededRandom } from "../src/schedule/random.ts";
-import { brief, differences, toleranceOf } from "./support/compare.ts";
+import { brief } from "./support/compare.ts";
 import { type Outcome, checkOutputs, outcomeOf } from "./support/conformance.ts";
-import { corpus } from "./support/corpora.ts";
+import { corpus, filesBelow } from "./support/corpora.ts";
 import { type Case, expectedOutputs, importModel, inputValues, opsOf, outOfScope } from "./support/onnx-cases.ts";
 import { opCases } from "./support/op-cases.ts";
-import { randomTensor, runInWasm } from "./support/run.ts";
+import { runInWasm } from "./support/run.ts";
 
 const suites = corpus("onnx-suites");
 const at = (...parts: string[]) => join(suites ?? "", ...parts);
-
-/** Files below a folder whose names end in `ending`, in order. */
-function filesBelow(folder: string, ending: string): string[] {
-  return readdirSync(folder, { withFileTypes: true })
-    .flatMap((e: Dirent) => (e.isDirectory() ? filesBelow(join(folder, e.name), ending) : e.name.endsWith(ending) ? [join(folder, e.name)] : []))
-    .sort();
-}
 
 /** Collects what fails. `foreign` says why a case is of no op of ONNX; it must then be refused, or be right. */
 class Tally {
@@ -71,18 +60,6 @@ describe.skipIf(suites === null)("suites of other projects", () => {
     expect(tally.wrong).toEqual([]);
   });
 
-  it("models for ONNX Runtime's transformations give what the graph as it was imported gives", { timeout: 240_000 }, async () => {
-    const tally = new Tally();
-    const folder = at("ort-testdata", "onnxruntime", "test", "testdata", "transform");
-    for (const file of filesBelow(folder, ".onnx")) {
-      const o = await outcomeOf(() => agrees(readFileSync(file)));
-      tally.add(relative(folder, file), o, "any op that is not supported must be refused");
-    }
-    console.log(`models of transformations: ${tally.ran} agree, ${tally.refused} are refused`);
-    expect(tally.wrong).toEqual([]);
-    expect(tally.ran).toBeGreaterThan(100);
-  });
-
   it("all other models are imported, or refused with an error that says why", { timeout: 120_000 }, () => {
     const wrong: string[] = [];
     const folders = [at("burn-onnx"), at("onnx2c"), at("ort-testdata")];
@@ -105,28 +82,4 @@ function foreignOp(model: Uint8Array): string | null {
 /** An op that ONNX once had, and has no more. */
 function removedOp(model: Uint8Array): string | null {
   return [...opsOf(decodeModel(model))].find((o) => o === "ImageScaler") ?? null;
-}
-
-/** What symbolic sizes are when a model is tried. */
-const size = 3;
-
-/** Does WASM give what the interpreter makes of the graph before any pass, on random inputs? False for models that have no inputs or results. */
-async function agrees(bytes: Uint8Array): Promise<boolean> {
-  let graph: GraphFunction;
-  try {
-    ({ graph } = importOnnx(bytes));
-  } catch (e) {
-    // Not all of these models are complete: a damaged one is the user's error.
-    if (e instanceof UnsupportedError || !(e instanceof TilewrightError) || e.name !== "UserError") throw e;
-    throw new UnsupportedError("refused", e.message);
-  }
-  if (graph.results.length === 0) return false;
-  const random = seededRandom(7);
-  const symbols = new Map(graph.symbols.map((s) => [s.name, Math.min(s.max, Math.max(s.min, size * s.multiple))]));
-  const inputs = graph.params.map((p) => randomTensor(p, random, p.dtype.isFloat ? [-1, 1] : [0, 2], symbols));
-  const want: HostTensor[] = interpretGraph(graph, inputs);
-  const got = await runInWasm(compileGraph(graph), inputs, false);
-  const d = differences(got, want, (t) => toleranceOf(t, true));
-  if (d !== null) throw new Error(`wrong result: ${d}`);
-  return true;
 }

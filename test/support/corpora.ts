@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
+import { type Dirent, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -31,4 +31,11 @@ export function corpus(name: string): string | null {
     rmSync(own, { recursive: true, force: true });
   }
   return folder;
+}
+
+/** Files below a folder whose names end in `ending`, in order. */
+export function filesBelow(folder: string, ending: string): string[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .flatMap((e: Dirent) => (e.isDirectory() ? filesBelow(join(folder, e.name), ending) : e.name.endsWith(ending) ? [join(folder, e.name)] : []))
+    .sort();
 }
