@@ -60,19 +60,19 @@ function calculate(f: Formula, op: "mul" | "div" | "min" | "max" | "add", a: Qua
   }
 }
 
-/** ⌊q⌋ as a size of the graph; `bound` limits it where it comes from data. */
-function wholeSize(c: NodeContext, q: Quantity, bound: Dim | null): Dim {
+/** ⌊q⌋ as the size of an axis of the result; `bound` limits it where it comes from data. */
+function wholeSize(c: NodeContext, axis: number, q: Quantity, bound: Dim | null): Dim {
   if (typeof q === "number") return Math.floor(q);
-  return c.g.bindSize(c.g.convert(c.g.one("floor", [q]), i32), "resized", 0, bound);
+  return c.sizes.size(c.g.convert(c.g.one("floor", [q]), i32), "resized", 0, bound, c.declaredDim(0, axis));
 }
 
 /** ⌊n · scale⌋: exact for a symbolic n where the scale is a fraction of small powers of two, computed by the model elsewhere. */
-function scaledSize(c: NodeContext, f: Formula, n: Dim, scale: Quantity): Dim {
+function scaledSize(c: NodeContext, f: Formula, axis: number, n: Dim, scale: Quantity): Dim {
   const fine = 256;
   if (typeof scale === "number" && (typeof n === "number" || Number.isInteger(scale * fine)))
     return typeof n === "number" ? Math.floor(n * scale) : floorDivDim(mulDim(n, scale * fine), fine);
   const bound = typeof scale === "number" ? ceilDivDim(mulDim(n, Math.ceil(scale * fine)), fine) : null;
-  return wholeSize(c, calculate(f, "mul", scale, quantityOf(c, n)), bound);
+  return wholeSize(c, axis, calculate(f, "mul", scale, quantityOf(c, n)), bound);
 }
 
 /** The axes that the node resizes, with their new sizes. */
@@ -87,7 +87,7 @@ function axesOf(c: NodeContext, f: Formula, x: Operand, scales: Operand | null, 
     const from = x.dims[axis] as Dim;
     const scale = stretch?.[k]?.scale ?? element(c, given, k);
     if (typeof scale === "number" && !(scale > 0)) c.fail(`scale ${scale} of axis ${axis}, expected more than 0`);
-    const to = stretch?.[k]?.to ?? scaledSize(c, f, from, scale);
+    const to = stretch?.[k]?.to ?? scaledSize(c, f, axis, from, scale);
     const length = stretch?.[k]?.length ?? calculate(f, "mul", scale, quantityOf(c, from));
     return { axis, from, to, scale, length, roi: region(k) };
   });
@@ -107,15 +107,15 @@ function stretchedTo(
   const ratio = from.map((n, k) => calculate(f, "div", wanted(k), quantityOf(c, n)));
   if (policy === "stretch")
     return from.map((n, k) => {
-      const to = sizes.known?.[k] ?? wholeSize(c, wanted(k), null);
+      const to = sizes.known?.[k] ?? wholeSize(c, axes[k] as number, wanted(k), null);
       // The same size: no coordinates to compute, whatever the symbols are.
       return { scale: dimEquals(to, n) ? 1 : (ratio[k] as Quantity), to, length: quantityOf(c, to) };
     });
   if (policy !== "not_larger" && policy !== "not_smaller") return c.fail(`keep_aspect_ratio_policy '${policy}'`);
   const scale = ratio.reduce((a, b) => calculate(f, policy === "not_larger" ? "min" : "max", a, b));
-  return from.map((n) => {
+  return from.map((n, k) => {
     const length = calculate(f, "mul", scale, quantityOf(c, n));
-    return { scale, to: wholeSize(c, calculate(f, "add", length, 0.5), null), length };
+    return { scale, to: wholeSize(c, axes[k] as number, calculate(f, "add", length, 0.5), null), length };
   });
 }
 

@@ -1,15 +1,14 @@
-import { type Dim, addDim, dimEquals, floorDivDim, minDim, mulDim, productOf, subDim } from "../../../base/dim.ts";
+import { type Dim, addDim, dimEquals, divideExactly, floorDivDim, minDim, mulDim, productOf, subDim } from "../../../base/dim.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
-import type { Operand } from "../operand.ts";
+import { type Operand, dimValue } from "../operand.ts";
 import { positions } from "./elementwise.ts";
 import { Formula } from "./formula.ts";
 import { deformConv } from "./deform.ts";
 import { affineGrid, gridSample } from "./grid.ts";
 import { maxRoiPool, roiAlign } from "./roi.ts";
 import { sizesOf } from "./sampling.ts";
-import { dividedBy } from "./shape.ts";
-import { list, reach, spatialRank } from "./window.ts";
+import { list, spatialRank } from "./window.ts";
 
 /** Puts pooled elements back where they were; zeros elsewhere. */
 function maxUnpool(c: NodeContext): Operand {
@@ -39,17 +38,22 @@ function maxUnpool(c: NodeContext): Operand {
 function col2im(c: NodeContext): Operand {
   const x = c.input(0);
   const rank = Number(c.input(1).dims[0]);
-  const block = c.knownNumbers(2, "'block_shape'");
-  if (x.rank !== 3 || block.length !== rank) return c.fail(`input of rank ${x.rank} and ${block.length} block sizes for ${rank} image sizes`);
+  if (x.rank !== 3) return c.fail(`input of rank ${x.rank}, expected 3`);
   const image = sizesOf(c, 1, rank, (k) => c.declaredDim(0, k + 2));
+  const block = sizesOf(c, 2, rank, () => null);
   const [strides, dilations] = [list(c, "strides", rank, 1), list(c, "dilations", rank, 1)];
   const pads = c.ints("pads") ?? new Array<number>(2 * rank).fill(0);
-  const taps = block.reduce((a, b) => a * b, 1);
-  const channels = dividedBy(c, x.dims[1] as Dim, taps);
+  if (pads.length !== 2 * rank) c.fail(`${pads.length} pads for ${rank} image sizes`);
+  const [batch, rows, count] = x.dims as [Dim, Dim, Dim];
+  const taps = productOf(block);
+  const channels = channelsOf(c, rows, taps);
   const around = image.map((n, s) => addDim(n, (pads[s] as number) + (pads[s + rank] as number)));
-  const blocks = around.map((n, s) => addDim(floorDivDim(subDim(n, reach(block[s] as number, dilations[s] as number)), strides[s] as number), 1));
-  c.sizes.require(productOf(blocks), x.dims[2] as Dim);
-  const [batch] = x.dims as [Dim];
+  const blocks = around.map((n, s) => {
+    const span = addDim(mulDim(subDim(block[s] as Dim, 1), dilations[s] as number), 1);
+    return addDim(floorDivDim(subDim(n, span), strides[s] as number), 1);
+  });
+  c.sizes.require(mulDim(channels, taps), rows);
+  c.sizes.require(productOf(blocks), count);
   const columns = c.g.reshape(c.sizes.refine(x.value, [batch, mulDim(channels, taps), productOf(blocks)]), [batch, channels, ...block, ...blocks]);
   const f = new Formula(c.g);
   const over = [...block, ...blocks];
@@ -60,6 +64,14 @@ function col2im(c: NodeContext): Operand {
   const sum = c.g.one("scatter", [zeros, columns, ...at], { axes: image.map((_, s) => s + 2), at: 2, combiner: "add" });
   const dims = [batch, channels, ...image];
   return c.of(c.g.one("slice", [sum], { start: [0, 0, ...image.map((_, s) => pads[s] as number)], stride: dims.map(() => 1), dims }));
+}
+
+/** How many channels `rows` rows of columns are, of which each has `taps`. */
+function channelsOf(c: NodeContext, rows: Dim, taps: Dim): Dim {
+  const exact = taps === 0 ? null : divideExactly(rows, taps);
+  if (exact !== null) return exact;
+  if (typeof rows === "number" && typeof taps === "number") return c.fail(`${rows} rows of columns for blocks of ${taps} elements`);
+  return c.sizes.size(c.sizes.div(dimValue(c.g, rows), taps), "channels", 0, rows, c.declaredDim(0, 1));
 }
 
 /** The middle of x, or x in the middle of zeros, axis by axis. */
