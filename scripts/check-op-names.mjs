@@ -23,6 +23,8 @@ const homonyms = {
   pool: { as: "any", only: "src/targets/c/", reason: "threads that wait for work" },
   gather: { as: "any", reason: "lanes read one by one from places that do not lie next to each other" },
   scan: { as: "any", reason: "a kind of axis, whose steps run in order" },
+  if: { as: "any", reason: "a statement, and a step of the host program" },
+  loop: { as: "any", reason: "what schedules and loop IR are about" },
 };
 
 /** What the same operations are called elsewhere; these names may not occur either. */
