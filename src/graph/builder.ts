@@ -1,5 +1,5 @@
 import { type ConstantData, inlineConstant } from "../base/constant.ts";
-import { type Dim, type DimSymbol, dimsEqual, makeDataSymbol, symbolDim } from "../base/dim.ts";
+import { type Dim, type DimSymbol, dimSymbols, dimsEqual, makeDataSymbol, symbolDim } from "../base/dim.ts";
 import type { DType } from "../base/dtype.ts";
 import { VerifyError } from "../base/errors.ts";
 import { type Num, roundTo } from "../base/numeric.ts";
@@ -14,16 +14,20 @@ export class GraphBuilder {
   private ops: Op[] = [];
   private readonly names: Names;
   private nextId: { value: number };
-  /** Sizes that ops bind, those of nested builders included. */
-  private readonly dataSymbols: DimSymbol[];
+  /** Sizes that ops bind, those of nested builders included, and the names of all symbols. */
+  private readonly sizes: { readonly bound: DimSymbol[]; readonly taken: Set<string> };
   private readonly params: Value[] = [];
   /** Origin given to values made from here on. */
   origin: readonly string[] = [];
 
-  constructor(names = new Names(), nextId = { value: 0 }, dataSymbols: DimSymbol[] = []) {
+  constructor(
+    names = new Names(),
+    nextId = { value: 0 },
+    sizes: { readonly bound: DimSymbol[]; readonly taken: Set<string> } = { bound: [], taken: new Set() },
+  ) {
     this.names = names;
     this.nextId = nextId;
-    this.dataSymbols = dataSymbols;
+    this.sizes = sizes;
   }
 
   /** A builder whose names and ids are new to a function, for ops to be spliced into it. */
@@ -47,7 +51,7 @@ export class GraphBuilder {
 
   /** A builder for a nested region, or for ops to be spliced in: it shares names and ids. */
   nested(): GraphBuilder {
-    const b = new GraphBuilder(this.names, this.nextId, this.dataSymbols);
+    const b = new GraphBuilder(this.names, this.nextId, this.sizes);
     b.origin = this.origin;
     return b;
   }
@@ -57,6 +61,7 @@ export class GraphBuilder {
   }
   param(name: string, type: TensorType): Value {
     const v = this.value(name, type, [name]);
+    for (const d of type.dims) for (const s of dimSymbols(d).keys()) this.sizes.taken.add(s);
     this.params.push(v);
     return v;
   }
@@ -123,11 +128,12 @@ export class GraphBuilder {
 
   /** A symbol for a size that the model computes; some op has to bind it. `bound` is in symbols that are bound before. */
   dataSymbol(name: string, min: number, bound: Dim | null): DimSymbol {
-    const taken = new Set(this.dataSymbols.map((s) => s.name));
+    const { taken } = this.sizes;
     let unique = name;
     for (let n = 1; taken.has(unique); n++) unique = `${name}_${n}`;
+    taken.add(unique);
     const s = makeDataSymbol(unique, min, bound);
-    this.dataSymbols.push(s);
+    this.sizes.bound.push(s);
     return s;
   }
   /** The value of an integer scalar as a dimension of what follows; a run fails where it is below `min` or above `bound`. */
@@ -185,7 +191,7 @@ export class GraphBuilder {
     results: readonly Value[],
     resultNames: readonly string[] = results.map((r) => r.name),
   ): GraphFunction {
-    return { name, symbols: [...symbols, ...this.dataSymbols], params: this.params, ops: this.takeOps(), results, resultNames };
+    return { name, symbols: [...symbols, ...this.sizes.bound], params: this.params, ops: this.takeOps(), results, resultNames };
   }
 }
 
