@@ -48,8 +48,8 @@ function tapsAlong(c: NodeContext, f: Formula, coordinate: Value, n: Dim, grid: 
   const [low, span] = grid.corners ? ([0, last] as const) : ([-0.5, size] as const);
   const single = span === 0;
   const reflect = (x: Value): Value => (single ? f.mul(x, 0) : reflected(f, x, low, span));
-  const high: Term = grid.corners ? last : typeof size === "number" ? size - 0.5 : f.sub(size, 0.5);
-  if (grid.padding === "border") at = f.select(f.between(at, low, high), at, f.clamp(at, 0, last));
+  // Cubic samples keep their place: only what they read is moved to the edge, as PyTorch does it.
+  if (grid.padding === "border" && grid.mode !== "cubic") at = f.clamp(at, 0, last);
   if (grid.padding === "reflection") at = reflect(at);
   const tap = (place: Value, weight: Value | null): Tap => ({
     at: grid.padding === "reflection" ? f.op("trunc", reflect(place)) : place,
