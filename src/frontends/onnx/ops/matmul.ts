@@ -1,4 +1,5 @@
-import { type Dim, dimEquals, productOf } from "../../../base/dim.ts";
+import { type Dim, productOf } from "../../../base/dim.ts";
+import { f64, i32 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import type { Operand } from "../operand.ts";
@@ -40,11 +41,16 @@ function gemm(c: NodeContext): Operand {
   c.sameDim(a.dims[inA] as Dim, b.dims[inB] as Dim, `product of [${a.dims.join(", ")}] and [${b.dims.join(", ")}]`);
   const dot = c.g.one("dot", [a, b], { batchA: [], batchB: [], contractA: [inA], contractB: [inB] });
   const [alpha, beta] = [c.float("alpha", 1), c.float("beta", 1)];
-  const product = alpha === 1 ? dot : c.withScalar("mul", dot, alpha);
+  const product = times(c, dot, alpha);
   const bias = c.optional(2);
   if (bias === null || beta === 0) return c.of(product);
-  const scaled = beta === 1 ? bias.value : c.withScalar("mul", bias.value, beta);
-  return c.of(c.g.one("add", [product, c.stretch(scaled, product.dims)]));
+  return c.of(c.g.one("add", [product, c.stretch(times(c, bias.value, beta), product.dims)]));
+}
+/** x times a number; of integers and a fraction, rounded towards zero. */
+function times(c: NodeContext, x: Value, factor: number): Value {
+  if (factor === 1) return x;
+  if (x.dtype.isFloat || Number.isInteger(factor)) return c.withScalar("mul", x, x.dtype.bits === 64 && x.dtype.isInteger ? BigInt(factor) : factor);
+  return c.g.convert(c.withScalar("mul", c.g.convert(x, f64), factor), x.dtype);
 }
 
 /** One operand of an einsum: a value and the letter of each of its dimensions. */
@@ -80,6 +86,30 @@ function einsumLabels(
   return { inputs, output: right.includes("...") ? [...before, ...rest, ...after] : [...before] };
 }
 
+/** A letter that stands twice in an operand walks along a diagonal: both dimensions become one. */
+function diagonals(c: NodeContext, x: Labelled): Labelled {
+  const second = x.labels.findIndex((l, i) => x.labels.indexOf(l) < i);
+  if (second < 0) return x;
+  const first = x.labels.indexOf(x.labels[second] as string);
+  const size = c.sameDim(x.value.dims[first] as Dim, x.value.dims[second] as Dim, `einsum dimension '${x.labels[second]}' of one operand`);
+  const at = c.g.one("iota", [], { dtype: i32, dims: [size], axis: 0 });
+  const value = c.g.one("gather", [x.value, at, at], { axes: [first, second], at: first });
+  return diagonals(c, { value, labels: x.labels.toSpliced(second, 1) });
+}
+
+/** Without the dimensions of one element that another operand stretches. */
+function unstretched(c: NodeContext, x: Labelled, others: readonly Labelled[]): Labelled {
+  const stretches = (l: string, i: number) =>
+    x.value.dims[i] === 1 && others.some((o) => o.labels.includes(l) && o.value.dims[o.labels.indexOf(l)] !== 1);
+  const kept = x.labels.map((_, i) => i).filter((i) => !stretches(x.labels[i] as string, i));
+  if (kept.length === x.labels.length) return x;
+  const value = c.g.reshape(
+    x.value,
+    kept.map((i) => x.value.dims[i] as Dim),
+  );
+  return { value, labels: kept.map((i) => x.labels[i] as string) };
+}
+
 /** Sums out letters that nobody else has. */
 function summedOut(c: NodeContext, x: Labelled, keep: (label: string) => boolean): Labelled {
   const axes = x.labels.flatMap((l, i) => (keep(l) ? [] : [i]));
@@ -94,7 +124,6 @@ function contracted(c: NodeContext, a: Labelled, b: Labelled, keep: (label: stri
   const of = (x: Labelled, labels: readonly string[]) => labels.map((l) => x.labels.indexOf(l));
   for (const l of shared) {
     const [m, n] = [a.value.dims[a.labels.indexOf(l)] as Dim, b.value.dims[b.labels.indexOf(l)] as Dim];
-    if (!dimEquals(m, n) && (m === 1 || n === 1)) c.unsupported(`an einsum that stretches '${l}' from ${m} to ${n}`);
     c.sameDim(m, n, `einsum dimension '${l}'`);
   }
   const value = c.g.one("dot", [a.value, b.value], { batchA: of(a, batch), batchB: of(b, batch), contractA: of(a, gone), contractB: of(b, gone) });
@@ -110,8 +139,9 @@ function einsum(c: NodeContext): Operand {
     equation,
     operands.map((o) => o.rank),
   );
-  if (inputs.some((l) => new Set(l).size !== l.length)) return c.unsupported(`a diagonal ('${equation}' names a dimension twice in one input)`);
-  const parts = operands.map((o, i): Labelled => ({ value: o.value, labels: inputs[i] as string[] }));
+  if (new Set(output).size !== output.length) return c.fail(`equation '${equation}' names a dimension of the result twice`);
+  const whole = operands.map((o, i) => diagonals(c, { value: o.value, labels: inputs[i] as string[] }));
+  const parts = whole.map((x, i) => unstretched(c, x, whole.toSpliced(i, 1)));
   const [first, ...rest] = parts;
   if (first === undefined || output.some((l) => !inputs.flat().includes(l))) return c.fail(`equation '${equation}'`);
   let sum = first;

@@ -1,9 +1,9 @@
 import { type Dim, productOf } from "../../../base/dim.ts";
-import type { DType } from "../../../base/dtype.ts";
+import { type DType, f32 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import type { Operand } from "../operand.ts";
-import { wideFloat } from "./elementwise.ts";
+import { positions, wideFloat } from "./elementwise.ts";
 import { mean, reduced, spread } from "./reduction.ts";
 import { dividedBy } from "./shape.ts";
 
@@ -17,17 +17,24 @@ function overRows(c: NodeContext, f: (x: Value, axis: number) => Value): Operand
   return c.of(c.g.reshape(f(rows, 1), x.dims));
 }
 
+/** What `f` makes of x, computed in f32 where x is narrower. */
+function widely(c: NodeContext, x: Value, f: (wide: Value) => Value): Value {
+  return c.g.convert(f(c.g.convert(x, wideFloat(x.dtype))), x.dtype);
+}
+
 function softmax(c: NodeContext): Operand {
-  return overRows(c, (x, axis) => c.g.one("softmax", [x], { axis }));
+  return overRows(c, (x, axis) => widely(c, x, (v) => c.g.one("softmax", [v], { axis })));
 }
 
 /** x - max - log Σ exp(x - max) */
 function logSoftmax(c: NodeContext): Operand {
-  return overRows(c, (x, axis) => {
-    const centred = c.g.one("sub", [x, spread(c, reduced(c, x, "max", [axis]), x.dims, [axis])]);
-    const total = reduced(c, c.g.one("exp", [centred]), "add", [axis]);
-    return c.g.one("sub", [centred, spread(c, c.g.one("log", [total]), x.dims, [axis])]);
-  });
+  return overRows(c, (given, axis) =>
+    widely(c, given, (x) => {
+      const centred = c.g.one("sub", [x, spread(c, reduced(c, x, "max", [axis]), x.dims, [axis])]);
+      const total = reduced(c, c.g.one("exp", [centred]), "add", [axis]);
+      return c.g.one("sub", [centred, spread(c, c.g.one("log", [total]), x.dims, [axis])]);
+    }),
+  );
 }
 
 /** One at the first of the largest elements, 0 elsewhere. */
@@ -35,20 +42,47 @@ function hardmax(c: NodeContext): Operand {
   return overRows(c, (x, axis) => {
     const { g } = c;
     const best = g.one("eq", [x, spread(c, reduced(c, x, "max", [axis]), x.dims, [axis])]);
-    const at = g.one("iota", [], { dtype: wideFloat(x.dtype), dims: x.dims, axis });
-    const far = g.splat(at.dtype, x.dims, Number.POSITIVE_INFINITY);
+    const at = positions(c, x.dims, axis);
+    const far = g.splat(at.dtype, x.dims, 2 ** 31 - 1);
     const first = reduced(c, g.one("select", [best, at, far]), "min", [axis]);
     return g.convert(g.one("eq", [at, spread(c, first, x.dims, [axis])]), x.dtype);
   });
 }
 
 function batchNormalization(c: NodeContext): readonly (Operand | null)[] {
-  if (c.int("training_mode", 0) !== 0 || [1, 2, 3, 4].some((i) => c.wants(i))) return c.unsupported("training mode (statistics as outputs)");
-  if (c.version < 9 && c.int("spatial", 1) === 0) return c.unsupported("statistics for each element (spatial=0)");
+  if (c.version < 14 ? [1, 2, 3, 4].some((i) => c.wants(i)) : c.int("training_mode", 0) !== 0) return trainedNormalization(c);
   const x = c.value(0);
+  const epsilon = c.float("epsilon", 1e-5);
   // Parameters may be of another float dtype than x.
   const parameters = [1, 2, 3, 4].map((i) => c.g.convert(c.value(i), x.dtype));
-  return [c.of(c.g.one("batch_norm", [x, ...parameters], { epsilon: c.float("epsilon", 1e-5) }))];
+  if (c.version >= 9 || c.int("spatial", 1) === 1) return [c.of(c.g.one("batch_norm", [x, ...parameters], { epsilon }))];
+  // Before opset 9 each element might have its own.
+  const [scale, bias, mu, variance] = parameters.map((p) => c.stretch(p, x.dims)) as [Value, Value, Value, Value];
+  const normal = c.g.one("mul", [c.g.one("sub", [x, mu]), inverseRoot(c, variance, epsilon)]);
+  return [c.of(c.g.one("add", [c.g.one("mul", [normal, scale]), bias]))];
+}
+
+/** Normalised by the batch's own statistics; the running ones move towards these. */
+function trainedNormalization(c: NodeContext): readonly (Operand | null)[] {
+  const given = c.value(0);
+  const { g } = c;
+  if (given.dims.length < 2) return c.fail(`rank ${given.dims.length}, expected [batch, channels, …]`);
+  const x = g.convert(given, wideFloat(given.dtype));
+  const axes = x.dims.map((_, i) => i).filter((i) => i !== 1);
+  const mu = mean(c, x, axes);
+  const centred = g.one("sub", [x, spread(c, mu, x.dims, axes)]);
+  const variance = mean(c, g.one("mul", [centred, centred]), axes);
+  const inverse = inverseRoot(c, variance, c.float("epsilon", 1e-5));
+  const normal = g.one("mul", [centred, spread(c, inverse, x.dims, axes)]);
+  const y = affine(c, normal, g.convert(c.value(1), x.dtype), g.convert(c.value(2), x.dtype));
+  const momentum = c.float("momentum", 0.9);
+  const moved = (i: number, now: Value): Operand => {
+    const running = c.value(i);
+    const old = c.withScalar("mul", g.convert(running, now.dtype), momentum);
+    return c.of(g.convert(g.one("add", [old, c.withScalar("mul", now, 1 - momentum)]), running.dtype));
+  };
+  const saved = [mu, variance].map((v) => c.of(g.convert(v, given.dtype)));
+  return [c.of(g.convert(y, given.dtype)), moved(3, mu), moved(4, variance), ...(c.version < 14 ? saved : [])];
 }
 
 /** 1 / sqrt(v + epsilon) */
@@ -82,7 +116,7 @@ function rowStatistics(c: NodeContext, x: Value, axis: number, epsilon: number):
   return [mu, inverse].map((v) =>
     c.of(
       c.g.reshape(
-        v,
+        c.g.convert(v, c.dtype("stash_type", f32)),
         x.dims.map((d, i) => (i < axis ? d : 1)),
       ),
     ),
@@ -117,7 +151,14 @@ function instanceNormalization(c: NodeContext): Operand {
   const x = c.value(0);
   if (x.dims.length < 3) return c.fail(`rank ${x.dims.length}, expected [batch, channels, size, …]`);
   const axes = x.dims.map((_, i) => i).slice(2);
-  return c.of(affine(c, standardised(c, x, axes, c.float("epsilon", 1e-5)), c.value(1), c.value(2)));
+  return c.of(
+    affine(
+      c,
+      widely(c, x, (v) => standardised(c, v, axes, c.float("epsilon", 1e-5))),
+      c.value(1),
+      c.value(2),
+    ),
+  );
 }
 
 /** Statistics over groups of channels; scale and bias belong to groups before opset 21, to channels from then on. */
@@ -136,23 +177,29 @@ function groupNormalization(c: NodeContext): Operand {
 
 /** x over the p-norm along one axis */
 function lpNormalization(c: NodeContext): Operand {
-  const x = c.value(0);
-  const axis = c.axis(c.int("axis", -1), x.dims.length);
   const p = c.int("p", 2);
   if (p !== 1 && p !== 2) return c.fail(`p ${p}, expected 1 or 2`);
-  const total = reduced(c, p === 1 ? c.g.one("abs", [x]) : c.g.one("mul", [x, x]), "add", [axis]);
-  const norm = p === 1 ? total : c.g.one("sqrt", [total]);
-  // A row of zeros stays one.
-  const safe = c.g.one("select", [c.withScalar("eq", norm, 0), c.g.splat(x.dtype, norm.dims, 1), norm]);
-  return c.of(c.g.one("div", [x, spread(c, safe, x.dims, [axis])]));
+  return c.of(
+    widely(c, c.value(0), (x) => {
+      const axis = c.axis(c.int("axis", -1), x.dims.length);
+      const total = reduced(c, p === 1 ? c.g.one("abs", [x]) : c.g.one("mul", [x, x]), "add", [axis]);
+      const norm = p === 1 ? total : c.g.one("sqrt", [total]);
+      // A row of zeros stays one.
+      const safe = c.g.one("select", [c.withScalar("eq", norm, 0), c.g.splat(x.dtype, norm.dims, 1), norm]);
+      return c.g.one("div", [x, spread(c, safe, x.dims, [axis])]);
+    }),
+  );
 }
 
 function meanVarianceNormalization(c: NodeContext): Operand {
-  const x = c.value(0);
-  const axes = c.normalAxes(c.ints("axes") ?? [0, 2, 3], x.dims.length);
-  const centred = c.g.one("sub", [x, spread(c, mean(c, x, axes), x.dims, axes)]);
-  const deviation = c.g.one("sqrt", [mean(c, c.g.one("mul", [centred, centred]), axes)]);
-  return c.of(c.g.one("div", [centred, spread(c, c.withScalar("add", deviation, 1e-9), x.dims, axes)]));
+  return c.of(
+    widely(c, c.value(0), (x) => {
+      const axes = c.normalAxes(c.ints("axes") ?? [0, 2, 3], x.dims.length);
+      const centred = c.g.one("sub", [x, spread(c, mean(c, x, axes), x.dims, axes)]);
+      const deviation = c.g.one("sqrt", [mean(c, c.g.one("mul", [centred, centred]), axes)]);
+      return c.g.one("div", [centred, spread(c, c.withScalar("add", deviation, 1e-9), x.dims, axes)]);
+    }),
+  );
 }
 
 export const normalizationOps: OpTable = {
