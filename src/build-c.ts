@@ -3,7 +3,7 @@ import type { Capabilities } from "./base/machine.ts";
 import { type Compiled, defaultPasses } from "./compile.ts";
 import { countFlops } from "./graph/flops.ts";
 import type { Source } from "./importer.ts";
-import { type BuildOptions, checkOptions, compileSource } from "./load.ts";
+import { type BuildOptions, checkOptions, compileSource, unboundedMemory } from "./load.ts";
 import { evaluateSize } from "./loop/interpret.ts";
 import { describeSchedule, parseSchedule } from "./schedule/schedule.ts";
 import { type CArtifact, makeCArtifact } from "./targets/c/artifact.ts";
@@ -88,6 +88,7 @@ function machinesOf(names: readonly LevelName[]): readonly Capabilities[] {
 /** @throws UserError `max-memory` when weights, arena and the threads' scratch memory may need more than the limit */
 function checkMemory({ sc, levels: all, program }: Compiled, threads: number, limit: number | undefined): void {
   if (limit === undefined) return;
+  if (program.room !== null) throw unboundedMemory();
   const most = program.symbols.map((s) => s.max);
   const open = program.symbols.filter((s) => !Number.isFinite(s.max));
   const planned = all.map(({ program: p }) => {

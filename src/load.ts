@@ -199,11 +199,11 @@ function compileProgram(
   return { sc, trace, program, levels, weights: [], prepare: [], schedules: new Map() };
 }
 
-/** Bytes of weights, arena and the threads' scratch memory together; null when a symbol has no upper bound. */
+/** Bytes of weights, arena and the threads' scratch memory together; null when a symbol, or a size that the model computes, has no upper bound. */
 function plannedBytes({ sc, program: p }: Compiled, threads: number): number | null {
   const most = p.symbols.map((s: DimSymbol) => s.max);
   const changing = sc.add(p.arenaBytes, sc.mul(sc.int(threads - 1), threadBytes(sc, p)));
-  if (changing.constant === null && most.some((m) => !Number.isFinite(m))) return null;
+  if (p.room !== null || (changing.constant === null && most.some((m) => !Number.isFinite(m)))) return null;
   return weightsBase + weightBytes(p) + (evaluateSize(p, changing, { weights: 0, arena: 0 }, most) >>> 0);
 }
 
@@ -214,6 +214,7 @@ function checkMemory(c: Compiled, threads: number, limit: number | undefined): v
   if (planned !== null && planned > 2 ** 32)
     throw new UserError("memory", `the model needs ${mib(planned)}; WebAssembly's 32-bit memory ends at 4096 MiB`);
   if (limit === undefined) return;
+  if (planned === null && p.room !== null) throw unboundedMemory();
   if (planned === null)
     throw new UserError(
       "max-memory",
@@ -227,6 +228,11 @@ function checkMemory(c: Compiled, threads: number, limit: number | undefined): v
       "max-memory",
       `the planned peak is ${mib(planned)} (weights ${mib(weightBytes(p))}, arena ${mib(planned - weightBytes(p) - weightsBase)}), more than the limit of ${mib(limit)}`,
     );
+}
+
+/** The error for a memory limit on a model that places tensors while it runs. */
+export function unboundedMemory(): UserError {
+  return new UserError("max-memory", "the peak depends on sizes without an upper bound that the model computes while it runs: leave the limit out");
 }
 
 /** The artifact of a compiled program, with the variants asked for. */

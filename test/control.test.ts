@@ -142,6 +142,11 @@ test("loops and branches give the same on any number of threads and target, and 
   }
 });
 
+test("a limit on memory cannot be kept where nobody knows how much a run needs", async () => {
+  await expect(compile(unbounded, { maxMemory: 2 ** 30 })).rejects.toMatchObject({ name: "UserError", code: "max-memory" });
+  await expect(compile(turning, { maxMemory: 2 ** 10 })).rejects.toMatchObject({ code: "max-memory" });
+});
+
 test("a profiling build numbers launches in branches and loops as they stand in main", async () => {
   const built = buildArtifact(importSource(turning, { name: "turning" }), { features: ["simd"], profile: true });
   expect(built.artifact.manifest.shared_launches).toBeGreaterThan(0);

@@ -1,9 +1,10 @@
 import { evaluateDim, makeSymbol } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
+import { UserError } from "../base/errors.ts";
 import type { Compiled } from "../compile.ts";
 import { type HostTensor, hostFromBytes, hostToBytes } from "../graph/host.ts";
 import { bindSymbols } from "../graph/interpret.ts";
-import { evaluateSize, interpretProgram } from "../loop/interpret.ts";
+import { type RunReport, evaluateSize, interpretProgram } from "../loop/interpret.ts";
 import type { Kernel, Port, Program, Stmt } from "../loop/ir.ts";
 import { hasRelaxedSimd } from "../runtime/model.ts";
 import { emitModule, weightsBase } from "../targets/wasm/module.ts";
@@ -16,20 +17,40 @@ interface Place {
   readonly bytes: number;
   readonly symbols: readonly number[];
   readonly env: ReadonlyMap<string, number>;
+  /** Times 64 bytes of the arena that main may use, for a program with dynamic allocations. */
+  readonly room: number;
+  /** Sizes that a run computed; none before it. */
+  readonly data: readonly number[];
 }
 
-function placeOf(p: Program, inputs: readonly { readonly dims: readonly number[] }[], chunk: number | null): Place {
+function placeOf(p: Program, inputs: readonly { readonly dims: readonly number[] }[], chunk: number | null, room = 0): Place {
   const env = bindSymbols(
     p.inputs,
     inputs.map((t) => t.dims),
   );
   const symbols = p.symbols.map((s) => (s.name === chunkName ? (chunk ?? 0) : (env.get(s.name) ?? s.min)));
   const at = { weights: weightsBase, arena: weightsBase + weightBytes(p) };
-  return { ...at, bytes: Math.ceil((at.arena + evaluateSize(p, p.arenaBytes, at, symbols) + 64) / 65536 + 1) * 65536, symbols, env };
+  const arena = Math.max(evaluateSize(p, p.arenaBytes, at, symbols), 64 * room);
+  return { ...at, bytes: Math.ceil((at.arena + arena + 64) / 65536 + 1) * 65536, symbols, env, room, data: [] };
+}
+
+/**
+ * The place after a run, with the sizes that it computed; the room that it needs, where that was not enough.
+ * @throws UserError `size` for what ended the run
+ */
+function afterRun(p: Program, place: Place, told: RunReport): Place | number {
+  const { fault, data } = told;
+  if (fault !== null) {
+    const known = p.faults[fault.number];
+    if (known?.room === true) return fault.value;
+    throw new UserError("size", known?.text.replace("{}", String(fault.value)) ?? `there is no fault ${fault.number}`);
+  }
+  const env = new Map([...place.env, ...p.dataSymbols.map((d, i) => [d.symbol.name, data[i] as number] as const)]);
+  return { ...place, env, data };
 }
 
 function bytesOf(p: Program, place: Place, port: Port, dims: readonly number[], buffer: ArrayBuffer): Uint8Array {
-  return new Uint8Array(buffer, evaluateSize(p, port.address, place, place.symbols), port.dtype.bytes(dims.reduce((a, b) => a * b, 1)));
+  return new Uint8Array(buffer, evaluateSize(p, port.address, place, place.symbols, place.data), port.dtype.bytes(dims.reduce((a, b) => a * b, 1)));
 }
 function dimsOf(port: Port, place: Place): number[] {
   return port.dims.map((d) => evaluateDim(d, place.env));
@@ -60,8 +81,14 @@ function collect(p: Program, place: Place, buffer: ArrayBuffer): Execution {
   };
 }
 
+/** Does main only launch kernels? Else it is one piece. */
+function isPlain(p: Program): boolean {
+  return p.main.every((s) => s.kind === "launch");
+}
+
 /** `main` in two steps: all but its last launch, which may use the outputs' place for something else, and that one. */
 function steps(p: Program): readonly [Program, Program] {
+  if (!isPlain(p)) return [p, { ...p, main: [] }];
   return [
     { ...p, main: p.main.slice(0, -1) },
     { ...p, main: p.main.slice(-1) },
@@ -118,7 +145,7 @@ export async function startWasm(
   inputs: readonly HostTensor[],
   weights: Uint8Array,
 ): Promise<(chunk: number | null) => Execution> {
-  const place = placeOf(program, inputs, null);
+  const { bytes: pages } = placeOf(program, inputs, null);
   const [first, last] = steps(program);
   const parts = [
     { program: first, prefix: "first_" },
@@ -126,30 +153,41 @@ export async function startWasm(
   ];
   const bytes = emitModule(c.sc, parts, { relaxed: hasRelaxedSimd(), shared: false, weightBytes: weightBytes(program) });
   const module = await WebAssembly.compile(bytes as BufferSource);
-  const memory = new WebAssembly.Memory({ initial: place.bytes / 65536 });
+  const memory = new WebAssembly.Memory({ initial: pages / 65536 });
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
-  return (chunk) => {
-    const at = placeOf(program, inputs, chunk);
+  const call = (name: string, at: Place): number =>
+    (instance.exports[name] as (...symbols: readonly number[]) => number)(...at.symbols, ...(program.room === null ? [] : [at.room]));
+  const run = (chunk: number | null, room: number): Execution => {
+    const at = placeOf(program, inputs, chunk, room);
+    if (at.bytes > memory.buffer.byteLength) memory.grow((at.bytes - memory.buffer.byteLength) / 65536);
     fill(program, at, memory.buffer, inputs, weights);
-    const call = (name: string): void => (instance.exports[name] as (...symbols: readonly number[]) => void)(...at.symbols);
-    call("first_main");
+    call("first_main", at);
     if (chunk !== null) markOutputs(program, at, memory.buffer);
-    call("last_main");
-    return collect(program, at, memory.buffer);
+    call("last_main", at);
+    const done = afterRun(program, at, program.report === null ? nothingTold : reportIn(memory.buffer, call("first_report", at), program));
+    return typeof done === "number" ? run(chunk, done) : collect(program, done, memory.buffer);
   };
+  return (chunk) => run(chunk, 0);
+}
+
+const nothingTold: RunReport = { fault: null, data: [] };
+function reportIn(buffer: ArrayBuffer, at: number, p: Program): RunReport {
+  const [fault = 0, value = 0, ...data] = new Int32Array(buffer, at >>> 0, 2 + p.dataSymbols.length);
+  return { fault: fault === 0 ? null : { number: fault - 1, value }, data };
 }
 
 /** Runs a program by the loop interpreter; `program` may be at any point between its building and its emission. */
-export function runInterpreted(program: Program, inputs: readonly HostTensor[], weights: Uint8Array, chunk: number | null): Execution {
-  const place = placeOf(program, inputs, chunk);
+export function runInterpreted(program: Program, inputs: readonly HostTensor[], weights: Uint8Array, chunk: number | null, room = 0): Execution {
+  const place = placeOf(program, inputs, chunk, room);
   const buffer = new ArrayBuffer(place.bytes);
   fill(program, place, buffer, inputs, weights);
   const memory = { bytes: buffer, weights: place.weights, arena: place.arena };
   const [first, last] = steps(program);
-  interpretProgram(first, memory, place.symbols);
+  const told = interpretProgram(first, memory, place.symbols, room);
   if (chunk !== null) markOutputs(program, place, buffer);
-  interpretProgram(last, memory, place.symbols);
-  return collect(program, place, buffer);
+  interpretProgram(last, memory, place.symbols, room);
+  const done = afterRun(program, place, told);
+  return typeof done === "number" ? runInterpreted(program, inputs, weights, chunk, done) : collect(program, done, buffer);
 }
 
 const chunkName = "chunk";
@@ -162,7 +200,7 @@ const chunkName = "chunk";
 export function chunked(c: Compiled): { readonly program: Program; readonly chunks: number } | null {
   const { sc, program: p } = c;
   const last = p.main[p.main.length - 1];
-  if (last?.kind !== "launch" || last.count.constant === null) return null;
+  if (!isPlain(p) || last?.kind !== "launch" || last.count.constant === null) return null;
   if (p.outputs.some((o) => last.args.filter((a) => a === o.address).length > 1)) return null;
   const symbol = makeSymbol(chunkName, 0);
   const variable = sc.variable(chunkName, i32, { min: 0 });
