@@ -95,13 +95,18 @@ export class Ints {
    */
   size(value: Value, name: string, min: number, bound: Dim | null, declared: Dim | null = null): Dim {
     if (typeof declared === "number") {
-      this.g.bindSize(value, name, declared, declared);
+      this.g.bindSize(value, this.named(name), declared, declared);
       return declared;
     }
-    const k = this.g.bindSize(value, name, min, bound);
+    const k = this.g.bindSize(value, this.named(name), min, bound);
     if (declared === null) return k;
     this.require(k, declared);
     return declared;
+  }
+  /** The name of a size tells the node, as that is what a run's error about it tells. */
+  private named(name: string): string {
+    const node = (this.g.origin.at(-1) ?? "").replace(/[^A-Za-z0-9]+/g, "_").replace(/^_/, "");
+    return node === "" ? name : `${node.slice(-60).replace(/^[_0-9]+/, "")}_${name}`;
   }
   /** The value under dims that must be equal to its own, and of which more is known. */
   refine(v: Value, dims: readonly Dim[]): Value {

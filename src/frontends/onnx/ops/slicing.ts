@@ -127,7 +127,7 @@ function partByData(c: NodeContext, x: Operand, axis: number, start: Int, end: I
   const size = typeof step === "number" ? Math.min(Math.abs(step), 2 ** 31 - 1) : s.max(s.abs(step), 1);
   const steps = s.add(s.div(s.sub(distance, 1), size), 1);
   const count = s.select(s.lt(distance, 1), 0, steps);
-  const taken = s.size(count, "slice", 0, n, declaredSize(c, axis));
+  const taken = s.size(count, "size", 0, n, declaredSize(c, axis));
   return { axis, start: from, step, size: taken };
 }
 
