@@ -1,5 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { type CProgram, cOptions, cOutputs, warningFlags, withCompiler } from "../../test/support/c.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type CProgram, baseFlags, cOptions, cOutputs, sanitizers, warningFlags, withCompiler } from "../../test/support/c.ts";
+import { runProcess } from "../../test/support/processes.ts";
+import { buildC } from "../build-c.ts";
 import { runInInterpreter, runInWasm } from "../../test/support/run.ts";
 import { i32 } from "../base/dtype.ts";
 import { type Compiled, type PipelineOptions, defaultPasses } from "../compile.ts";
@@ -84,7 +89,68 @@ const dynamicText = `program @dynamic {
 const fourth = (i: number): number => Math.imul(Math.imul(i, i), Math.imul(i, i));
 const dynamicResult = (k: number): number[] => Array.from({ length: k }, (_, i) => (i + Math.imul(3, fourth(i)) + (i + i + 1 + i + 2)) | 0);
 
+/** A model that lives in memory of its own: inputs written in place stay for a run that is repeated; then one that fails. */
+const hostedMain = `#include <stdio.h>
+#include "model.h"
+static int run(struct dynamic *m, int32_t k) {
+  const int32_t symbols[] = {3}, values[] = {k - 3, 2, 1};
+  int32_t *x = (int32_t *)dynamic_input(m, symbols, 0);
+  if (x == NULL) return 1;
+  for (int i = 0; i < 3; ++i) x[i] = values[i];
+  const int status = dynamic_run(m, symbols, NULL, NULL);
+  int32_t value = 0;
+  const char *fault = dynamic_fault(m, &value);
+  if (status < 0) {
+    printf("%d %lld %s %d\\n", status, (long long)dynamic_result_dim(m, 0, 0), fault, value);
+    return 0;
+  }
+  const int64_t n = dynamic_result_dim(m, 0, 0);
+  const int32_t *y = (const int32_t *)dynamic_output(m, symbols, 0);
+  int32_t last = 0;
+  for (int64_t i = 0; i < n; ++i) last = y[i];
+  printf("%lld %lld %d %d\\n", (long long)n, (long long)dynamic_result_bytes(m, 0), last, fault == NULL);
+  return 0;
+}
+int main(void) {
+  struct dynamic *m = NULL;
+  const int32_t symbols[] = {3};
+  if (dynamic_open(&m, NULL, 2) != DYNAMIC_OK) return 1;
+  printf("%lld %lld\\n", (long long)dynamic_output_bytes(symbols, 0), (long long)dynamic_result_bytes(m, 0));
+  const int32_t sizes[] = {7, 300000, 0, 20, -5, 1000, 2147483647};
+  for (int i = 0; i < 7; ++i)
+    if (run(m, sizes[i]) != 0) return 2;
+  dynamic_close(m);
+  return 0;
+}
+`;
+
 withCompiler("gcc", () => {
+  test("C in memory of its own, under the sanitizers", async () => {
+    const { artifact } = buildC(importSource(new TextEncoder().encode(dynamicText), { name: "dynamic" }), {}, ["avx2", "portable"]);
+    const folder = mkdtempSync(join(tmpdir(), "tilewright-control-"));
+    try {
+      writeFileSync(join(folder, "model.c"), artifact.files["model.c"]);
+      writeFileSync(join(folder, "model.h"), artifact.files["model.h"]);
+      writeFileSync(join(folder, "main.c"), hostedMain);
+      const flags = [...baseFlags, ...warningFlags, ...sanitizers, "-O1", "model.c", "main.c", "-o", "main", "-lm", "-lpthread"];
+      await runProcess("gcc", flags, { cwd: folder });
+      const lines = (await runProcess(join(folder, "main"), [], { cwd: folder })).toString().trim().split("\n");
+      const made = (k: number): string => `${k} ${4 * k} ${dynamicResult(k)[k - 1] ?? 0} 1`;
+      expect(lines).toEqual([
+        "-12 -12",
+        made(7),
+        made(300_000),
+        made(0),
+        made(20),
+        "-11 -12 k is {}, which is negative -5",
+        made(1000),
+        "-11 -12 the tensor 'a', whose size the model computes, needs {} MiB; a tensor must stay below 2048 MiB 8192",
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
   const programs = [0, 21, 40_000].map((k): CProgram => {
     const compiled = compile(dynamicText, cOptions);
     return { what: `k = ${k}`, compiled, inputs: [numbers(k - 3, 2, 1)] };
