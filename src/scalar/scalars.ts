@@ -1,7 +1,7 @@
 import { type Dim, type DimAtom, type DimSymbol, termsOf } from "../base/dim.ts";
 import { type DType, bool, f32, i32, i64 } from "../base/dtype.ts";
 import { InternalError } from "../base/errors.ts";
-import { type Num, roundTo } from "../base/numeric.ts";
+import { type Num, largestFinite, roundTo } from "../base/numeric.ts";
 import { type Attr, Expr, type LeafName, type Storage, type Variable } from "./expr.ts";
 import { type OpName, opNames, scalarOps } from "./ops/table.ts";
 import { type RuleBook, applyRules } from "./rules/engine.ts";
@@ -332,12 +332,14 @@ export function identityOf(name: "add" | "mul" | "min" | "max" | "and" | "or", d
   }
 }
 function lowest(d: DType): Num {
-  if (d.isFloat) return Number.NEGATIVE_INFINITY;
+  if (d.format?.special === "scale") return 2 ** -d.format.bias;
+  if (d.isFloat) return -highest(d);
   if (d.kind !== "int") return roundTo(d, 0);
   return d.bits === 64 ? -(2n ** 63n) : -(2 ** (d.bits - 1));
 }
 function highest(d: DType): Num {
-  if (d.isFloat) return Number.POSITIVE_INFINITY;
+  // Not all narrow floats have an infinity.
+  if (d.isFloat) return d.format === null || d.format.special === "ieee" ? Number.POSITIVE_INFINITY : largestFinite(d.format);
   if (d === bool) return 1;
   const bits = d.kind === "int" ? d.bits - 1 : d.bits;
   return d.bits === 64 ? 2n ** BigInt(bits) - 1n : 2 ** bits - 1;

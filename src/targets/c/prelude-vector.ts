@@ -237,7 +237,11 @@ function arithmetic(c: Context, op: string, t: string): Helper | null {
     case "trunc":
     case "round": {
       const mode = `_MM_FROUND_TO_${{ floor: "NEG_INF", ceil: "POS_INF", trunc: "ZERO", round: "NEAREST_INT" }[op]} | _MM_FROUND_NO_EXC`;
-      return define(c, f32, `${f32} a`, [`return (${f32})${mm}_${c.lanes === 16 ? "roundscale" : "round"}_ps(a, ${mode});`], ["f32"]);
+      if (c.lanes < 16) return define(c, f32, `${f32} a`, [`return (${f32})${mm}_round_ps(a, ${mode});`], ["f32"]);
+      // Without optimisation this is a macro with a conversion that compilers warn of.
+      const lines = ["push", 'ignored "-Wsign-conversion"'].map((p) => `#pragma GCC diagnostic ${p}`);
+      const body = [...lines, `return (${f32})_mm512_roundscale_ps(a, ${mode});`, "#pragma GCC diagnostic pop"];
+      return define(c, f32, `${f32} a`, body, ["f32"]);
     }
     default:
       return null;
