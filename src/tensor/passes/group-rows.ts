@@ -62,7 +62,7 @@ export function groupRows(sc: Scalars, f: TensorFunction): TensorFunction {
     groups.set(k, group);
     owner.set(own, k);
   }
-  const grouped = [...groups].filter(([k, g]) => !absorbed.has(k) && g.members.length > 1 && g.members.some((m) => m.stage.accumulators.length > 0));
+  const grouped = [...groups].filter(([k, g]) => !absorbed.has(k) && g.members.length > 1 && keepsRows(g));
   if (grouped.length === 0) return f;
   const replacement = new Map(grouped.map(([k, g]) => [k, buildGroup(sc, k, g, users.readers, outputs)]));
   const inGroups = new Set(grouped.flatMap(([, g]) => g.members.map((m) => m.stage)));
@@ -132,6 +132,15 @@ function rowVariable(stage: Stage, t: Tensor, d: number, index: Expr | undefined
 function rowsWorthwhile(g: Group): boolean {
   const rows = productOf(g.rowAxes.map((a) => a.extent));
   return dimMax(rows) === Number.POSITIVE_INFINITY || dimMin(rows) >= fewestRows;
+}
+
+/**
+ * Do rows stay in the cache from one stage to the next? One reduction to a single number, and points made of that, keep nothing
+ * worth it: apart, each can run in vectors along any axis.
+ */
+function keepsRows(g: Group): boolean {
+  const reductions = g.members.filter((m) => m.stage.accumulators.length > 0).length;
+  return reductions > 1 || (reductions > 0 && g.members.some((m) => m.stage.axes.some((a) => a.kind === "parallel" && !m.rows.includes(a.variable))));
 }
 
 function localsFit(g: Group, readers: ReadonlyMap<Tensor, readonly Kernel[]>, outputs: ReadonlySet<Tensor>): boolean {
