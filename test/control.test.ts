@@ -142,6 +142,27 @@ test("loops and branches give the same on any number of threads and target, and 
   }
 });
 
+test("sizes of inputs whose tensors no memory of 32 bits holds are refused", async () => {
+  const outer = bytes(`graph @outer {
+  symbol n
+  input %x: f32[n]
+  %a: f32[n, n] = broadcast(%x) {dims = [n, n], map = [0]}
+  %b: f32[n, n] = broadcast(%x) {dims = [n, n], map = [1]}
+  %y: f32[n, n] = mul(%a, %b)
+  output %y
+}
+`);
+  for (const [name, load] of targets) {
+    if (name.startsWith("native") && missing !== null) continue;
+    const m = await load(outer);
+    const run = (n: number) => m.run({ x: { data: new Float32Array(n).fill(2), dims: [n] } });
+    // 2^34 bytes, a multiple of 2^32; and 2^31.
+    for (const n of [2 ** 16, 2 ** 17]) await expect(run(n)).rejects.toMatchObject({ name: "UserError", code: "memory" });
+    expect([...((await run(2)).y?.data ?? [])]).toEqual([4, 4, 4, 4]);
+    m.dispose();
+  }
+});
+
 test("a limit on memory cannot be kept where nobody knows how much a run needs", async () => {
   await expect(compile(unbounded, { maxMemory: 2 ** 30 })).rejects.toMatchObject({ name: "UserError", code: "max-memory" });
   await expect(compile(turning, { maxMemory: 2 ** 10 })).rejects.toMatchObject({ code: "max-memory" });

@@ -51,19 +51,17 @@ export class NativeLibrary {
   }
   /** Bytes of the arena. @throws UserError for sizes that the C code refuses */
   arenaBytes(sizes: Sizes): number {
-    const bytes = Number(this.functions.arena_bytes(sizes));
-    if (bytes < 0) this.check(bytes);
-    return bytes;
+    return this.size(this.functions.arena_bytes(sizes));
   }
   /** Where an input lies in the arena of a model without symbols. */
   input(m: Context, index: number): bigint | null {
     return (this.functions.input(m, null, index) as bigint | null) ?? null;
   }
   inputDim(sizes: Sizes, index: number, dim: number): number {
-    return Number(this.functions.input_dim(sizes, index, dim));
+    return this.size(this.functions.input_dim(sizes, index, dim));
   }
   outputDim(sizes: Sizes, index: number, dim: number): number {
-    return Number(this.functions.output_dim(sizes, index, dim));
+    return this.size(this.functions.output_dim(sizes, index, dim));
   }
   /** The level of code that runs: `portable`, `avx2`, … */
   levelName(m: Context): string {
@@ -111,7 +109,7 @@ export class NativeLibrary {
 
   /** A dimension of an output as the last run computed it. */
   resultDim(m: Context, index: number, dim: number): number {
-    return Number(this.told.result_dim?.(m, index, dim));
+    return this.size(this.told.result_dim?.(m, index, dim));
   }
   /** Copies an output of the last run, whose size it computed, to that address. */
   read(m: Context, index: number, to: bigint): void {
@@ -125,6 +123,13 @@ export class NativeLibrary {
       throw new UserError("size", text.replace("{}", String(value[0])));
     }
     this.check(status);
+  }
+
+  /** A size, or a status in its place. */
+  private size(value: unknown): number {
+    const size = Number(value);
+    if (size < 0) this.check(size);
+    return size;
   }
 
   private check(status: unknown): void {
