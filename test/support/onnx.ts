@@ -72,13 +72,14 @@ export function externalEntries(entries: Readonly<Record<string, string>>): (w: 
   };
 }
 
-/** A whole number is an int attribute, `{ float }` a float, a list ints, a string a string; bytes under `graph` a subgraph. */
+/** A whole number is an int attribute, `{ float }` a float, a list ints, a string a string, `{ floats }` and `{ strings }` lists of those; bytes under `graph` a subgraph. */
 export type AttrSpec =
   | number
   | string
   | readonly number[]
   | { readonly float: number }
   | { readonly floats: readonly number[] }
+  | { readonly strings: readonly string[] }
   | { readonly tensor: TensorSpec }
   | { readonly graph: Bytes }
   | { readonly ref: string; readonly type: number };
@@ -102,6 +103,9 @@ function attribute(name: string, a: AttrSpec): Bytes {
     } else if ("floats" in a) {
       w.writePackedFloat(7, [...a.floats]);
       type(6);
+    } else if ("strings" in a) {
+      for (const v of a.strings) w.writeBytesField(9, new TextEncoder().encode(v));
+      type(8);
     } else if ("tensor" in a) {
       w.writeBytesField(5, tensor("", a.tensor));
       type(4);
