@@ -17,7 +17,7 @@ export function lengthOf(c: NodeContext, list: Operand, declared: number | null,
   const n = list.dims[0] ?? 1;
   if (typeof n === "number") return n;
   const length = declared ?? c.unsupported(`${what} has ${n} entries, on which the rank of the result depends; the model has to declare that rank`);
-  c.sizes.require(n, length);
+  c.sameDim(n, length, what);
   return length;
 }
 

@@ -1,4 +1,4 @@
-import { type Dim, dimEquals, dimMin, isDataDependent, maxDim, minDim, mulDim, subDim, upperBound } from "../../base/dim.ts";
+import { type Dim, dimEquals, dimMin, isDataDependent, maxDim, upperBound } from "../../base/dim.ts";
 import type { DType } from "../../base/dtype.ts";
 import { UserError } from "../../base/errors.ts";
 import type { Num } from "../../base/numeric.ts";
@@ -7,7 +7,7 @@ import type { Value } from "../../graph/ir.ts";
 import { type Binding, Operand, Optional, Sequence, constantOperand, dataOperand, describeBinding, dimValue, knownOperand } from "./operand.ts";
 import type { AttributeProto, GraphProto, NodeProto } from "./proto.ts";
 import { Ints, betterKnown } from "./sizes.ts";
-import { mustEqual, shapeHint, surelyDiffer } from "./symbols.ts";
+import { equality, mustEqual, shapeHint, surelyDiffer } from "./symbols.ts";
 import { type ExternalDataResolver, type ModelTensor, dtypeOf, onnxTypeName, readTensorProto } from "./tensor.ts";
 
 /** Thrown by a mapping for a node that is right, but that this version cannot compile. */
@@ -211,40 +211,38 @@ export class NodeContext {
     if (dimEquals(x, y) || y === 1) return x;
     if (x === 1) return y;
     if (mustEqual(x, y)) return x;
-    if (surelyDiffer(x, y) && typeof x === "number" && typeof y === "number")
-      throw new UserError("shape", `the shapes ${where()} do not fit together: ${x} against ${y}`);
-    if (isDataDependent(x) || isDataDependent(y)) return this.broadcastAtRun(x, y);
-    throw new UserError("shape", `the shapes ${where()} only fit together if ${x} is ${y}, which nothing in the model says${shapeHint(x, y)}`);
+    if (typeof x === "number" && typeof y === "number") throw new UserError("shape", `the shapes ${where()} do not fit together: ${x} against ${y}`);
+    if (dimMin(x) > 1 && dimMin(y) > 1) return this.sameDim(x, y, `sizes of the shapes ${where()}`);
+    return this.broadcastAtRun(x, y);
   }
-  /** The common size of two of which one is computed by the model: when it runs, they have to be equal, or one of them 1. */
+  /** The common size of two that depend on sizes of inputs or on data: in a run they have to be equal, or one of them 1. */
   private broadcastAtRun(x: Dim, y: Dim): Dim {
+    const { sizes } = this;
     const better = betterKnown(x, y);
-    // A size that does not depend on data is the common one: the other is stretched to it.
-    if (!isDataDependent(better)) {
-      this.stretchable(better === x ? y : x, better);
+    // A number, or a size that does not depend on data where the other does, is the common one: the other is stretched to it.
+    if (typeof better === "number" || isDataDependent(x) !== isDataDependent(y)) {
+      sizes.requireStretch(better === x ? y : x, better);
       return better;
     }
-    const { sizes } = this;
     const [a, b] = [upperBound(x), upperBound(y)];
     const one = sizes.eq(dimValue(this.g, x), 1);
     const common = sizes.size(sizes.select(one, y, x), "broadcast", 0, a === null || b === null ? null : maxDim(a, b));
-    this.stretchable(x, common);
-    this.stretchable(y, common);
+    sizes.requireStretch(x, common);
+    sizes.requireStretch(y, common);
     return common;
   }
-  /** Requires a size that the model computes to be 1 or `to` when it runs. */
-  private stretchable(size: Dim, to: Dim): void {
-    const stretched = dimMin(size) > 1 ? 1 : minDim(subDim(size, 1), 1);
-    this.sizes.require(mulDim(stretched, subDim(size, to)), 0);
-  }
-  /** Requires two sizes to be equal, in a run if need be; gives the one that is better known. @throws UserError `shape` */
+  /**
+   * Requires two sizes to be equal; gives the one that is better known. What that says of the inputs' sizes holds from the
+   * start, unless only a branch says so. Everything else a run has to find.
+   * @throws UserError `shape` where they differ whatever the symbols are
+   */
   sameDim(x: Dim, y: Dim, what: string): Dim {
     if (mustEqual(x, y)) return x;
-    if ((isDataDependent(x) || isDataDependent(y)) && !surelyDiffer(x, y)) {
-      this.sizes.require(x, y);
-      return betterKnown(x, y);
-    }
-    throw new UserError("shape", `${what}: ${x} has to be ${y}${surelyDiffer(x, y) ? "" : shapeHint(x, y)}`);
+    if (surelyDiffer(x, y)) throw new UserError("shape", `${what}: ${x} has to be ${y}`);
+    const symbol = this.g.currentRegion === 0 ? equality(x, y) : null;
+    if (symbol !== null) throw symbol;
+    this.sizes.require(x, y);
+    return betterKnown(x, y);
   }
   /** Stretches a value to dims, aligned at the right. */
   stretch(v: Value, dims: readonly Dim[]): Value {

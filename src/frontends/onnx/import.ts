@@ -2,13 +2,13 @@ import { UnsupportedError, UserError } from "../../base/errors.ts";
 import type { ConstantData } from "../../base/constant.ts";
 import type { Dim } from "../../base/dim.ts";
 import type { GraphFunction } from "../../graph/ir.ts";
-import { Importer, type Problem, opsetMap, withBounds } from "./importer.ts";
+import { Importer, type Problem, opsetMap, withFindings } from "./importer.ts";
 import { type Binding, Operand, Optional, Sequence, dataOperand } from "./operand.ts";
 import { newestOpset, oldestOpset } from "./ops/registry.ts";
 import { inOrder } from "./order.ts";
 import { type ModelProto, type ValueInfo, type ValueType, decodeModel } from "./proto.ts";
 import { checkFunction, checkScopes, forEachNode } from "./scopes.ts";
-import { type SymbolOption, Symbols } from "./symbols.ts";
+import { type Findings, type SymbolOption, Symbols } from "./symbols.ts";
 import { type ExternalDataResolver, dtypeOf, onnxTypeName } from "./tensor.ts";
 
 export type { ExternalDataResolver } from "./tensor.ts";
@@ -71,7 +71,7 @@ export interface Inspection {
 export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): ImportedModel {
   const model = readModel(bytes);
   checkModel(model);
-  const { graph, problems, inputs } = withBounds((bounds) => build(model, options, options.resolver ?? null, bounds, false));
+  const { graph, problems, inputs } = withFindings((f) => build(model, options, options.resolver ?? null, f, false));
   if (problems.length > 0 || graph === null) throw unsupported(problems);
   return { graph, inputNames: ports(inputs).map((p) => p.name), outputNames: graph.resultNames, info: infoOf(model) };
 }
@@ -84,7 +84,7 @@ export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Impo
 export function inspectOnnx(bytes: Uint8Array, options: ImportOptions = {}): Inspection {
   const model = readModel(bytes);
   checkFunctionsAndScopes(model);
-  const { graph, problems, inputs, outputs } = withBounds((bounds) => build(model, options, options.resolver ?? absentData, bounds, true));
+  const { graph, problems, inputs, outputs } = withFindings((f) => build(model, options, options.resolver ?? absentData, f, true));
   const opset = opsetProblem(model);
   const all =
     opset === null ? problems : [{ opType: "opset", domain: "", version: opsetMap(model.opsets).get("") ?? 0, node: "", reason: opset }, ...problems];
@@ -138,16 +138,10 @@ function portsOf(name: string, b: Binding): NamedOperand[] {
 }
 const ports = (inputs: readonly BoundInput[]): NamedOperand[] => inputs.flatMap((i) => (i.binding === null ? [] : portsOf(i.name, i.binding)));
 
-/** One pass over the model, under the given bounds of symbols. */
-function build(
-  model: ModelProto,
-  options: ImportOptions,
-  resolver: ExternalDataResolver | null,
-  bounds: ReadonlyMap<string, number>,
-  lenient: boolean,
-) {
+/** One pass over the model, under what is known of its symbols. */
+function build(model: ModelProto, options: ImportOptions, resolver: ExternalDataResolver | null, findings: Findings, lenient: boolean) {
   const importer = new Importer(model, resolver, lenient);
-  const symbols = new Symbols(options.symbols ?? {}, bounds);
+  const symbols = new Symbols(options.symbols ?? {}, findings);
   const inputs = bindInputs(model, options, symbols, importer);
   const outputs = importer.graph(model.graph, model.opsets, new Map(inputs.map((i) => [i.name, i.binding])));
   const { problems, g } = importer;

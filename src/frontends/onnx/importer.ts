@@ -8,7 +8,7 @@ import { findMapping, oldestOpset } from "./ops/registry.ts";
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
 import { namesRead, nodeLabel, subgraphs } from "./scopes.ts";
 import { Ints } from "./sizes.ts";
-import { NarrowSymbol } from "./symbols.ts";
+import { EqualSymbol, type Findings, NarrowSymbol } from "./symbols.ts";
 import { type ExternalDataResolver, readTensorProto } from "./tensor.ts";
 
 /** A node, or a value of the model, that this version cannot compile. */
@@ -306,15 +306,16 @@ function locate(e: UserError | VerifyError, node: NodeProto): UserError {
   return new UserError(e instanceof UserError ? e.code : "invalid-model", message);
 }
 
-/** Runs an import again for every bound that it finds a symbol to need. */
-export function withBounds<T>(run: (bounds: ReadonlyMap<string, number>) => T): T {
-  const bounds = new Map<string, number>();
+/** Runs an import again for every bound that it finds a symbol to need, and for everything that one has to be equal to. */
+export function withFindings<T>(run: (findings: Findings) => T): T {
+  const [bounds, equal] = [new Map<string, number>(), new Map<string, number | string>()];
   for (;;) {
     try {
-      return run(bounds);
+      return run({ bounds, equal });
     } catch (e) {
-      if (!(e instanceof NarrowSymbol) || (bounds.get(e.name) ?? Number.POSITIVE_INFINITY) <= e.max) throw e;
-      bounds.set(e.name, e.max);
+      if (e instanceof NarrowSymbol && (bounds.get(e.name) ?? Number.POSITIVE_INFINITY) > e.max) bounds.set(e.name, e.max);
+      else if (e instanceof EqualSymbol && !equal.has(e.name)) equal.set(e.name, e.to);
+      else throw e;
     }
   }
 }

@@ -50,14 +50,36 @@ describe("symbolic sizes", () => {
     expect(dims(m)).toEqual(["n x 2"]);
     expect(failure(m, { shapes: { a: [3, 2], b: [4, 2] } }).message).toMatch(/given as 4 here and as 3/);
   });
-  it("different symbols that would have to be equal are an error that names the way out, and shapes can say so", () => {
+  it("different symbols that may be equal or 1 are broadcast when the model runs, and shapes can say what is so", () => {
     const m: ModelSpec = {
       inputs: { a: ["f32", ["n", 2]], b: ["f32", ["m", 2]] },
       nodes: [{ op: "Add", in: ["a", "b"], out: ["y"], name: "sum" }],
       outputs: ["y"],
     };
-    expect(failure(m)).toMatchObject({ code: "shape", message: expect.stringMatching(/node 'sum' \(Add\).*n is m.*--shape n=N --shape m=N/) });
+    expect(dims(m)).toEqual(["sum_broadcast x 2"]);
+    expect(run(m, counting([2, 2]), counting([2, 2]))).toEqual([[0, 2, 4, 6]]);
+    expect(run(m, counting([1, 2]), counting([2, 2]))).toEqual([[0, 2, 2, 4]]);
+    expect(run(m, counting([2, 2]), counting([1, 2]))).toEqual([[0, 2, 2, 4]]);
+    expect(() => run(m, counting([2, 2]), counting([3, 2]))).toThrow(/equal/);
     expect(dims(m, { shapes: { b: ["n", 2] } })).toEqual(["n x 2"]);
+  });
+  it("symbols that have to be equal, or a number, are so from the start", () => {
+    const product: ModelSpec = {
+      inputs: { a: ["f32", ["n", "k"]], b: ["f32", ["m", 2]], c: ["f32", [2, "l"]] },
+      initializers: { w: { dtype: "f32", dims: [3, 1], values: [1, 2, 3] } },
+      nodes: [
+        { op: "MatMul", in: ["a", "b"], out: ["ab"], name: "product" },
+        { op: "MatMul", in: ["c", "w"], out: ["cw"] },
+      ],
+      outputs: ["ab", "cw"],
+    };
+    expect(dims(product)).toEqual(["n x 2", "2 x 1"]);
+    const { graph: g } = importOnnx(model(product), { symbols: { m: { max: 7 } } });
+    expect(g.params.map((p) => p.dims.join(" x "))).toEqual(["n x m", "m x 2", "2 x 3"]);
+    expect(g.ops.some((o) => o.def.name === "require_equal")).toBe(false);
+    expect(failure(product, { symbols: { l: { max: 7 } } }).message).toMatch(/only works with l=3; give --shape l=3/);
+    expect(failure(product, { symbols: { m: { max: 7 }, k: { max: 8 } } }).message).toMatch(/different bounds/);
+    expect(failure(product, { symbols: { l: 4 } }).message).toMatch(/4 has to be 3/);
   });
   it("an input of unknown rank needs a shape", () => {
     const m = one({ op: "Relu", in: ["x"], out: ["y"] }, { inputs: { x: ["f32", null] } });
@@ -95,7 +117,10 @@ describe("shape arithmetic stays symbolic", () => {
     const m = (to: TensorSpec): ModelSpec => ({ ...base, initializers: { to }, nodes: [{ op: "Reshape", in: ["x", "to"], out: ["y"] }] });
     expect(dims(m(list(0, -1, 4)))).toEqual(["n x 3 x 4"]);
     expect(dims(m(list(-1, 6)))).toEqual(["2 * n x 6"]);
-    expect(failure(m(list(5, -1)))).toMatchObject({ code: "unsupported-ops", message: expect.stringContaining("--shape n=N") });
+    // That 5 divides it, a run has to find.
+    expect(dims(m(list(5, -1)))).toEqual(["5 x floordiv(12 * n, 5)"]);
+    expect(run(m(list(5, -1)), counting([5, 12]))).toEqual([Array.from({ length: 60 }, (_, i) => i)]);
+    expect(() => run(m(list(5, -1)), counting([4, 12]))).toThrow(/equal/);
     expect(dims(m(list(6, -1)), { symbols: { n: 2 } })).toEqual(["6 x 4"]);
   });
   it("the usual way to expand: where(equal(shape, -1), ones, shape)", () => {

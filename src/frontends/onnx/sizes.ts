@@ -1,4 +1,4 @@
-import { type Dim, dimEquals, isDataDependent } from "../../base/dim.ts";
+import { type Dim, dimEquals, dimMin, isDataDependent, minDim, mulDim, productOf, subDim } from "../../base/dim.ts";
 import { type DType, bool, i32 } from "../../base/dtype.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import type { Value } from "../../graph/ir.ts";
@@ -108,13 +108,37 @@ export class Ints {
     const node = (this.g.origin.at(-1) ?? "").replace(/[^A-Za-z0-9]+/g, "_").replace(/^_/, "");
     return node === "" ? name : `${node.slice(-60).replace(/^[_0-9]+/, "")}_${name}`;
   }
+  /** Requires a size to be 1 or `to` when the model runs. */
+  requireStretch(size: Dim, to: Dim): void {
+    const stretched = dimMin(size) > 1 ? 1 : minDim(subDim(size, 1), 1);
+    this.require(mulDim(stretched, subDim(size, to)), 0);
+  }
   /** The value under dims that must be equal to its own, and of which more is known. */
   refine(v: Value, dims: readonly Dim[]): Value {
     if (v.dims.length !== dims.length || v.dims.every((d, i) => dimEquals(d, dims[i] as Dim))) return v;
     v.dims.forEach((d, i) => {
       this.require(d, dims[i] as Dim);
     });
-    return this.g.one("refine", [v], { dims });
+    const open = v.dims.map((d, i) => !dimEquals(d, dims[i] as Dim));
+    return this.g.one("refine", [this.loosened(v, open)], { dims });
+  }
+  /** The value, its sizes at the given places as if the model computed them: what they are equal to, a run finds. */
+  private loosened(v: Value, places: readonly boolean[]): Value {
+    const dims = v.dims.map((d, i) => (places[i] === true ? this.loose(d) : d));
+    return dims.every((d, i) => dimEquals(d, v.dims[i] as Dim)) ? v : this.g.one("refine", [v], { dims });
+  }
+  /** A size of inputs as one that the model computes. */
+  private loose(d: Dim): Dim {
+    if (typeof d === "number" || isDataDependent(d)) return d;
+    return this.g.bindSize(dimValue(this.g, d), this.named("same"), Math.max(0, dimMin(d)), d);
+  }
+  /** A reshape to as many elements. That they are as many may show in a run only, and is required elsewhere then. */
+  reshape(v: Value, dims: readonly Dim[]): Value {
+    const [got, wanted] = [productOf(v.dims), productOf(dims)];
+    if (dimEquals(got, wanted) || isDataDependent(got) || isDataDependent(wanted)) return this.g.reshape(v, dims);
+    const to = dims.map((d) => this.loose(d));
+    const everywhere = v.dims.map(() => true);
+    return this.refine(this.g.reshape(isDataDependent(productOf(to)) ? v : this.loosened(v, everywhere), to), dims);
   }
 }
 

@@ -34,10 +34,27 @@ export class NarrowSymbol {
   }
 }
 
+/** Thrown when the model only makes sense if a symbol is a number, or another symbol: the import starts again with that. */
+export class EqualSymbol {
+  readonly name: string;
+  readonly to: number | string;
+  constructor(name: string, to: number | string) {
+    this.name = name;
+    this.to = to;
+  }
+}
+
+/** What imports of the model that were given up found out about its symbols. */
+export interface Findings {
+  readonly bounds: ReadonlyMap<string, number>;
+  readonly equal: ReadonlyMap<string, number | string>;
+}
+export const noFindings: Findings = { bounds: new Map(), equal: new Map() };
+
 /** Names and bounds of the symbolic sizes of a model. */
 export class Symbols {
   private readonly options: Readonly<Record<string, SymbolOption>>;
-  private readonly narrowed: ReadonlyMap<string, number>;
+  private readonly findings: Findings;
   private readonly byName = new Map<string, DimSymbol>();
   /** The model's own text of a dimension → the symbol's name. */
   private readonly nameOf = new Map<string, string>();
@@ -47,9 +64,9 @@ export class Symbols {
   /** Symbols that the options replace by a number. */
   private readonly numbered = new Set<string>();
 
-  constructor(options: Readonly<Record<string, SymbolOption>>, narrowed: ReadonlyMap<string, number>) {
+  constructor(options: Readonly<Record<string, SymbolOption>>, findings: Findings) {
     this.options = options;
-    this.narrowed = narrowed;
+    this.findings = findings;
   }
 
   /** Every symbol in use, in order of appearance. */
@@ -116,14 +133,44 @@ export class Symbols {
     let base = wanted.replace(/[^A-Za-z0-9_]+/g, "_").replace(/^(?=[^A-Za-z_])/, "_");
     if (base in dimCalls) base += "_";
     let name = base;
-    for (let n = 1; this.taken.has(name) || this.byName.has(name); n++) name = `${base}_${n}`;
+    // A symbol that another was found to be equal to is there before its own turn.
+    const awaited = new Set(this.findings.equal.values());
+    for (let n = 1; this.taken.has(name) || (this.byName.has(name) && !awaited.has(name)); n++) name = `${base}_${n}`;
     this.taken.add(name);
     this.nameOf.set(key, name);
     return name;
   }
 
-  private symbol(name: string, users: boolean): Dim {
-    const option = this.options[name];
+  /** What the symbol is known to be equal to: a number or a symbol, in the end. */
+  private rootOf(name: string): number | string {
+    const to = this.findings.equal.get(name);
+    return typeof to === "string" ? this.rootOf(to) : (to ?? name);
+  }
+  /** The option of a symbol, or of one that is equal to it. */
+  private optionOf(name: string): SymbolOption | undefined {
+    const equal = [name, ...this.findings.equal.keys()].filter((n) => this.rootOf(n) === name && this.options[n] !== undefined);
+    const [first, other] = [...new Set(equal)];
+    if (first === undefined) return undefined;
+    for (const n of equal) this.numbered.add(n);
+    if (other !== undefined && JSON.stringify(this.options[first]) !== JSON.stringify(this.options[other]))
+      throw new UserError("shape", `symbols '${first}' and '${other}' were given different bounds, but the model only works where they are equal`);
+    return this.options[first];
+  }
+
+  private symbol(given: string, users: boolean): Dim {
+    const name = this.rootOf(given);
+    if (typeof name === "number") {
+      const bounds = this.options[given];
+      // A bound of the user's is a promise to serve all of it.
+      if (bounds !== undefined && bounds !== name)
+        throw new UserError(
+          "shape",
+          `symbol '${given}' was given bounds, but the model only works with ${given}=${name}; give --shape ${given}=${name}`,
+        );
+      this.numbered.add(given);
+      return name;
+    }
+    const option = this.optionOf(name);
     if (typeof option === "number") {
       checkBound(name, option, 0);
       this.numbered.add(name);
@@ -137,7 +184,7 @@ export class Symbols {
       checkBound(name, min, 0);
       checkBound(name, multiple, 1);
       if (max !== Number.POSITIVE_INFINITY) checkBound(name, max, 0);
-      const needed = this.narrowed.get(name) ?? Number.POSITIVE_INFINITY;
+      const needed = this.findings.bounds.get(name) ?? Number.POSITIVE_INFINITY;
       if (max < min) throw new UserError("shape", `symbol '${name}' is to be at least ${min}, but at most ${max}`);
       // A bound of the user's is a promise to serve all of it; without one, the model's own limit holds.
       if (needed < min || (max !== Number.POSITIVE_INFINITY && needed < max))
@@ -181,6 +228,26 @@ export function mustEqual(a: Dim, b: Dim): boolean {
     if (bound !== null) throw bound;
   }
   return false;
+}
+
+/**
+ * The one way in which two different sizes can be equal: a symbol of the inputs is a number or another symbol. Null where
+ * there is none, or more than one.
+ */
+export function equality(a: Dim, b: Dim): EqualSymbol | null {
+  for (const [x, y] of [[a, b] as const, [b, a] as const]) {
+    const [first, second, ...more] = termsOf(x);
+    const [s] = first?.atoms ?? [];
+    if (first === undefined || first.atoms.length !== 1 || s?.kind !== "symbol" || s.source !== "input") continue;
+    if (more.length > 0 || (second !== undefined && second.atoms.length > 0)) continue;
+    if (typeof y === "number") {
+      const n = (y - (second?.coef ?? 0)) / first.coef;
+      return Number.isInteger(n) && n >= s.min && n <= s.max && n % s.multiple === 0 ? new EqualSymbol(s.name, n) : null;
+    }
+    const [other] = [...dimSymbols(y).values()];
+    if (dimEquals(x, symbolDim(s)) && other?.source === "input" && dimEquals(y, symbolDim(other))) return new EqualSymbol(s.name, other.name);
+  }
+  return null;
 }
 
 /** The bound under which `x`, which holds min(s, c), is `y`. */

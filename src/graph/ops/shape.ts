@@ -55,7 +55,7 @@ const broadcast = defineOp({
   attrs: { dims: "dims", map: "ints" },
   constraints: [
     "C1: map has one increasing entry for each operand dimension.",
-    "C2: an operand dimension is 1 or equals the result's; where one of the two is computed by the model, this has to be so when it runs.",
+    "C2: an operand dimension is 1 or equals the result's; where a size decides that, or what the model computes, it has to be so when it runs.",
   ],
   infer({ operands, attrs, fail }) {
     const x = first(operands);
@@ -63,7 +63,8 @@ const broadcast = defineOp({
       fail("C1", `map [${attrs.map.join(", ")}]`);
     attrs.map.forEach((m, i) => {
       const d = x.dims[i] as Dim;
-      if (d !== 1 && !mayEqual(d, attrs.dims[m] as Dim)) fail("C2", `dimension ${i} is ${d}, the result's ${m} is ${attrs.dims[m]}`);
+      if (d !== 1 && !mayEqual(d, attrs.dims[m] as Dim) && (typeof d === "number" || dimMin(d) > 1))
+        fail("C2", `dimension ${i} is ${d}, the result's ${m} is ${attrs.dims[m]}`);
     });
     return [{ dtype: x.dtype, dims: attrs.dims }];
   },

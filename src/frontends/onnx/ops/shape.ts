@@ -6,7 +6,7 @@ import { axisMask, lengthOf, listOf, withOnes, withoutMasked } from "../axes.ts"
 import type { NodeContext, OpTable } from "../context.ts";
 import { maxKnown } from "../known.ts";
 import type { Operand } from "../operand.ts";
-import { isNonNegative, shapeHint } from "../symbols.ts";
+import { isNonNegative } from "../symbols.ts";
 import { readConstantAttribute } from "../tensor.ts";
 import { knownTogether } from "./elementwise.ts";
 
@@ -31,7 +31,7 @@ export function reshaped(c: NodeContext, x: Operand, dims: readonly Dim[]): Oper
   if (x.known !== null && dims.every((d) => typeof d === "number")) return c.knownOf(x.dtype, dims, x.known);
   const [got, wanted] = [productOf(x.dims), productOf(dims)];
   if (!dimEquals(got, wanted)) c.sameDim(got, wanted, `reshape of [${x.dims.join(", ")}] to [${dims.join(", ")}]`);
-  return c.of(c.g.reshape(x.value, dims));
+  return c.of(c.sizes.reshape(x.value, dims));
 }
 
 /** The dims that Reshape asks for: 0 keeps a dimension (unless `allowzero`), -1 takes what is left. */
@@ -88,8 +88,7 @@ function remaining(c: NodeContext, x: Operand, others: readonly Dim[]): Dim {
   const left = divideExactly(all, rest);
   if (left !== null) return left;
   if (typeof all === "number" && typeof rest === "number") return c.fail(`[${x.dims.join(", ")}] has ${all} elements, which ${rest} does not divide`);
-  if (isDataDependent(all) || isDataDependent(rest)) return floorDivDim(all, dimMin(rest) > 0 ? rest : maxDim(rest, 1));
-  return c.unsupported(`a reshape of [${x.dims.join(", ")}] in which ${rest} is not certain to divide ${all}${shapeHint(all, rest)}`);
+  return floorDivDim(all, dimMin(rest) > 0 ? rest : maxDim(rest, 1));
 }
 
 function flatten(c: NodeContext): Operand {
