@@ -1,11 +1,10 @@
 import { f64 } from "../base/dtype.ts";
-import { InternalError } from "../base/errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 
 /**
- * A size in floating point: where its i32 arithmetic would wrap around, this one does not. Exact below 2^53, and never too small
- * by more than its rounding beyond. @throws InternalError for an expression that is no size
+ * A size in floating point: where its i32 arithmetic would wrap around, this one does not, and it is exact below 2^53. What is no
+ * arithmetic of sizes is taken as it is.
  */
 export function inDoubles(sc: Scalars, size: Expr): Expr {
   const memo = new Map<Expr, Expr>();
@@ -20,11 +19,6 @@ export function inDoubles(sc: Scalars, size: Expr): Expr {
   const convert = (e: Expr): Expr => {
     if (e.constant !== null) return sc.const(Number(e.constant), f64);
     switch (e.op) {
-      case "var":
-      case "loadat":
-      case "cast":
-      case "select":
-        return sc.cast(f64, e);
       case "add":
       case "sub":
       case "mul":
@@ -40,7 +34,7 @@ export function inDoubles(sc: Scalars, size: Expr): Expr {
         return sc.sub(a, sc.mul(quotient(e), b));
       }
       default:
-        throw new InternalError("size", `a size has the op '${e.op}'`);
+        return sc.cast(f64, e);
     }
   };
   const quotient = (e: Expr): Expr => {
