@@ -87,7 +87,7 @@ function handOver(sc: Scalars, f: TensorFunction, c: Control, b: Body): Kernel[]
   if (c.kind === "if")
     return c.results.flatMap((r, i) => {
       const from = b.outputs[i] as Tensor;
-      return layoutOf(f, from).view?.of === r ? [] : [copyKernel(sc, from, r)];
+      return from === r || layoutOf(f, from).view?.of === r ? [] : [copyKernel(sc, from, r)];
     });
   if (c.kind !== "loop") return [];
   const targets = [...(c.condition === null ? [] : [c.condition]), ...c.states];

@@ -2,7 +2,7 @@ import { type DType, i32 } from "../base/dtype.ts";
 import { type Allocation, Buffer, type DataSymbol, type Fault, type Program, type Stmt } from "../loop/ir.ts";
 import type { Expr } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import type { Bind, Branch, Loop, Require, Tensor } from "../tensor/ir.ts";
+import { type Bind, type Branch, type Loop, type Require, Tensor } from "../tensor/ir.ts";
 
 /**
  * Makes the steps of the host program that are no launches: sizes that the model computes, checks, branches, loops. Sizes
@@ -57,7 +57,9 @@ export class HostSteps {
   }
 
   branch({ condition }: Branch, then: readonly Stmt[], otherwise: readonly Stmt[]): Stmt {
-    return { kind: "if", condition: this.load(condition), then, otherwise };
+    const { sc } = this;
+    const holds = condition instanceof Tensor ? this.load(condition) : sc.op("ge", [sc.dim(condition.size), sc.int(condition.least)]);
+    return { kind: "if", condition: holds, then, otherwise };
   }
 
   loop(c: Loop, body: readonly Stmt[]): Stmt[] {

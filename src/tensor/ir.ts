@@ -116,10 +116,15 @@ export interface Body {
   /** May be tensors from outside, and one tensor more than once. */
   readonly outputs: readonly Tensor[];
 }
-/** Runs the first body where the condition (bool[]) holds, else the second; `results` get its outputs. */
+/** Holds where a size is at least so much: what kernels are best may depend on it. */
+export interface SizeCondition {
+  readonly size: Dim;
+  readonly least: number;
+}
+/** Runs the first body where the condition (bool[], or on a size) holds, else the second; `results` get its outputs. */
 export interface Branch {
   readonly kind: "if";
-  readonly condition: Tensor;
+  readonly condition: Tensor | SizeCondition;
   readonly bodies: readonly [Body, Body];
   readonly results: readonly Tensor[];
 }
@@ -247,7 +252,7 @@ function controlReads(c: Control): Tensor[] {
     case "require":
       return [];
     case "if":
-      return [...new Set([c.condition, ...inner])];
+      return [...new Set([...(c.condition instanceof Tensor ? [c.condition] : []), ...inner])];
     case "loop":
       return [...new Set([...(c.condition === null ? [] : [c.condition]), ...c.states, ...inner])];
     default:

@@ -15,6 +15,7 @@ import {
   type Inner,
   type Kernel,
   type Layout,
+  type SizeCondition,
   type Stage,
   Tensor,
   type TensorFunction,
@@ -170,7 +171,7 @@ class TensorParser {
         return { kind, dims: [a, r.dim()] };
       }
       case "if": {
-        const condition = this.tensor();
+        const condition = r.peek().kind === "value" ? this.tensor() : this.sizeCondition();
         r.expect("->");
         const results = this.tensorList();
         const then = this.kernelBody();
@@ -191,6 +192,11 @@ class TensorParser {
         return { kind: "loop", index, length, condition, turns, states, stacked, bodies: [this.kernelBody()] };
       }
     }
+  }
+  private sizeCondition(): SizeCondition {
+    const size = this.r.dim();
+    this.r.expect(">=");
+    return { size, least: this.r.number() };
   }
   private dataSymbol(): DimSymbol {
     const at = this.r.peek();

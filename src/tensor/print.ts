@@ -2,7 +2,7 @@ import { printData } from "../base/data-text.ts";
 import { Printer, printSymbol, safeName } from "../base/text.ts";
 import type { Expr } from "../scalar/expr.ts";
 import { NameTable, printExpr } from "../scalar/text.ts";
-import type { Axis, Body, Control, Kernel, Layout, Stage, Tensor, TensorFunction } from "./ir.ts";
+import { type Axis, type Body, type Control, type Kernel, type Layout, type Stage, Tensor, type TensorFunction } from "./ir.ts";
 
 /** The text form of a tensor function; `parseTensor` reads it back. */
 export function printTensor(f: TensorFunction): string {
@@ -77,7 +77,10 @@ function printControl(p: Printer, k: Kernel, c: Control, f: TensorFunction): voi
       p.line(`require @${k.name} ${c.dims[0]} == ${c.dims[1]}`, k);
       return;
     case "if":
-      body(`if @${k.name} %${c.condition.name} ->${names(c.results)}`, c.bodies[0]);
+      body(
+        `if @${k.name} ${c.condition instanceof Tensor ? `%${c.condition.name}` : `${c.condition.size} >= ${c.condition.least}`} ->${names(c.results)}`,
+        c.bodies[0],
+      );
       body("else", c.bodies[1]);
       return;
     case "loop": {

@@ -191,7 +191,7 @@ class TensorVerifier {
       return;
     }
     if (c.kind === "require") return;
-    if (c.condition !== null) scalar(c.condition, c.condition.dtype.kind === "bool", "a bool of rank 0");
+    if (c.condition instanceof Tensor) scalar(c.condition, c.condition.dtype.kind === "bool", "a bool of rank 0");
     const expected =
       c.kind === "if"
         ? c.results.map((t) => ({ t, dims: t.dims }))

@@ -1,10 +1,22 @@
-import { type Dim, ceilDivDim, dimEquals, dimMultiple, productOf } from "../../base/dim.ts";
+import { type Dim, ceilDivDim, dimEquals, dimMin, dimMultiple, productOf } from "../../base/dim.ts";
 import { i32 } from "../../base/dtype.ts";
 import type { Capabilities } from "../../base/machine.ts";
 import { type Expr, type Variable, loadsOf } from "../../scalar/expr.ts";
 import { mentions } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Axis, type Kernel, type Stage, Tensor, type TensorFunction, type Write, mapStage, readsOf, stageExprs, writesOf } from "../ir.ts";
+import {
+  type Axis,
+  type Branch,
+  type Kernel,
+  type Stage,
+  Tensor,
+  type TensorFunction,
+  type Write,
+  mapStage,
+  readsOf,
+  stageExprs,
+  writesOf,
+} from "../ir.ts";
 import { isContraction, soleStage, substituteIndices, usersOf } from "./fusion.ts";
 import { withKernels } from "./inline-producers.ts";
 
@@ -35,7 +47,7 @@ export function fuseRowBlocks(sc: Scalars, f: TensorFunction, machine: Capabilit
   const tensors: Tensor[] = [];
   for (const scores of f.kernels) {
     const chain = chainFrom(scores, only);
-    const fused = chain === null || !panelsFit(chain, machine) ? null : fuse(sc, chain);
+    const fused = chain === null || !panelsFit(chain, machine) ? null : fuseAsSized(sc, chain);
     if (chain === null || fused === null) continue;
     replaced.set(chain.scores, []).set(chain.rows, []).set(chain.values, fused.kernels);
     tensors.push(...fused.tensors);
@@ -68,7 +80,31 @@ function chainFrom(scores: Kernel, only: (t: Tensor) => Kernel | null): Chain | 
   return { scores, rows, values, first, second };
 }
 
-function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } | null {
+interface Fused {
+  readonly kernels: readonly Kernel[];
+  readonly tensors: readonly Tensor[];
+}
+
+/** Of an unknown number of rows there may be less than a block, as when a decoder takes one token at a time: then row by row. */
+function fuseAsSized(sc: Scalars, c: Chain): Fused | null {
+  const height = c.first.dims[c.rows.axes.length - 1] as Dim;
+  const blocks = fuse(sc, c, blockRows);
+  if (blocks === null || dimMin(height) >= blockRows) return blocks;
+  const single = fuse(sc, c, 1);
+  if (single === null) return blocks;
+  const results = writesOf(c.values);
+  const own = (kernels: readonly Kernel[]) => kernels.map((k) => ({ ...k, name: `${k.name}.single` }));
+  const bodies = [
+    { kernels: blocks.kernels, outputs: results },
+    { kernels: own(single.kernels), outputs: results },
+  ] as const;
+  const control: Branch = { kind: "if", condition: { size: height, least: blockRows }, bodies, results };
+  const kernel: Kernel = { name: `${c.values.name}.rows`, axes: [], locals: [], stages: [], control };
+  return { kernels: [kernel], tensors: [...blocks.tensors, ...single.tensors] };
+}
+
+/** `blockRows` rows at a time; where there are fewer, the kernels must not run. */
+function fuse(sc: Scalars, c: Chain, blockRows: number): Fused | null {
   const [s, p] = [soleStage(c.scores) as Stage, soleStage(c.values) as Stage];
   const rank = c.rows.axes.length;
   const [height, width] = [c.first.dims[rank - 1] as Dim, c.first.dims[rank] as Dim];
@@ -82,18 +118,16 @@ function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } |
   const outer = c.rows.axes.slice(0, -1).map((a): Axis => axisOf(sc, a.variable.name, a.extent));
   const tile = axisOf(sc, "block", tiles);
   const start = sc.mul(sc.var(tile.variable), sc.int(blockRows));
-  // Of a known number of rows the last block ends with the last row. Of an unknown one, which may be less than a block, rows
-  // past the end read the last row again and write nothing.
-  const last = typeof height === "number" ? sc.int(height - blockRows) : null;
-  const begin = dimMultiple(height) % blockRows === 0 || last === null ? start : sc.min(start, last);
+  // There is at least one block, and the last one ends with the last row.
+  const last = sc.sub(sc.dim(height), sc.int(blockRows));
+  const begin = dimMultiple(height) % blockRows === 0 ? start : sc.min(start, last);
   const point = (row: Axis) => sc.add(begin, sc.var(row.variable));
-  const inside = (row: Axis) => (dimMultiple(height) % blockRows === 0 || last !== null ? null : sc.op("lt", [point(row), sc.dim(height)]));
   /** The rows' variables as they are inside of the fused kernel, with a row axis of the stage's own. */
   const bind = (variables: readonly Variable[], row: Axis): Map<Variable, Expr> => {
-    const at = inside(row) === null ? point(row) : sc.min(point(row), sc.sub(sc.dim(height), sc.int(1)));
-    return new Map(variables.slice(0, rank).map((v, d) => [v, d === rank - 1 ? at : sc.var((outer[d] as Axis).variable)]));
+    return new Map(variables.slice(0, rank).map((v, d) => [v, d === rank - 1 ? point(row) : sc.var((outer[d] as Axis).variable)]));
   };
-  const local = (t: Tensor, dims: readonly Dim[]) => new Tensor(sc.freshId(), `${t.name}.block`, t.dtype, [blockRows, ...dims], null, t.origin);
+  const local = (t: Tensor, dims: readonly Dim[]) =>
+    new Tensor(sc.freshId(), `${t.name}.${blockRows === 1 ? "row" : "block"}`, t.dtype, [blockRows, ...dims], null, t.origin);
   const locals = new Map<Tensor, Tensor>([
     [c.first, local(c.first, [width])],
     [c.second, local(c.second, [width])],
@@ -121,53 +155,16 @@ function fuse(sc: Scalars, c: Chain): { kernels: Kernel[]; tensors: Tensor[] } |
       })),
       writes: m.writes.map((w) => {
         const t = locals.get(w.tensor);
-        return t === undefined
-          ? { ...w, guard: inside(row) }
-          : { ...w, tensor: t, index: [sc.var(row.variable), ...(isOwn.has(w.tensor) ? w.index : w.index.slice(rank))] };
+        return t === undefined ? w : { ...w, tensor: t, index: [sc.var(row.variable), ...(isOwn.has(w.tensor) ? w.index : w.index.slice(rank))] };
       }),
     };
   };
   const rowVariables = c.rows.axes.map((a) => a.variable);
-  const turned = turnOperand(sc, s, scoreRows[rank] as Variable);
-  const scores = rewrite(turned.stage, scoreRows);
-  const copied = inside(axisOf(sc, "row", blockRows)) === null ? { stages: [scores], locals: [] } : copyRows(sc, scores);
-  const stages = [...copied.stages, ...c.rows.stages.map((x) => rewrite(x, rowVariables)), rewrite(p, valueRows)];
-  const fused: Kernel = { name: c.values.name, axes: [...outer, tile], locals: [...locals.values(), ...copied.locals], stages };
+  // One row is read as often as the copy would be.
+  const turned = blockRows === 1 ? { stage: s, kernels: [], tensors: [] } : turnOperand(sc, s, scoreRows[rank] as Variable);
+  const stages = [rewrite(turned.stage, scoreRows), ...c.rows.stages.map((x) => rewrite(x, rowVariables)), rewrite(p, valueRows)];
+  const fused: Kernel = { name: c.values.name, axes: [...outer, tile], locals: [...locals.values()], stages };
   return { kernels: [...turned.kernels, fused], tensors: turned.tensors };
-}
-
-/**
- * Rows that may lie past the end are read at positions that no loop can walk through. What a contraction reads of them is
- * copied into the block first, where it lies row by row.
- */
-function copyRows(sc: Scalars, s: Stage): { stages: Stage[]; locals: Tensor[] } {
-  const [row] = s.axes as [Axis];
-  const loads = loadsOf(...s.accumulators.map((a) => a.lift)).filter((l) => mentions(l, row.variable));
-  const locals = new Map<Expr, { readonly local: Tensor; readonly axes: readonly Axis[] }>();
-  for (const l of loads) {
-    const axes = s.axes.filter((a) => a === row || mentions(l, a.variable)).map((a): Axis => ({ ...a, kind: "parallel" }));
-    const of = l.attr as Tensor;
-    const dims = axes.map((a) => a.extent);
-    locals.set(l, { axes, local: new Tensor(sc.freshId(), `${of.name}.rows`, of.dtype, dims, null, of.origin) });
-  }
-  const index = (axes: readonly Axis[]) => axes.map((a) => sc.var(a.variable));
-  const copies = [...locals].map(
-    ([value, { local, axes }]): Stage => ({
-      name: local.name,
-      origin: local.origin,
-      axes,
-      inner: null,
-      accumulators: [],
-      writes: [{ tensor: local, index: index(axes), value, combiner: null, guard: null }],
-    }),
-  );
-  const read = (e: Expr): Expr =>
-    sc.rebuild([e], (x) => {
-      const found = locals.get(x);
-      return found === undefined ? null : sc.load(found.local, index(found.axes));
-    })[0] as Expr;
-  const accumulators = s.accumulators.map((a) => ({ ...a, lift: read(a.lift) }));
-  return { stages: [...copies, { ...s, accumulators }], locals: [...locals.values()].map((x) => x.local) };
 }
 
 /** Do the operands that every block reads anew, for one point of the outer axes, stay in the second cache? */
