@@ -1,11 +1,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { compileGraph } from "../../src/compile.ts";
-import { nativeLevel } from "../../src/node/native/processor.ts";
-import { type COutput, type CProgram, cMachine, cOutputs, compilerThere } from "./c.ts";
-import { type Execution, type Outcome, checkCase, outcomeOf, readyFor, runCase } from "./conformance.ts";
+import { compilerThere } from "./c.ts";
+import { type CJob, runAsC } from "./c-jobs.ts";
+import { type Execution, type Outcome, checkCase, importedCase, outcomeOf, runCase } from "./conformance.ts";
 import { corpus } from "./corpora.ts";
-import { type Case, type Ready, caseNames, outOfScope, readCase } from "./onnx-cases.ts";
+import { type Case, caseNames, outOfScope, readCase } from "./onnx-cases.ts";
 
 /** A case that is known to fail, and why. */
 export interface Exception {
@@ -41,7 +40,7 @@ export function testShard(shard: number): void {
         judge(e, found);
       });
     }
-    it.skipIf(!compilerThere("gcc"))("as C", { timeout: 600_000 }, async () => judge("c", await runAsC(cases)));
+    it.skipIf(!compilerThere("gcc"))("as C", { timeout: 600_000 }, async () => judge("c", await casesAsC(cases)));
   });
 }
 
@@ -71,70 +70,19 @@ function complaints(e: Execution, found: ReadonlyMap<Case, Outcome | null>): str
   });
 }
 
-/** A case that is compiled for C. */
-interface Prepared {
-  readonly case: Case;
-  readonly ready: Ready;
-  readonly program: CProgram;
-}
-
-/** Runs the cases as C at the processor's own level, all in one program (several if that fails). */
-async function runAsC(cases: readonly Case[]): Promise<Map<Case, Outcome | null>> {
-  const machines = [cMachine(nativeLevel() ?? "portable")];
+/** Runs the cases as C, all in one program. */
+async function casesAsC(cases: readonly Case[]): Promise<Map<Case, Outcome | null>> {
   const found = new Map<Case, Outcome | null>();
-  const prepared: Prepared[] = [];
+  const jobs = new Map<Case, CJob>();
   for (const c of cases) {
     const o = await outcomeOf(async () => {
-      const ready = readyFor(c, "c");
-      if (ready === null) return false;
-      prepared.push({ case: c, ready, program: { what: c.name, compiled: compileGraph(ready.model.graph, { machines }), inputs: ready.inputs } });
+      const ready = importedCase(c);
+      jobs.set(c, { what: c.name, graph: ready.model.graph, inputs: ready.inputs, check: (got) => checkCase(c, ready, got) });
       return false;
     });
     found.set(c, o);
   }
-  await runBatch(prepared, found);
+  const outcomes = await runAsC([...jobs.values()]);
+  for (const [c, job] of jobs) found.set(c, outcomes.get(job) ?? null);
   return found;
-}
-
-/** A program that does not compile, or crashes, takes the others of its batch with it: then halves of the batch are tried. */
-async function runBatch(batch: readonly Prepared[], found: Map<Case, Outcome | null>): Promise<void> {
-  if (batch.length === 0) return;
-  let outputs: COutput[] = [];
-  try {
-    outputs = await cOutputs(
-      batch.map((p) => p.program),
-      "gcc",
-      ["-O0", "-DTW_FREESTANDING"],
-    );
-  } catch (e) {
-    const [only] = batch;
-    if (batch.length === 1 && only !== undefined) {
-      found.set(only.case, { kind: "fail", message: String(e) });
-      return;
-    }
-    const half = Math.ceil(batch.length / 2);
-    await runBatch(batch.slice(0, half), found);
-    await runBatch(batch.slice(half), found);
-    return;
-  }
-  for (const [index, p] of batch.entries())
-    found.set(
-      p.case,
-      await judgeC(
-        p,
-        outputs.filter((o) => o.index === index),
-      ),
-    );
-}
-
-async function judgeC(p: Prepared, outputs: readonly COutput[]): Promise<Outcome | null> {
-  return outcomeOf(async () => {
-    for (const run of [1, 2])
-      checkCase(
-        p.case,
-        p.ready,
-        outputs.filter((o) => o.run === run).map((o) => o.got),
-      );
-    return true;
-  });
 }

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { PbfReader, PbfWriter } from "pbf";
-import { f32 } from "../../src/base/dtype.ts";
+import { type DType, f32 } from "../../src/base/dtype.ts";
 import { type ImportedModel, importOnnx } from "../../src/frontends/onnx/import.ts";
 import { type GraphProto, type ModelProto, type NodeProto, decodeModel } from "../../src/frontends/onnx/proto.ts";
 import { subgraphs } from "../../src/frontends/onnx/scopes.ts";
@@ -92,7 +92,10 @@ export function importModel(model: Uint8Array, values: ReadonlyMap<string, OnnxV
   return { model: imported, inputs };
 }
 /** What has to be said of lists and optionals when a model is compiled: lengths, and which are there. */
-function structureOf(graph: GraphProto, values: ReadonlyMap<string, OnnxValue>): { symbols: Record<string, number>; shapes: Record<string, readonly number[]> } {
+function structureOf(
+  graph: GraphProto,
+  values: ReadonlyMap<string, OnnxValue>,
+): { symbols: Record<string, number>; shapes: Record<string, readonly number[]> } {
   const symbols: Record<string, number> = {};
   const shapes: Record<string, readonly number[]> = {};
   // Elements of sequences have sizes of their own, which models cannot relate to others.
@@ -228,7 +231,7 @@ function initializerBytes(model: Uint8Array): Uint8Array[] {
 }
 
 function valueInfo(name: string, t: HostTensor): Uint8Array {
-  const code = Array.from({ length: 64 }, (_, i) => i).find((i) => dtypeOf(i) === t.dtype) ?? 0;
+  const code = codeOf(t.dtype);
   const shape = message((w) => {
     for (const d of t.dims)
       w.writeBytesField(
@@ -245,6 +248,22 @@ function valueInfo(name: string, t: HostTensor): Uint8Array {
     w.writeStringField(1, name);
     w.writeBytesField(2, typeProto);
   });
+}
+
+/** The model with inputs and outputs of these names in another dtype. */
+export function retyped(model: Uint8Array, names: ReadonlySet<string>, dtype: DType): Uint8Array {
+  const code = codeOf(dtype);
+  const withCode = (type: Uint8Array) => {
+    const element = message((w) => w.writeVarintField(1, code));
+    return mapFields(type, (f, tensorType) => (f === 1 ? Buffer.concat([tensorType, element]) : tensorType));
+  };
+  const info = (bytes: Uint8Array) => (names.has(stringField(bytes, 1)) ? mapFields(bytes, (f, b) => (f === 2 ? withCode(b) : b)) : bytes);
+  return mapFields(model, (field, bytes) => (field === 7 ? mapFields(bytes, (f, b) => ([11, 12, 13].includes(f) ? info(b) : b)) : bytes));
+}
+
+/** ONNX's number of a dtype. */
+function codeOf(dtype: DType): number {
+  return Array.from({ length: 64 }, (_, i) => i).find((i) => dtypeOf(i) === dtype) ?? 0;
 }
 
 /** Ops of a model, those of subgraphs and functions too. */
