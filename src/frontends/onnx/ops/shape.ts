@@ -51,7 +51,7 @@ function reshape(c: NodeContext): Operand {
       x,
       dims.filter((_, i) => i !== free),
     );
-  if (dims.some((d) => isNonNegative(d) !== true)) c.fail(`the new shape [${wanted.join(", ")}] has a negative dimension`);
+  if (dims.some((d) => isNonNegative(d) === false)) c.fail(`the new shape [${wanted.join(", ")}] has a negative dimension`);
   return reshaped(c, x, dims);
 }
 
