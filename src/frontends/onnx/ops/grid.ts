@@ -4,7 +4,7 @@ import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext } from "../context.ts";
 import type { Operand } from "../operand.ts";
 import { Formula, type Term } from "./formula.ts";
-import { type Tap, cubicWeights, floatSize, lastEntry, sample, samplingType, sizesOf } from "./sampling.ts";
+import { type Tap, backTo, cubicWeights, floatSize, lastEntry, sample, samplingType, sizesOf } from "./sampling.ts";
 import { spatialRank } from "./window.ts";
 
 /** How GridSample reads. */
@@ -80,7 +80,7 @@ export function gridSample(c: NodeContext): Operand {
   const v = sample(c, f, source, { axes, outer: [batch], at: 1 }, taps);
   // [channels, batch, …] as it was read
   const turned = c.g.transpose(v, [1, 0, ...v.dims.map((_, i) => i).slice(2)]);
-  return c.of(c.g.convert(turned.dtype !== x.dtype && x.dtype.isInteger ? f.op("round", turned) : turned, x.dtype));
+  return c.of(backTo(f, turned, x.dtype));
 }
 
 /** Coordinates of the elements of an axis, from -1 to 1: of their centers, or so that the outermost lie at the ends. */

@@ -1,9 +1,10 @@
 import { type Dim, addDim, ceilDivDim, dimEquals, dimMin, divideExactly, floorDivDim, mulDim } from "../../../base/dim.ts";
-import { type DType, f32, f64, i32 } from "../../../base/dtype.ts";
+import { f32, f64, i32 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import { type Operand, dimValue } from "../operand.ts";
 import { Formula, type Term } from "./formula.ts";
+import { backTo, samplingType } from "./sampling.ts";
 import { slicedAlong } from "./shape.ts";
 
 /** A number of the node: known while importing, or an f64 scalar of the graph. */
@@ -266,11 +267,6 @@ function unchanged(a: Axis, coordinates: string): boolean {
   return coordinates !== "tf_crop_and_resize" || (a.roi[0] === 0 && a.roi[1] === 1);
 }
 
-/** The dtype in which weighted sums are computed. */
-function computeType(d: DType): DType {
-  return d === f64 || (d.isInteger && d.bits >= 32) ? f64 : f32;
-}
-
 /** Shrinking axes first, outer ones before inner; growing ones last, inner ones before outer: the fewest elements go through a gather along a row. */
 function inOrder(axes: readonly Axis[]): Axis[] {
   const grows = (a: Axis): boolean => (typeof a.scale === "number" ? a.scale > 1 : dimMin(addDim(a.to, mulDim(a.from, -1))) > 0);
@@ -281,7 +277,7 @@ function resizeBy(c: NodeContext, x: Operand, axes: readonly Axis[], m: Mode): O
   const f = new Formula(c.g);
   const moved = axes.filter((a) => !unchanged(a, m.coordinates));
   if (moved.length === 0) return x;
-  let v = m.interpolation === "nearest" ? x.value : c.g.convert(x.value, computeType(x.dtype));
+  let v = m.interpolation === "nearest" ? x.value : c.g.convert(x.value, samplingType(x.dtype));
   const outside: { axis: number; mask: Value }[] = [];
   for (const a of inOrder(moved)) {
     const byFactor = m.interpolation === "nearest" ? nearestByFactor(c, v, a, m) : null;
@@ -295,7 +291,7 @@ function resizeBy(c: NodeContext, x: Operand, axes: readonly Axis[], m: Mode): O
     v = m.interpolation === "nearest" ? pick(c, v, a.axis, nearest(c, f, at, m.nearest)) : interpolated(c, f, v, a, m, at);
   }
   for (const { axis, mask } of outside) v = f.select(c.g.broadcast(mask, v.dims, [axis]), c.float("extrapolation_value", 0), v);
-  return c.of(c.g.convert(x.dtype.isInteger && v.dtype !== x.dtype ? f.op("round", v) : v, x.dtype));
+  return c.of(backTo(f, v, x.dtype));
 }
 
 function interpolation(c: NodeContext): Mode["interpolation"] {

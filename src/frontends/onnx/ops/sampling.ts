@@ -2,6 +2,7 @@ import type { Dim } from "../../../base/dim.ts";
 import { type DType, f32, f64, i32 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import { type Operand, dimValue } from "../operand.ts";
+import { identityOf } from "../../../scalar/scalars.ts";
 import type { NodeContext } from "../context.ts";
 import type { Formula, Term } from "./formula.ts";
 import { slicedAlong } from "./shape.ts";
@@ -9,6 +10,13 @@ import { slicedAlong } from "./shape.ts";
 /** The dtype in which coordinates and weighted sums of x are computed. */
 export function samplingType(d: DType): DType {
   return d === f64 || (d.isInteger && d.bits >= 32) ? f64 : f32;
+}
+
+/** A computed value back in the dtype of x: integers rounded to the nearest (ties to even) and kept in range. */
+export function backTo(f: Formula, v: Value, dtype: DType): Value {
+  if (v.dtype === dtype || !dtype.isInteger) return f.g.convert(v, dtype);
+  const [low, high] = [Number(identityOf("max", dtype)), Number(identityOf("min", dtype))];
+  return f.g.convert(f.clamp(f.op("round", v), low, high), dtype);
 }
 
 /** A size as a scalar of a float dtype, or as a number where it is one. */
