@@ -186,8 +186,9 @@ export class NodeContext {
     return a < 0 ? a + rank : a;
   }
 
-  of(v: Value): Operand {
-    return dataOperand(v);
+  /** Data, of which `some` elements may be known all the same. */
+  of(v: Value, some: readonly (Dim | null)[] | null = null): Operand {
+    return dataOperand(v, some);
   }
   knownOf(dtype: DType, dims: readonly Dim[], elements: readonly Dim[]): Operand {
     return knownOperand(this.g, dtype, dims, elements);

@@ -20,10 +20,22 @@ export class Operand {
   private readonly g: GraphBuilder | null;
   private made: { readonly value: Value; readonly region: number } | null = null;
   private elements: readonly Dim[] | null | undefined = undefined;
+  private readonly some: readonly (Dim | null)[] | null;
 
-  /** `g` is given where the value is made by ops that belong to the region in which they are needed. */
-  constructor(dtype: DType, dims: readonly Dim[], makeValue: () => Value, readKnown: () => readonly Dim[] | null, g: GraphBuilder | null = null) {
+  /**
+   * `g` is given where the value is made by ops that belong to the region in which they are needed; `some` tells those
+   * elements of data that are known all the same.
+   */
+  constructor(
+    dtype: DType,
+    dims: readonly Dim[],
+    makeValue: () => Value,
+    readKnown: () => readonly Dim[] | null,
+    g: GraphBuilder | null = null,
+    some: readonly (Dim | null)[] | null = null,
+  ) {
     this.g = g;
+    this.some = some;
     this.dtype = dtype;
     this.dims = dims;
     this.makeValue = makeValue;
@@ -42,6 +54,10 @@ export class Operand {
     if (this.elements === undefined) this.elements = this.readKnown();
     return this.elements;
   }
+  /** The elements, null for those that only a run tells; null where nothing is known of any. */
+  get partial(): readonly (Dim | null)[] | null {
+    return this.known ?? this.some;
+  }
   /** The elements, if they are known and numbers. */
   get numbers(): readonly number[] | null {
     const k = this.known;
@@ -50,12 +66,14 @@ export class Operand {
 }
 
 /** Data of the graph: nothing is known of its elements, unless there are none. */
-export function dataOperand(v: Value): Operand {
+export function dataOperand(v: Value, some: readonly (Dim | null)[] | null = null): Operand {
   return new Operand(
     v.dtype,
     v.dims,
     () => v,
     () => (v.dims.includes(0) ? [] : null),
+    null,
+    some?.some((d) => d !== null) ? some : null,
   );
 }
 

@@ -112,8 +112,30 @@ describe("shapes, axes and limits that the model computes", () => {
     expect(await run(counting(8), ints(0), ints(0))).toBe("[0]: ");
     await expect(run(counting(8), ints(2), ints(3))).rejects.toThrow(/equal/);
   });
+  it("of a shape put together, the part that is known stays known", async () => {
+    const m: ModelSpec = {
+      inputs: { x: ["f32", ["n", 6]], k: ["i64", [1]] },
+      initializers: { zero: { dtype: "i64", dims: [], values: [0] }, rest: list(-1), axes: list(0) },
+      nodes: [
+        { op: "Shape", in: ["x"], out: ["s"] },
+        { op: "Gather", in: ["s", "zero"], out: ["n"] },
+        { op: "Unsqueeze", in: ["n", "axes"], out: ["n1"] },
+        { op: "Concat", in: ["n1", "k", "rest"], out: ["shape"], attrs: { axis: 0 } },
+        { op: "Reshape", in: ["x", "shape"], out: ["y"], name: "parts" },
+      ],
+      outputs: ["y"],
+    };
+    expect(importOnnx(model(m)).graph.results[0]?.dims.map(String)).toEqual(["n", "parts_size", "parts_size_1"]);
+    const run = both(m);
+    expect(await run(counting(2, 6), ints(3))).toMatch(/^\[2, 3, 2\]: 0 1 2 .* 11$/);
+    expect(await run(counting(3, 6), ints(1))).toMatch(/^\[3, 1, 6\]/);
+    await expect(run(counting(2, 6), ints(4))).rejects.toThrow(/equal/);
+  });
   it("names of inputs' sizes stay theirs, and the graph reads back", () => {
-    const m = one({ op: "Slice", in: ["x", "a", "b"], out: ["y"], name: "/cut" }, { inputs: { x: ["f32", ["cut_size"]], a: ["i64", [1]], b: ["i64", [1]] } });
+    const m = one(
+      { op: "Slice", in: ["x", "a", "b"], out: ["y"], name: "/cut" },
+      { inputs: { x: ["f32", ["cut_size"]], a: ["i64", [1]], b: ["i64", [1]] } },
+    );
     const { graph } = importOnnx(model(m));
     expect(graph.results[0]?.dims.map(String)).toEqual(["cut_size_1"]);
     expect(printGraph(parseGraph(new Reader(printGraph(graph))))).toBe(printGraph(graph));

@@ -49,7 +49,7 @@ function rangeByData(c: NodeContext, dtype: DType): Operand {
 
 function shapeByData(c: NodeContext, shape: Operand): Dim[] {
   const rank = lengthOf(c, shape, c.declaredRank(0), "the shape");
-  return sizesOf(c, c.sizes.refine(listOf(c, shape), [rank]), rank, null);
+  return sizesOf(c, c.sizes.refine(listOf(c, shape), [rank]), rank, null, shape.partial ?? []);
 }
 
 function constantOfShape(c: NodeContext): Operand {

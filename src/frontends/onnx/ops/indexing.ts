@@ -26,6 +26,10 @@ function gather(c: NodeContext): Operand {
     const elements = picks.map((i) => x.known?.[c.axis(i, Number(n))] as Dim);
     return c.knownOf(x.dtype, dims, elements);
   }
+  if (picks !== null && x.rank === 1 && x.partial !== null && typeof n === "number") {
+    const some = picks.map((i) => x.partial?.[c.axis(i, n)] ?? null);
+    if (some.every((d) => d !== null)) return c.knownOf(x.dtype, dims, some);
+  }
   const [only] = picks ?? [];
   if (picks?.length === 1 && only !== undefined && (only >= 0 || typeof n === "number")) {
     const at = typeof n === "number" ? c.axis(only, n) : only;

@@ -31,7 +31,7 @@ export function reshaped(c: NodeContext, x: Operand, dims: readonly Dim[]): Oper
   if (x.known !== null && dims.every((d) => typeof d === "number")) return c.knownOf(x.dtype, dims, x.known);
   const [got, wanted] = [productOf(x.dims), productOf(dims)];
   if (!dimEquals(got, wanted)) c.sameDim(got, wanted, `reshape of [${x.dims.join(", ")}] to [${dims.join(", ")}]`);
-  return c.of(c.sizes.reshape(x.value, dims));
+  return c.of(c.sizes.reshape(x.value, dims), x.partial);
 }
 
 /** The dims that Reshape asks for: 0 keeps a dimension (unless `allowzero`), -1 takes what is left. */
@@ -64,22 +64,24 @@ function reshapeByData(c: NodeContext, x: Operand, shape: Operand, keepZero: boo
   const total = productOf(x.dims);
   const others = s.combine("mul", s.select(s.lt(kept, 0), 1, kept));
   const free = s.div(total, s.max(others, 1));
-  return reshaped(c, x, sizesOf(c, s.select(s.eq(kept, -1), free, kept), rank, total));
+  // Elements that are known to be no signs are the sizes themselves.
+  const sure = shape.partial?.map((d, i) => (d === 0 && !keepZero ? (x.dims[i] ?? null) : d !== null && dimMin(d) >= 0 ? d : null));
+  return reshaped(c, x, sizesOf(c, s.select(s.eq(kept, -1), free, kept), rank, total, sure));
 }
 
 /**
- * The elements of a vector as the dims of output 0, of `total` elements altogether (null: of any number). Those that the
- * model declares are what it declares, and the last one follows from the others.
+ * The elements of a vector as the dims of output 0, of `total` elements altogether (null: of any number). Some may be
+ * known; those that the model declares are what it declares, and the last one follows from the others.
  */
-export function sizesOf(c: NodeContext, vector: Value, rank: number, total: Dim | null): Dim[] {
-  const dims = Array.from({ length: rank }, (_, i): Dim | null => c.declaredDim(0, i));
+export function sizesOf(c: NodeContext, vector: Value, rank: number, total: Dim | null, known: readonly (Dim | null)[] = []): Dim[] {
+  const dims = Array.from({ length: rank }, (_, i): Dim | null => known[i] ?? c.declaredDim(0, i));
   const open = dims.flatMap((d, i) => (d === null ? [i] : []));
   const [only] = open;
   const rest = productOf(dims.filter((d) => d !== null));
   const sole = open.length === 1 && total !== null && rest !== 0;
   if (sole && only !== undefined) dims[only] = divideExactly(total, rest);
   const bound = sole ? floorDivDim(total, rest) : null;
-  return dims.map((d, i) => c.sizes.size(c.sizes.entry(vector, i), "size", 0, bound, d));
+  return dims.map((d, i) => known[i] ?? c.sizes.size(c.sizes.entry(vector, i), "size", 0, bound, d));
 }
 
 function remaining(c: NodeContext, x: Operand, others: readonly Dim[]): Dim {
@@ -178,6 +180,10 @@ function concat(c: NodeContext): Operand {
       [total],
       parts.flatMap((p) => p.known ?? []),
     );
+  const some =
+    first.rank === 1 && typeof total === "number" && total <= maxKnown && parts.some((p) => p.partial !== null)
+      ? parts.flatMap((p) => p.partial ?? Array.from({ length: Number(p.dims[0]) }, () => null))
+      : null;
   // Dims that only became equal under a bound are written alike.
   const used = parts.filter((p) => p.dims[axis] !== 0);
   return c.of(
@@ -188,6 +194,7 @@ function concat(c: NodeContext): Operand {
           (used.length === 0 ? parts : used).map((p) => c.sizes.refine(p.value, common.with(axis, p.dims[axis] as Dim))),
           { axis },
         ),
+    some,
   );
 }
 
@@ -196,7 +203,14 @@ export function sliced(c: NodeContext, x: Operand, start: readonly Dim[], stride
   if (x.known !== null && [...start, ...dims].every((d) => typeof d === "number"))
     return c.knownOf(x.dtype, dims, pick(x, boxPositions(x.dims.map(Number), start.map(Number), stride, dims.map(Number))) ?? []);
   if (start.every((s, i) => s === 0 && stride[i] === 1 && dimEquals(dims[i] as Dim, x.dims[i] as Dim))) return x;
-  return c.of(c.g.one("slice", [x.value], { start: dims.some((d) => d === 0) ? start.map(() => 0) : start, stride, dims }));
+  const from = dims.some((d) => d === 0) ? start.map(() => 0) : start;
+  const whole = [...start, ...dims, ...x.dims].every((d) => typeof d === "number");
+  const some =
+    whole && x.partial !== null
+      ? boxPositions(x.dims.map(Number), start.map(Number), stride, dims.map(Number)).map((p) => x.partial?.[p] ?? null)
+      : null;
+  if (some?.every((d) => d !== null)) return c.knownOf(x.dtype, dims, some);
+  return c.of(c.g.one("slice", [x.value], { start: from, stride, dims }), some);
 }
 
 /** `x[start : start + size]` along one axis. */
@@ -233,6 +247,8 @@ function expandedByData(c: NodeContext, x: Operand, shape: Operand): Dim[] {
   return Array.from({ length: rank }, (_, i): Dim => {
     const own = x.dims[i - rank + x.rank] ?? 1;
     if (i < rank - count) return own;
+    const sure = shape.partial?.[i - rank + count] ?? null;
+    if (sure !== null) return c.broadcastDims([[own], [sure]])[0] ?? 1;
     const wanted = s.entry(given, i - rank + count);
     const declared = c.declaredDim(0, i);
     if (own === 1) return s.size(wanted, "size", 0, null, declared);
@@ -251,6 +267,8 @@ function tile(c: NodeContext): Operand {
   c.sizes.require(count, x.rank);
   const repeats = x.dims.map((d, i): Dim => {
     if (list === null) return known?.[i] as Dim;
+    const sure = c.input(1).partial?.[i] ?? null;
+    if (sure !== null) return sure;
     const declared = c.declaredDim(0, i);
     const times = declared === null || typeof d !== "number" || d === 0 ? null : divideExactly(declared, d);
     return c.sizes.size(c.sizes.entry(list, i), "repeats", 0, null, times);

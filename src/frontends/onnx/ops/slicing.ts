@@ -49,7 +49,8 @@ function slice(c: NodeContext): Operand {
 /** One part for each axis, as far as possible without data. */
 function alongAxes(c: NodeContext, x: Operand, given: readonly number[], starts: List, ends: List, steps: List | null): Part[] {
   const s = c.sizes;
-  const element = (l: List, k: number): Int => l.known?.[k] ?? s.entry(listOf(c, l.operand ?? c.fail("a list is missing")), k);
+  const element = (l: List, k: number): Int =>
+    l.known?.[k] ?? l.operand?.partial?.[k] ?? s.entry(listOf(c, l.operand ?? c.fail("a list is missing")), k);
   return c.normalAxes(given, x.rank).map((axis, k): Part => {
     const [start, end] = [element(starts, k), element(ends, k)];
     const step = steps === null ? 1 : element(steps, k);
