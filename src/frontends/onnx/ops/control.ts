@@ -31,12 +31,15 @@ function rebuilt(b: Binding, next: () => Operand): Binding {
 }
 /** Do two bindings differ in nothing but the sizes of tensors? */
 function sameStructure(a: Binding, b: Binding): boolean {
-  if (a instanceof Operand) return b instanceof Operand && a.dtype === b.dtype && a.rank === b.rank;
+  if (a instanceof Operand) return b instanceof Operand && a.dtype === b.dtype && (a.rank === b.rank || isSingle(a, b));
   if (a instanceof Sequence)
     return b instanceof Sequence && a.elements.length === b.elements.length && a.elements.every((x, i) => sameStructure(x, b.elements[i] as Operand));
   if (!(b instanceof Optional)) return false;
   return a.content === null || b.content === null ? a.content === b.content : sameStructure(a.content, b.content);
 }
+
+/** One element each, which may stand for one another whatever their ranks. */
+const isSingle = (a: Operand, b: Operand): boolean => [a, b].every((o) => dimEquals(productOf(o.dims), 1));
 
 /** A bool, or any tensor of one element, as bool[]. */
 function truth(c: NodeContext, o: Operand): Value {
@@ -102,6 +105,7 @@ interface Join {
 }
 
 function joinOf(c: NodeContext, a: Operand, b: Operand): Join {
+  if (a.rank !== b.rank) return { dims: (a.rank < b.rank ? a : b).dims, differing: [], low: [], high: [], room: null };
   const local = (d: Dim): boolean => isDataDependent(d);
   const differing = a.dims.flatMap((d, i) => (dimEquals(d, b.dims[i] as Dim) && !local(d) ? [] : [i]));
   if (differing.length === 0) return { dims: a.dims, differing, low: [], high: [], room: null };
@@ -120,7 +124,7 @@ function finishBranch(c: NodeContext, region: Region, operands: readonly Operand
   for (const op of region.ops) g.push(op);
   const results = operands.flatMap((o, k): Value[] => {
     const j = joins[k] as Join;
-    if (j.room === null) return [o.value];
+    if (j.room === null) return [g.reshape(o.value, j.dims)];
     const n = productOf(o.dims);
     const flat = g.reshape(o.value, [n]);
     const padded = dimEquals(n, j.room) ? flat : g.one("pad", [flat, g.scalar(o.dtype, 0)], { low: [0], high: [subDim(j.room, n)] });
