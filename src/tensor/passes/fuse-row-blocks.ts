@@ -53,10 +53,12 @@ export function fuseRowBlocks(sc: Scalars, f: TensorFunction, machine: Capabilit
     tensors.push(...fused.tensors);
   }
   if (replaced.size === 0) return f;
-  return withKernels(
-    { ...f, tensors: [...f.tensors, ...tensors] },
+  const g = withKernels(
+    f,
     f.kernels.flatMap((k) => replaced.get(k) ?? [k]),
   );
+  // What is written and read in branches alone has no users outside of them.
+  return { ...g, tensors: [...g.tensors, ...tensors] };
 }
 
 function chainFrom(scores: Kernel, only: (t: Tensor) => Kernel | null): Chain | null {
