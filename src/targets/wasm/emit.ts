@@ -573,9 +573,13 @@ export class FunctionEmitter {
     this.expr(a);
     const left = name === "shl";
     if (e.lanes > 1) {
-      // All lanes shift by one amount.
-      if (b.op !== "broadcast") this.unsupported(e);
-      this.expr(b.args[0] as Expr);
+      // All lanes shift by one amount; where that was bound to a variable, it is in each lane.
+      if (b.op === "broadcast") this.expr(b.args[0] as Expr);
+      else if (b.op === "var") {
+        this.expr(b);
+        this.op(simd(0x1b));
+        this.code.byte(0);
+      } else this.unsupported(e);
       this.op(simd(left ? 0xab : shape === "u32x4" ? 0xad : 0xac));
       if (left) this.wrapNarrow(e.dtype, e.lanes);
       return;
