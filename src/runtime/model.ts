@@ -344,7 +344,7 @@ function roomFor(needed: number, had: number): number {
 }
 
 /** The words for a fault. */
-export function faultText(faults: readonly string[], fault: number, value: number): string {
+function faultText(faults: readonly string[], fault: number, value: number): string {
   return (faults[fault] ?? `fault ${fault}: {}`).replace("{}", String(value));
 }
 

@@ -8,7 +8,7 @@ import { type Live, type Lives, livesOf } from "./lives.ts";
 import { placeDynamic, withRoomFault } from "./place-dynamic.ts";
 
 /** Every buffer starts at a multiple of this, so that vectors do not straddle cache lines. */
-export const alignment = 64;
+const alignment = 64;
 
 /**
  * Static memory planning: gives every allocation of the arena a place, so that none overlaps another that is alive at the
@@ -113,7 +113,7 @@ function packKnown(lives: readonly Live[]): { offsets: Map<Variable, number>; by
 }
 
 /** A place that allocations have one after the other. */
-export interface Slot {
+interface Slot {
   bytes: Expr;
   readonly members: Live[];
   free: number;
