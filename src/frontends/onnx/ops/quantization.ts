@@ -143,11 +143,46 @@ function matrixParameter(c: NodeContext, v: Value, x: Value, side: "rows" | "col
   return c.stretch(v, x.dims);
 }
 
-/** The product of the integers that two quantised matrices stand for, in i32. */
+/** Sums of f32 are exact while they stay below this. */
+const exactSum = 2 ** 24;
+/** In more parts than this a product is not computed. */
+const mostParts = 8;
+
+/** The largest magnitude of an element less its zero point. */
+function largestCentred(d: DType, zero: Operand | null): number {
+  const [low, high] = integerRange(d);
+  const zeros = isZero(zero) ? [0] : (zero?.numbers ?? [low, high]);
+  return Math.max(...zeros.map((z) => Math.max(high - z, z - low)));
+}
+
+/**
+ * The product of the integers that two quantised matrices stand for, in i32. Where few enough are added up, f32 does it exactly, with
+ * multiply-adds, where machines multiply i32 slowly; longer sums are made of parts that are short enough.
+ */
 function integerProduct(c: NodeContext, a: Operand, aZero: Operand | null, b: Operand, bZero: Operand | null): Value {
   const integers = (o: Operand, zero: Operand | null, side: "rows" | "columns") =>
     centred(c, o.value, zero === null || isZero(zero) ? null : matrixParameter(c, zero.value, o.value, side));
-  return matrixProduct(c, integers(a, aZero, "rows"), integers(b, bZero, "columns"));
+  const [x, y] = [integers(a, aZero, "rows"), integers(b, bZero, "columns")];
+  const terms = a.dims[a.rank - 1];
+  const [axisA, axisB] = [a.rank - 1, Math.max(0, b.rank - 2)];
+  const longest = Math.floor(exactSum / (largestCentred(a.dtype, aZero) * largestCentred(b.dtype, bZero)));
+  const parts = typeof terms === "number" && terms > 0 ? Math.ceil(terms / longest) : Number.POSITIVE_INFINITY;
+  if (typeof terms !== "number" || parts > mostParts || a.rank === 0 || b.rank === 0 || !dimEquals(b.dims[axisB] as Dim, terms))
+    return matrixProduct(c, x, y);
+  const [wideX, wideY] = [c.g.convert(x, f32), c.g.convert(y, f32)];
+  const size = Math.ceil(terms / parts);
+  const sums = Array.from({ length: Math.ceil(terms / size) }, (_, i) => {
+    const length = Math.min(size, terms - i * size);
+    return c.g.convert(matrixProduct(c, part(c, wideX, axisA, i * size, length), part(c, wideY, axisB, i * size, length)), i32);
+  });
+  return sums.reduce((p, q) => c.g.one("add", [p, q]));
+}
+
+/** The elements from a place on along one dimension. */
+function part(c: NodeContext, v: Value, axis: number, from: number, length: number): Value {
+  if (dimEquals(v.dims[axis] as Dim, length)) return v;
+  const start = v.dims.map((_, i) => (i === axis ? from : 0));
+  return c.g.one("slice", [v], { start, stride: v.dims.map(() => 1), dims: v.dims.with(axis, length) });
 }
 
 /** The convolution of the integers; padding is 0 of these, so the zero point of what is stored. */
