@@ -103,11 +103,12 @@ describe.each(cases)("windows %s, of known and symbolic sizes", (_, k) => {
   test("LpPool", () => check("LpPool", k, { p: 3 }, (w) => Math.cbrt(sum(w, (v) => Math.abs(v) ** 3))));
 });
 
-test.each([0, 1])("MaxPool's indices in storage order %i: the first of equal elements", async (order) => {
-  const k: Case = { strides: [2, 2], pads: [1, 0, 1, 1] };
+const orders = [0, 1].flatMap((order) => [false, true].map((ceil) => [order, ceil] as const));
+test.each(orders)("MaxPool's indices in storage order %i, ceil %s: the first of equal elements", async (order, ceil) => {
+  const k: Case = { strides: [2, 3], pads: [1, 0, 1, 1], ceil };
   // Few different values, so that many windows hold their largest element more than once.
   const random = seededRandom(8);
-  const x = hostFrom(f32, [2, 3, height, width], () => Math.floor(3 * random()));
+  const x = hostFrom(f32, [2, 3, height, width], () => [Number.NEGATIVE_INFINITY, 1, 2][Math.floor(3 * random() ** 4)] as number);
   const want = Array.from({ length: 6 }, (_, plane) =>
     contents(k, x, plane).map(({ elements }) => {
       const best = elements.reduce((a, b) => (b.v > a.v ? b : a));
@@ -122,7 +123,7 @@ test.each([0, 1])("MaxPool's indices in storage order %i: the first of equal ele
         op: "MaxPool",
         in: ["x"],
         out: ["y", "i"],
-        attrs: { kernel_shape: kernel, strides: k.strides, pads: k.pads as readonly number[], storage_order: order },
+        attrs: { kernel_shape: kernel, strides: k.strides, pads: k.pads as readonly number[], storage_order: order, ceil_mode: Number(ceil) },
       },
     ],
     outputs: ["y", "i"],

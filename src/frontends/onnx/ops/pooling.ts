@@ -52,8 +52,9 @@ function maxPool(c: NodeContext): readonly (Operand | null)[] {
   const win = poolWindow(c, x);
   if (!c.wants(1)) return [c.of(pooled(c, x.value, win, "max")), null];
   const s = sliding(c, x.value, win, "max");
-  // Padding that is part of the operand could be found as the largest element.
-  if (s.x !== x.value) return c.unsupported(`indices of windows whose padding depends on symbolic sizes${shapeHint(...x.dims)}`);
+  // Padding that is part of the operand must not be found: after the elements it never comes first among equals.
+  if (win.pads.some(([low]) => typeof low !== "number"))
+    return c.unsupported(`indices of windows whose padding at the start depends on symbolic sizes${shapeHint(...x.dims)}`);
   const [largest, place] = c.g.op("arg_window", [s.x], s.attrs, { resultNames: ["pooled", "place"] }) as [Value, Value];
   return [c.of(largest), c.of(flatIndices(c, x, win, place))];
 }

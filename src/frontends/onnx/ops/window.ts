@@ -62,18 +62,17 @@ function ceilPad(n: Dim, [low, high]: readonly [Dim, Dim], reachOf: number, stri
   return maxDim(0, subDim(addDim(mulDim(subDim(count, 1), stride), reachOf), whole));
 }
 
-/** Padding as an attribute where it is known; x is padded first where it depends on symbolic sizes. */
+/** Padding as an attribute where it is known; x is padded first at ends where it depends on symbolic sizes. */
 export function padded(
   c: NodeContext,
   x: Value,
   pads: readonly (readonly [Dim, Dim])[],
   fill: Num,
 ): { readonly x: Value; readonly pads: readonly (readonly [number, number])[] } {
-  const known = pads.map(([low, high]) => (typeof low === "number" && typeof high === "number" ? ([low, high] as const) : null));
-  if (known.every((p) => p !== null)) return { x, pads: known };
-  const at = (side: 0 | 1): Dim[] => x.dims.map((_, i) => (i < 2 || known[i - 2] !== null ? 0 : (pads[i - 2]?.[side] as Dim)));
-  const v = c.g.one("pad", [x, c.g.scalar(x.dtype, fill)], { low: at(0), high: at(1) });
-  return { x: v, pads: known.map((p) => p ?? [0, 0]) };
+  const known = pads.map(([low, high]) => [typeof low === "number" ? low : 0, typeof high === "number" ? high : 0] as const);
+  if (pads.every((pair) => pair.every((p) => typeof p === "number"))) return { x, pads: known };
+  const at = (side: 0 | 1): Dim[] => [0, 0, ...pads.map((pair) => (typeof pair[side] === "number" ? 0 : pair[side]))];
+  return { x: c.g.one("pad", [x, c.g.scalar(x.dtype, fill)], { low: at(0), high: at(1) }), pads: known };
 }
 
 /** The number of spatial dimensions of [batch, channels, size, …]. */
