@@ -212,14 +212,6 @@ function shift(c: NodeContext): Operand {
   return c.of(c.g.one("select", [inside, c.g.one(op, [x, by]), gone]));
 }
 
-/** Outside of training, dropout passes its input on; the mask is all true. */
-function dropout(c: NodeContext): readonly (Operand | null)[] {
-  const training = c.version >= 12 && c.optional(2) !== null ? c.input(2).numbers?.[0] : 0;
-  if (training !== 0) return c.unsupported("training mode");
-  const x = c.input(0);
-  return [x, c.wants(1) ? c.of(c.g.splat(c.version < 10 ? x.dtype : bool, x.dims, 1)) : null];
-}
-
 function gelu(c: NodeContext): Operand {
   const mode = c.text("approximate", "none");
   if (mode !== "none" && mode !== "tanh") return c.fail(`approximate '${mode}', expected none or tanh`);
@@ -311,7 +303,6 @@ export const elementwiseOps: OpTable = {
   Cast: { since: 7, map: (c) => cast(c, c.input(0), c.dtype("to", null)) },
   CastLike: { since: 15, map: (c) => cast(c, c.input(0), c.input(1).dtype) },
   Identity: { since: 7, map: (c) => c.binding(0) },
-  Dropout: { since: 7, map: dropout },
 };
 
 /** The dtype in which statistics of narrow floats are computed. */
