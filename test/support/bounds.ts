@@ -60,8 +60,10 @@ const magnitude = (b: Bounded): HostTensor =>
 const errorOf = (b: Bounded): HostTensor => f64Of(b.value.dtype, b.value.dims, b.error);
 
 /** Ops that only move elements: a result's error is that of the element it came from. */
-const movement = new Set(["broadcast", "reshape", "transpose", "slice", "pad", "concat", "reverse", "gather"]);
+const movement = new Set(["refine", "broadcast", "reshape", "transpose", "slice", "pad", "concat", "reverse", "gather"]);
 const sources = new Set(["constant", "iota", "iota_size"]);
+/** Ops whose results are places in exact operands. */
+const choosers = new Set(["arg_window", "argsort", "argsort_rows", "positions_where", "suppress_overlaps"]);
 
 class Bounder {
   private readonly env: Map<string, number>;
@@ -113,7 +115,7 @@ class Bounder {
       return [];
     }
     if (name === "require_equal") return [];
-    if (name === "arg_window") return this.choice(op, operands);
+    if (choosers.has(name)) return this.choice(op, operands);
     const value = this.evaluate(
       op,
       operands.map((o) => o.value),
@@ -144,6 +146,8 @@ class Bounder {
           ),
         },
       ];
+    if (name === "cumulative")
+      return [{ value, error: this.fold(op, operands, value, "monoid", (operands[0] as Bounded).value.dims[op.attrs["axis"] as number] as number) }];
     if (name === "scatter") return [{ value, error: this.fold(op, operands, value, "combiner", 1 + sizeOf((operands[1] as Bounded).value.dims)) }];
     throw new Error(`test/support/bounds.ts has no error rule for op '${name}': add one`);
   }

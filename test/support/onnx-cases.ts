@@ -108,7 +108,8 @@ function structureOf(
     const v = values.get(info.name);
     if (v === undefined) continue;
     if (info.kind === "tensor") {
-      if (lists) shape(info.name, v, info.dims);
+      // Symbols are at least 1 unless one asks for more.
+      if (lists || (!isList(v) && v.dims.includes(0))) shape(info.name, v, info.dims);
       continue;
     }
     const present = !isList(v) || v.length > 0;
