@@ -110,14 +110,13 @@ export function reducedPoints(k: Kernel): number {
   return allStages(k).reduce((n, s) => n + s.axes.reduce((p, a) => (a.kind === "reduction" ? p * typicalSize(a.extent) : p), 1), 0);
 }
 
-const mantissa: Readonly<Record<string, number>> = { f16: 10, bf16: 7 };
 /** Constants of functions, and steps of a polynomial, round too. */
 const steps = 8;
 
 function bounds(d: DType, values: Float64Array, squares: Float64Array, terms: number): Float64Array {
   if (!d.isFloat) return squares.map((s) => (s === 0 ? 0 : Number.POSITIVE_INFINITY));
   // Functions of f64 run through f32.
-  const epsilon = 2 ** -(mantissa[d.name] ?? 23);
+  const epsilon = 2 ** -(d.format?.fraction ?? 23);
   const finite = squares.filter((s) => Number.isFinite(s));
   const mean = finite.reduce((n, s) => n + s, 0) / Math.max(1, finite.length);
   return squares.map((s, i) => {
