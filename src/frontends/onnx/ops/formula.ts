@@ -1,4 +1,3 @@
-import type { DType } from "../../../base/dtype.ts";
 import type { GraphBuilder } from "../../../graph/builder.ts";
 import type { Value } from "../../../graph/ir.ts";
 
@@ -58,8 +57,5 @@ export class Formula {
   /** The sum of products of weights and values. */
   weighted(parts: readonly (readonly [weight: Term, value: Value])[]): Value {
     return parts.map(([w, v]) => this.mul(v, w)).reduce((a, b) => this.add(a, b));
-  }
-  convert(x: Value, dtype: DType): Value {
-    return this.g.convert(x, dtype);
   }
 }

@@ -280,6 +280,7 @@ function resizeBy(c: NodeContext, x: Operand, axes: readonly Axis[], m: Mode): O
   let v = m.interpolation === "nearest" ? x.value : c.g.convert(x.value, samplingType(x.dtype));
   const outside: { axis: number; mask: Value }[] = [];
   for (const a of inOrder(moved)) {
+    if (a.from === 0 && a.to !== 0) c.fail(`axis ${a.axis} has no elements to make ${a.to} of`);
     const byFactor = m.interpolation === "nearest" ? nearestByFactor(c, v, a, m) : null;
     if (byFactor !== null) {
       v = byFactor;

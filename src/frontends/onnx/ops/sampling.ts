@@ -37,7 +37,7 @@ export interface Tap {
 }
 
 /** Every choice of one tap for each axis. */
-export function choices(taps: readonly (readonly Tap[])[]): Tap[][] {
+function choices(taps: readonly (readonly Tap[])[]): Tap[][] {
   return taps.reduce<Tap[][]>((all, axis) => all.flatMap((chosen) => axis.map((t) => [...chosen, t])), [[]]);
 }
 
@@ -45,15 +45,7 @@ export function choices(taps: readonly (readonly Tap[])[]): Tap[][] {
  * Reads x at places of the taps of a choice: 0 where one does not exist. `outer` are indices of the axes before the sampled
  * ones that are walked along, by axis; the result has x's other axes, with the dims of the places put in at `at`.
  */
-export function read(
-  c: NodeContext,
-  f: Formula,
-  x: Value,
-  axes: readonly number[],
-  index: readonly Value[],
-  at: number,
-  taps: readonly Tap[],
-): Value {
+function read(c: NodeContext, f: Formula, x: Value, axes: readonly number[], index: readonly Value[], at: number, taps: readonly Tap[]): Value {
   const order = axes.map((axis, k) => ({ axis, index: index[k] as Value })).sort((a, b) => a.axis - b.axis);
   const v = c.g.one("gather", [x, ...order.map((o) => c.g.convert(o.index, i32))], { axes: order.map((o) => o.axis), at });
   const known = taps.flatMap((t) => (t.exists === null ? [] : [t.exists]));
@@ -71,7 +63,7 @@ export function read(
 }
 
 /** A value over the places, stretched over a sample's other dims. */
-export function placed(c: NodeContext, v: Value, over: Value, at: number): Value {
+function placed(c: NodeContext, v: Value, over: Value, at: number): Value {
   return c.g.broadcast(
     v,
     over.dims,
@@ -80,7 +72,7 @@ export function placed(c: NodeContext, v: Value, over: Value, at: number): Value
 }
 
 /** The product of the weights of a choice; null if it is 1. */
-export function weightOf(f: Formula, taps: readonly Tap[]): Value | null {
+function weightOf(f: Formula, taps: readonly Tap[]): Value | null {
   const weights = taps.flatMap((t) => (t.weight === null ? [] : [t.weight]));
   return weights.length === 0 ? null : weights.reduce((a, b) => f.mul(a, b));
 }
