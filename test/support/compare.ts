@@ -25,7 +25,7 @@ export function toleranceOf(d: DType, sums: boolean): Tolerance {
 }
 
 /** The first difference of two tensors, or null. */
-export function difference(got: HostTensor, expected: HostTensor, { relative, absolute }: Tolerance): string | null {
+function difference(got: HostTensor, expected: HostTensor, { relative, absolute }: Tolerance): string | null {
   const type = (t: HostTensor) => `${t.dtype}[${t.dims.join(", ")}]`;
   if (type(got) !== type(expected)) return `${type(got)}, expected ${type(expected)}`;
   let [first, wrong] = [-1, 0];

@@ -16,7 +16,7 @@ export interface Exception {
 export const exceptions: readonly Exception[] = JSON.parse(readFileSync(new URL("../conformance-exceptions.json", import.meta.url), "utf8"));
 
 /** In how many files the cases are run, so that some run side by side. */
-export const shards = 8;
+const shards = 8;
 
 /** Results are left here for `scripts/coverage.mjs`. */
 const results = new URL("../../out/conformance/", import.meta.url);

@@ -145,7 +145,9 @@ export function withoutConstants(c: Case): { readonly model: Uint8Array; readonl
     values.set(name, t);
     if (!declared.has(name)) added.push(valueInfo(name, t));
   };
-  for (const [name, t] of tensors) if (!shapes.has(name)) add(name, t);
+  // A network whose weights are such fills keeps the shapes that it reshapes to: its weights' sizes would have to fit them.
+  const kept = new Set([...tensors].flatMap(([name, t]) => (shapes.size > 0 && t.dtype.isInteger && !shapes.has(name) ? [name] : [])));
+  for (const [name, t] of tensors) if (!shapes.has(name) && !kept.has(name)) add(name, t);
   for (const n of graph.nodes.filter(isFill)) {
     const shape = tensors.get(n.inputs[0] ?? "");
     const [out] = n.outputs;
@@ -159,7 +161,7 @@ export function withoutConstants(c: Case): { readonly model: Uint8Array; readonl
       hostFrom(f32, Array.from(shape.data, Number), () => fill),
     );
   }
-  return { model: rewriteGraph(c.model, shapes, dropped, added), values };
+  return { model: rewriteGraph(c.model, { kept, shapes, dropped, added }), values };
 }
 
 function isFill(n: NodeProto): boolean {
@@ -173,22 +175,27 @@ function message(write: (w: PbfWriter) => void): Uint8Array {
   return w.finish();
 }
 
-/** The graph of a model's bytes with fields that `keep` refuses left out, and inputs added. */
-function rewriteGraph(
-  model: Uint8Array,
-  shapes: ReadonlySet<string | undefined>,
-  dropped: ReadonlySet<string>,
-  inputs: readonly Uint8Array[],
-): Uint8Array {
+interface Rewriting {
+  /** Initializers that stay; all others go. */
+  readonly kept: ReadonlySet<string>;
+  /** Inputs that go. */
+  readonly shapes: ReadonlySet<string | undefined>;
+  /** First outputs of nodes that go. */
+  readonly dropped: ReadonlySet<string>;
+  /** Further inputs. */
+  readonly added: readonly Uint8Array[];
+}
+
+function rewriteGraph(model: Uint8Array, { kept: stays, shapes, dropped, added }: Rewriting): Uint8Array {
   return mapFields(model, (field, bytes) => {
     if (field !== 7) return bytes;
     const kept = mapFields(bytes, (f, b) => {
-      if (f === 5) return null;
+      if (f === 5) return stays.has(nameOf(b)) ? b : null;
       if (f === 11 && shapes.has(stringField(b, 1))) return null;
       return f === 1 && dropped.has(stringField(b, 2)) ? null : b;
     });
     const extra = message((w) => {
-      for (const i of inputs) w.writeBytesField(11, i);
+      for (const i of added) w.writeBytesField(11, i);
     });
     return Buffer.concat([kept, extra]);
   });
