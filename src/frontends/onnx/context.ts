@@ -245,10 +245,19 @@ export class NodeContext {
     this.sizes.require(x, y);
     return betterKnown(x, y);
   }
-  /** Stretches a value to dims, aligned at the right. */
+  /** Two values with equal sizes along dimension `i` of the one and `j` of the other, as the model's meaning requires. @throws UserError `shape` */
+  paired(a: Value, i: number, b: Value, j: number, what: string): [Value, Value] {
+    const n = this.sameDim(a.dims[i] as Dim, b.dims[j] as Dim, what);
+    return [this.sizes.refine(a, a.dims.with(i, n)), this.sizes.refine(b, b.dims.with(j, n))];
+  }
+  /** Stretches a value to dims, aligned at the right; a run checks what sizes decide. */
   stretch(v: Value, dims: readonly Dim[]): Value {
     const shift = dims.length - v.dims.length;
     if (shift < 0) this.fail(`cannot broadcast [${v.dims.join(", ")}] to [${dims.join(", ")}]`);
+    v.dims.forEach((d, i) => {
+      const to = dims[i + shift] as Dim;
+      if (d !== 1 && !dimEquals(d, to) && !surelyDiffer(d, to)) this.sizes.requireStretch(d, to);
+    });
     return this.g.broadcast(
       v,
       dims,

@@ -112,6 +112,20 @@ describe("shapes, axes and limits that the model computes", () => {
     expect(await run(counting(8), ints(0), ints(0))).toBe("[0]: ");
     await expect(run(counting(8), ints(2), ints(3))).rejects.toThrow(/equal/);
   });
+  it("a matrix product over a size from data", async () => {
+    const m: ModelSpec = {
+      inputs: { x: ["f32", [2, 4]], k: ["i64", [1]] },
+      initializers: { zero: list(0), one: list(1), w: { dtype: "f32", dims: [3, 2], values: [1, 0, 0, 1, 1, 1] } },
+      nodes: [
+        { op: "Slice", in: ["x", "zero", "k", "one"], out: ["a"] },
+        { op: "MatMul", in: ["a", "w"], out: ["y"], name: "product" },
+      ],
+      outputs: ["y"],
+    };
+    const run = both(m);
+    expect(await run(counting(2, 4), ints(3))).toBe("[2, 2]: 2 3 10 11");
+    await expect(run(counting(2, 4), ints(2))).rejects.toThrow(/equal|has to be/);
+  });
   it("of a shape put together, the part that is known stays known", async () => {
     const m: ModelSpec = {
       inputs: { x: ["f32", ["n", 6]], k: ["i64", [1]] },

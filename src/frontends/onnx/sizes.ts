@@ -17,6 +17,8 @@ const farthest = 2 ** 31 - 1;
  */
 export class Ints {
   private readonly g: GraphBuilder;
+  /** What is required already, with the region in which it is. */
+  private readonly required = new Set<string>();
   constructor(g: GraphBuilder) {
     this.g = g;
   }
@@ -87,7 +89,10 @@ export class Ints {
 
   /** Requires sizes to be equal when the model runs, where that is not certain already. */
   require(a: Dim, b: Dim): void {
-    if (!dimEquals(a, b)) this.g.op("require_equal", [], { dims: [a, b] });
+    const key = `${this.g.currentRegion}: ${a} = ${b}`;
+    if (dimEquals(a, b) || this.required.has(key)) return;
+    this.required.add(key);
+    this.g.op("require_equal", [], { dims: [a, b] });
   }
   /**
    * A scalar of the graph as a size of what follows. Where the model declares it, it is that size, which a run has to find;

@@ -7,9 +7,9 @@ import type { Operand } from "../operand.ts";
 const range = (n: number, from = 0): number[] => Array.from({ length: n }, (_, i) => from + i);
 
 /** The product over the last two dimensions; leading ones are batches, broadcast as numpy does. */
-function batchedDot(c: NodeContext, a: Value, b: Value): Value {
-  const [ra, rb] = [a.dims.length, b.dims.length];
-  c.sameDim(a.dims[ra - 1] as Dim, b.dims[rb - 2] as Dim, `product of [${a.dims.join(", ")}] and [${b.dims.join(", ")}]`);
+function batchedDot(c: NodeContext, left: Value, right: Value): Value {
+  const [ra, rb] = [left.dims.length, right.dims.length];
+  const [a, b] = c.paired(left, ra - 1, right, rb - 2, `product of [${left.dims.join(", ")}] and [${right.dims.join(", ")}]`);
   // Without batches of its own, b serves all of a's rows at once.
   if (productOf(b.dims.slice(0, -2)) === 1) {
     const flat = c.g.reshape(b, b.dims.slice(-2));
@@ -35,10 +35,10 @@ export function matrixProduct(c: NodeContext, a: Value, b: Value): Value {
 
 /** alpha · A' B' + beta · C */
 function gemm(c: NodeContext): Operand {
-  const [a, b] = [c.value(0), c.value(1)];
-  if (a.dims.length !== 2 || b.dims.length !== 2) return c.fail(`ranks ${a.dims.length} and ${b.dims.length}, expected 2 and 2`);
+  const [left, right] = [c.value(0), c.value(1)];
+  if (left.dims.length !== 2 || right.dims.length !== 2) return c.fail(`ranks ${left.dims.length} and ${right.dims.length}, expected 2 and 2`);
   const [inA, inB] = [c.int("transA", 0) === 0 ? 1 : 0, c.int("transB", 0) === 0 ? 0 : 1];
-  c.sameDim(a.dims[inA] as Dim, b.dims[inB] as Dim, `product of [${a.dims.join(", ")}] and [${b.dims.join(", ")}]`);
+  const [a, b] = c.paired(left, inA, right, inB, `product of [${left.dims.join(", ")}] and [${right.dims.join(", ")}]`);
   const dot = c.g.one("dot", [a, b], { batchA: [], batchB: [], contractA: [inA], contractB: [inB] });
   const [alpha, beta] = [c.float("alpha", 1), c.float("beta", 1)];
   const product = times(c, dot, alpha);
@@ -122,11 +122,11 @@ function contracted(c: NodeContext, a: Labelled, b: Labelled, keep: (label: stri
   const shared = a.labels.filter((l) => b.labels.includes(l));
   const [batch, gone] = [shared.filter(keep), shared.filter((l) => !keep(l))];
   const of = (x: Labelled, labels: readonly string[]) => labels.map((l) => x.labels.indexOf(l));
-  for (const l of shared) {
-    const [m, n] = [a.value.dims[a.labels.indexOf(l)] as Dim, b.value.dims[b.labels.indexOf(l)] as Dim];
-    c.sameDim(m, n, `einsum dimension '${l}'`);
-  }
-  const value = c.g.one("dot", [a.value, b.value], { batchA: of(a, batch), batchB: of(b, batch), contractA: of(a, gone), contractB: of(b, gone) });
+  const values = shared.reduce<[Value, Value]>(
+    ([x, y], l) => c.paired(x, a.labels.indexOf(l), y, b.labels.indexOf(l), `einsum dimension '${l}'`),
+    [a.value, b.value],
+  );
+  const value = c.g.one("dot", values, { batchA: of(a, batch), batchB: of(b, batch), contractA: of(a, gone), contractB: of(b, gone) });
   const free = (x: Labelled) => x.labels.filter((l) => !shared.includes(l));
   return { value, labels: [...batch, ...free(a), ...free(b)] };
 }
