@@ -4,10 +4,13 @@ import { bitOps } from "./ops/bits.ts";
 import { compositeOps } from "./ops/composite.ts";
 import { contractionOps } from "./ops/contraction.ts";
 import { controlOps } from "./ops/control.ts";
+import { cumulativeOps } from "./ops/cumulative.ts";
 import { elementwiseOps } from "./ops/elementwise.ts";
 import { indexingOps } from "./ops/indexing.ts";
 import { reductionOps } from "./ops/reduction.ts";
+import { selectionOps } from "./ops/selection.ts";
 import { shapeOps } from "./ops/shape.ts";
+import { sortingOps } from "./ops/sorting.ts";
 import { windowOps } from "./ops/windows.ts";
 
 /** Every graph op, by family. */
@@ -19,6 +22,9 @@ export const graphOps: readonly OpDef[] = [
   ...contractionOps,
   ...reductionOps,
   ...windowOps,
+  ...cumulativeOps,
+  ...sortingOps,
+  ...selectionOps,
   ...controlOps,
   ...compositeOps,
 ] as unknown as readonly OpDef[];

@@ -7,6 +7,7 @@ import type { Allocation, Kernel as LoopKernel, Port, Program, Scratch, Stmt, We
 import { type Expr, type Variable, loadsOf, variablesOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
+import type { Opaque } from "../tensor/opaque.ts";
 import {
   type Axis,
   type Body,
@@ -27,6 +28,7 @@ import { type Chooser, loopsChooser } from "./choose.ts";
 import { HostSteps } from "./host.ts";
 import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
 import { buildNest } from "./nest.ts";
+import { buildOpaque } from "./opaque.ts";
 import { parametrizeKernel } from "./parametrize.ts";
 import { type KernelSchedule, printSchedule } from "./schedule.ts";
 
@@ -60,18 +62,21 @@ export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser
       for (const b of before) schedule(collapseAxes(sc, b));
       steps.push({ kernel, schedule: chosen, reads: readsOf(kernel), writes: writesOf(kernel), cost, bodies: [] });
     };
-    for (const k of kernels) {
-      if (k.control !== undefined) {
-        const bodies = bodiesOf(k.control).map((b) => block([...b.kernels, ...handOver(sc, f, k.control as Control, b)]));
-        steps.push({ kernel: k, schedule: noLoops, reads: readsOf(k), writes: writesOf(k), cost: 0, bodies });
-        continue;
-      }
+    const border = (k: Kernel): void => {
       for (const t of writesOf(k)) {
         const root = rootOf(f, t);
         if (bordered.has(root)) continue;
         bordered.add(root);
-        const border = borderKernel(sc, f, root);
-        if (border !== null) schedule(border);
+        const around = borderKernel(sc, f, root);
+        if (around !== null) schedule(around);
+      }
+    };
+    for (const k of kernels) {
+      if (k.control === undefined || k.control.kind === "opaque") border(k);
+      if (k.control !== undefined) {
+        const bodies = bodiesOf(k.control).map((b) => block([...b.kernels, ...handOver(sc, f, k.control as Control, b)]));
+        steps.push({ kernel: k, schedule: noLoops, reads: readsOf(k), writes: writesOf(k), cost: 0, bodies });
+        continue;
       }
       schedule(collapseAxes(sc, linearizeKernel(sc, f, k)));
     }
@@ -358,22 +363,50 @@ class ProgramBuilder {
     });
     for (const b of built.scratch) addScratch(sc.mul(b.size as Expr, sc.int(b.bytes)));
     const count = sc.substitute(built.count, values);
-    const grain =
-      count.constant !== null
-        ? sc.int(Math.max(1, Math.ceil(Number(count.constant) / piecesPerLaunch)))
-        : sc.add(sc.floordiv(count, sc.int(piecesPerLaunch)), sc.int(1));
     return {
       kind: "launch",
       kernel: built.kernel,
       args,
       count,
-      grain,
+      grain: this.grainOf(count),
       threadsFrom: this.threadsFrom(s, count),
       scratch,
       origin: [...new Set(s.kernel.stages.flatMap((x) => x.origin))],
       inPlace: this.inPlace(s),
     };
   }
+  private grainOf(count: Expr): Expr {
+    const { sc } = this;
+    if (count.constant !== null) return sc.int(Math.max(1, Math.ceil(Number(count.constant) / piecesPerLaunch)));
+    return sc.add(sc.floordiv(count, sc.int(piecesPerLaunch)), sc.int(1));
+  }
+
+  /** An opaque step: one launch over its points. */
+  private opaque(o: Opaque, name: string): Stmt {
+    const { sc } = this;
+    const made = buildOpaque(sc, this.f, o, this.names.fresh(o.origin[0] ?? name));
+    const built = this.cache.get(made.key) ?? { kernel: made.kernel, count: made.count, scratch: [], params: [] };
+    this.cache.set(made.key, built);
+    this.kernels.add(built.kernel);
+    const args = [...made.tensors.map((t) => this.addressOf(t, sc.int(0))), ...made.sizes];
+    const scratch = made.scratch.map((bytes, i): Scratch => ({ arg: args.length + i, bytes }));
+    args.push(...made.scratch.map((bytes) => this.scratch(bytes)));
+    const iterations = this.typical(made.count);
+    const from = Math.ceil((2 * this.fork) / Math.max(1, this.typical(sc.dim(o.work))));
+    const shared = iterations > 1 && Number.isSafeInteger(from) && o.writes.every((t) => t.dtype.bits >= 8);
+    return {
+      kind: "launch",
+      kernel: built.kernel,
+      args,
+      count: made.count,
+      grain: this.grainOf(made.count),
+      threadsFrom: shared ? Math.max(2, from) : null,
+      scratch,
+      origin: o.origin,
+      inPlace: [],
+    };
+  }
+
   private scratch(bytes: Expr): Expr {
     const { sc } = this;
     const data = this.f.symbols.filter((s) => s.source === "data" && variablesOf(bytes).has(sc.symbol(s)));
@@ -399,6 +432,8 @@ class ProgramBuilder {
           return this.host.bind(c, outermost);
         case "require":
           return [this.host.requireEqual(c)];
+        case "opaque":
+          return [this.opaque(c, s.kernel.name)];
         case "if":
           return [this.host.branch(c, bodies[0] ?? [], bodies[1] ?? [])];
         case "loop":
@@ -409,14 +444,19 @@ class ProgramBuilder {
     });
   }
 
+  /** What a size is reckoned as. */
+  private typical(size: Expr): number {
+    const { sc } = this;
+    const sizes = new Map(this.f.symbols.map((x) => [sc.symbol(x), sc.int(typicalSize(symbolDim(x)))]));
+    return Number(sc.substitute(size, sizes).constant ?? 0);
+  }
+
   /** The count from which sharing pays: twice what it costs to set threads to work and to wait for them. */
   private threadsFrom(s: Step, count: Expr): number | null {
-    const { sc } = this;
     // Writes that may collide stay in order; elements narrower than a byte share it with neighbours.
     const writes = allStages(s.kernel).flatMap((x) => x.writes);
     if (writes.some((w) => w.combiner !== null || w.tensor.dtype.bits < 8 || loadsOf(...w.index).length > 0)) return null;
-    const typical = new Map(this.f.symbols.map((x) => [sc.symbol(x), sc.int(typicalSize(symbolDim(x)))]));
-    const iterations = Number(sc.substitute(count, typical).constant ?? 0);
+    const iterations = this.typical(count);
     const from = Math.ceil((2 * this.fork * iterations) / s.cost);
     return iterations > 1 && Number.isSafeInteger(from) ? Math.max(2, from) : null;
   }

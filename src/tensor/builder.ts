@@ -21,6 +21,7 @@ import {
   rowMajor,
   writesOf,
 } from "./ir.ts";
+import { OpaqueBuilder } from "./opaque-builder.ts";
 
 export type Monoid = "add" | "mul" | "min" | "max" | "and" | "or";
 
@@ -163,6 +164,22 @@ export class TensorBuilder {
     }
     const { index, length, turns, states, stacked } = c;
     this.step("loop", { kind: "loop", index, length, condition, turns, states, stacked, bodies: [this.body(() => c.body(states))] });
+  }
+
+  /**
+   * A step that is a program: `body` writes down what runs at each point of the axes. `work` is about how many operations
+   * a point takes.
+   */
+  opaque(name: string, extents: readonly Dim[], work: Dim, origin: readonly string[], body: (o: OpaqueBuilder, at: readonly Expr[]) => void): void {
+    const axes = extents.map((d, i) => this.axis(`i${i}`, d));
+    const local = (of: string, dtype: DType, dims: readonly Dim[]): Tensor =>
+      new Tensor(this.sc.freshId(), this.names.fresh(`${name}.${of}`), dtype, dims);
+    const o = new OpaqueBuilder(this.sc, local);
+    body(
+      o,
+      axes.map((a) => this.sc.var(a.variable)),
+    );
+    this.step(name, o.finish(axes, work, origin));
   }
 
   private step(name: string, control: Control): void {

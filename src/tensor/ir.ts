@@ -2,6 +2,7 @@ import type { ConstantData } from "../base/constant.ts";
 import type { Dim, DimSymbol } from "../base/dim.ts";
 import type { DType } from "../base/dtype.ts";
 import type { Expr, Storage, Variable } from "../scalar/expr.ts";
+import type { Opaque } from "./opaque.ts";
 
 /**
  * Tensor IR: what to compute, before any decision on loops. A function is a list of kernels; a kernel runs its stages in
@@ -95,8 +96,8 @@ export interface Kernel {
   readonly control?: Control;
 }
 
-/** What the host program does between kernels. */
-export type Control = Bind | Require | Branch | Loop;
+/** What the host program does between kernels; and opaque steps, which are kernels that passes do not look into. */
+export type Control = Bind | Require | Branch | Loop | Opaque;
 
 /** Gives a symbol its value: from here on it may stand in dims and indices. A run fails where it lies out of the symbol's range. */
 export interface Bind {
@@ -251,6 +252,8 @@ function controlReads(c: Control): Tensor[] {
       return [c.value];
     case "require":
       return [];
+    case "opaque":
+      return [...c.reads];
     case "if":
       return [...new Set([...(c.condition instanceof Tensor ? [c.condition] : []), ...inner])];
     case "loop":
@@ -266,6 +269,8 @@ function controlWrites(c: Control): Tensor[] {
     case "bind":
     case "require":
       return [];
+    case "opaque":
+      return [...c.writes];
     case "if":
       return [...c.results];
     case "loop":

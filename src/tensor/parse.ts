@@ -6,6 +6,8 @@ import type { Reader, Token } from "../base/text.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Scope, parseExpr } from "../scalar/text.ts";
+import type { Opaque } from "./opaque.ts";
+import { parseStatements } from "./opaque-text.ts";
 import {
   type Accumulator,
   type Axis,
@@ -148,7 +150,7 @@ class TensorParser {
 
   /** Does a kernel begin here, or a step of the host program? */
   private atStep(): boolean {
-    return ["kernel", "bind", "require", "if", "loop"].some((word) => this.r.is(word));
+    return ["kernel", "opaque", "bind", "require", "if", "loop"].some((word) => this.r.is(word));
   }
   private step(): Kernel {
     const r = this.r;
@@ -165,6 +167,8 @@ class TensorParser {
         r.expect("=");
         return { kind, symbol, value: this.tensor() };
       }
+      case "opaque":
+        return this.opaque();
       case "require": {
         const a = r.dim();
         r.expect("==");
@@ -197,6 +201,24 @@ class TensorParser {
     const size = this.r.dim();
     this.r.expect(">=");
     return { size, least: this.r.number() };
+  }
+  private opaque(): Opaque {
+    const { r, sc } = this;
+    const variables = new Map<string, Variable>();
+    const axes = this.axes(variables);
+    r.expect("reads");
+    const reads = this.tensorList();
+    r.expect("writes");
+    const writes = this.tensorList();
+    r.expect("work");
+    const work = r.dim();
+    const origin = this.origin();
+    r.expect("{");
+    const locals: Tensor[] = [];
+    while (r.accept("local")) locals.push(this.declaration());
+    const symbol = (n: string): Variable | null => (r.symbols.has(n) ? sc.symbol(r.declare(n)) : null);
+    const body = parseStatements(r, sc, { variables, symbol, tensor: (n) => this.tensors.get(n) ?? null });
+    return { kind: "opaque", origin, axes, reads, writes, locals, work, body };
   }
   private dataSymbol(): DimSymbol {
     const at = this.r.peek();

@@ -2,6 +2,7 @@ import { printData } from "../base/data-text.ts";
 import { Printer, printSymbol, safeName } from "../base/text.ts";
 import type { Expr } from "../scalar/expr.ts";
 import { NameTable, printExpr } from "../scalar/text.ts";
+import { printStatements } from "./opaque-text.ts";
 import { type Axis, type Body, type Control, type Kernel, type Layout, type Stage, Tensor, type TensorFunction } from "./ir.ts";
 
 /** The text form of a tensor function; `parseTensor` reads it back. */
@@ -76,6 +77,20 @@ function printControl(p: Printer, k: Kernel, c: Control, f: TensorFunction): voi
     case "require":
       p.line(`require @${k.name} ${c.dims[0]} == ${c.dims[1]}`, k);
       return;
+    case "opaque": {
+      const table = new NameTable();
+      for (const s of f.symbols) table.reserve(s.name);
+      const axes = printAxes(c.axes, table);
+      p.block(
+        `opaque @${k.name} ${axes} reads${names(c.reads)} writes${names(c.writes)} work ${c.work}${printOrigin(c.origin)}`,
+        () => {
+          for (const t of c.locals) p.line(`local ${declaration(t, undefined)}`);
+          printStatements(p, c.body, table);
+        },
+        k,
+      );
+      return;
+    }
     case "if":
       body(
         `if @${k.name} ${c.condition instanceof Tensor ? `%${c.condition.name}` : `${c.condition.size} >= ${c.condition.least}`} ->${names(c.results)}`,

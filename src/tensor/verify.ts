@@ -19,6 +19,7 @@ import {
   readsOf,
   writesOf,
 } from "./ir.ts";
+import { verifyOpaque } from "./opaque-verify.ts";
 import { layOutTensor } from "./print.ts";
 
 /**
@@ -44,6 +45,8 @@ import { layOutTensor } from "./print.ts";
  * T13  Forms that a step was to remove are gone.
  * T14  Steps of the host program bind data symbols to integers of rank 0, decide by bools of rank 0, and their bodies yield
  *      what their results (for stacked ones: a slice of it) need. What only a body writes, only that body reads.
+ * T15  An opaque step runs over parallel axes; it says what it reads and writes, each all and nothing else, and reads nothing
+ *      that it writes, locals apart. Its variables are bound before they are used, and only those of a `let` change.
  */
 
 export interface TensorVerifyOptions {
@@ -82,7 +85,10 @@ class TensorVerifier {
 
   function(): void {
     const { f, found } = this;
-    const locals = allKernels(f.kernels).flatMap((k) => [...k.locals, ...allStages(k).flatMap((s) => s.inner?.locals ?? [])]);
+    const locals = allKernels(f.kernels).flatMap((k) => [
+      ...(k.control?.kind === "opaque" ? k.control.locals : k.locals),
+      ...allStages(k).flatMap((s) => s.inner?.locals ?? []),
+    ]);
     this.uniqueNames([...f.tensors, ...locals]);
     for (const t of [...f.tensors, ...locals]) this.tensor(t);
     for (const t of f.inputs) found.check(this.declared.has(t), `%${t.name}`, () => "T1: this input is not among the function's tensors");
@@ -191,6 +197,16 @@ class TensorVerifier {
       return;
     }
     if (c.kind === "require") return;
+    if (c.kind === "opaque") {
+      const later = new Set(c.locals);
+      verifyOpaque(c, { found, at, symbols: this.symbols, expr: (e, bound, visible) => this.expr(e, at, bound, visible, later) });
+      for (const t of c.writes) {
+        this.known(t, at, new Set());
+        found.check(t.data === null && !this.f.inputs.includes(t), at, () => `T6: writes %${t.name}, an input or constant`);
+        this.written.add(t);
+      }
+      return;
+    }
     if (c.condition instanceof Tensor) scalar(c.condition, c.condition.dtype.kind === "bool", "a bool of rank 0");
     const expected =
       c.kind === "if"

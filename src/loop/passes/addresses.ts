@@ -2,7 +2,7 @@ import { i32 } from "../../base/dtype.ts";
 import { type Expr, type Variable, postorder } from "../../scalar/expr.ts";
 import { type Monomial, affineIn, fromPolynomial, mentionedIn, polynomialOf } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Buffer, type For, type Kernel, type Stmt, exprsOf, isBuffer, mapStmt } from "../ir.ts";
+import { type Buffer, type For, type Kernel, type Stmt, bodiesOf, exprsOf, isBuffer, mapStmt } from "../ir.ts";
 
 /**
  * Lowers indices to byte addresses, reduced in strength: accesses of a block whose positions differ by constants share
@@ -201,7 +201,11 @@ function firstOf(index: Expr): Expr {
   return index.op === "ramp" ? (index.args[0] as Expr) : index;
 }
 
-/** Variables that a block binds or changes itself. */
-function boundIn(b: readonly Stmt[]): Set<Variable> {
-  return new Set(b.flatMap((s) => (s.kind === "let" || s.kind === "assign" ? [s.variable] : [])));
+/** Variables that a block, or one inside of it, binds or changes. */
+function boundIn(b: readonly Stmt[], into: Set<Variable> = new Set()): Set<Variable> {
+  for (const s of b) {
+    if (s.kind === "let" || s.kind === "assign") into.add(s.variable);
+    for (const inner of bodiesOf(s)) boundIn(inner, into);
+  }
+  return into;
 }
