@@ -186,11 +186,14 @@ export class VectorWriter {
     return infix(isNegated ? "-" : "+", precedence.sum, z, product);
   }
 
-  /** All lanes shift by one amount. */
+  /** All lanes shift by one amount; where that was bound to a variable, it is in each lane. */
   private shift(e: Expr, name: "shl" | "shr", t: string, x: Code, purpose: Purpose): Code {
     const amount = e.args[1] as Expr;
-    if (amount.op !== "broadcast") return this.scalar.unsupported(e);
-    const n = this.scalar.expr(amount.args[0] as Expr, purpose);
+    if (amount.op !== "broadcast" && amount.op !== "var") return this.scalar.unsupported(e);
+    const n =
+      amount.op === "var"
+        ? atom(`${operand(this.scalar.expr(amount, purpose), precedence.postfix)}[0]`)
+        : this.scalar.expr(amount.args[0] as Expr, purpose);
     const shifted = this.call(e, `tw_${name}_${t}`, [x, t === "u32" ? castTo("int32_t", n) : n]);
     return name === "shl" ? this.wrapped(e, shifted) : shifted;
   }
