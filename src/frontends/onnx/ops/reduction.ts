@@ -6,7 +6,6 @@ import { axisMask, lengthOf, withoutMasked } from "../axes.ts";
 import type { NodeContext, OpMapping, OpTable } from "../context.ts";
 import { knownOp } from "../known.ts";
 import { type Operand, dimValue } from "../operand.ts";
-import { shapeHint } from "../symbols.ts";
 import { positions } from "./elementwise.ts";
 import { reshaped, sizesOf } from "./shape.ts";
 
@@ -158,21 +157,6 @@ function argument(monoid: "max" | "min"): OpMapping {
   };
 }
 
-/** A running sum is the sum of a window that reaches back to the start. */
-function cumSum(c: NodeContext): Operand {
-  const x = c.value(0);
-  const axis = c.axis(c.knownNumbers(1, "'axis'")[0] ?? 0, x.dims.length);
-  const n = x.dims[axis] as Dim;
-  if (typeof n !== "number") return c.unsupported(`a running sum along the symbolic size ${n}${shapeHint(n)}`);
-  const exclusive = c.int("exclusive", 0);
-  const one = x.dims.map(() => 1);
-  const reachBack: readonly [number, number] = [n - 1 + exclusive, -exclusive];
-  const pads = x.dims.map((_, i): readonly [number, number] =>
-    i !== axis ? [0, 0] : c.int("reverse", 0) === 1 ? [reachBack[1], reachBack[0]] : reachBack,
-  );
-  return c.of(c.g.one("reduce_window", [x], { monoid: "add", window: one.with(axis, n), strides: one, dilation: one, pads }));
-}
-
 /** Pooling over all spatial positions. */
 function globalPool(reduce: Reducer): OpMapping {
   return {
@@ -204,7 +188,6 @@ export const reductionOps: OpTable = {
   ReduceLogSumExp: reduction(logSumExp),
   ArgMax: argument("max"),
   ArgMin: argument("min"),
-  CumSum: { since: 11, map: cumSum },
   GlobalAveragePool: globalPool(meanOf),
   GlobalMaxPool: globalPool(extremum("max")),
 };

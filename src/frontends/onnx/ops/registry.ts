@@ -17,9 +17,11 @@ import { poolingOps } from "./pooling.ts";
 import { recurrentOps } from "./recurrent.ts";
 import { reductionOps } from "./reduction.ts";
 import { resizeOps } from "./resize.ts";
+import { selectionOps } from "./selection.ts";
 import { sequenceOps } from "./sequence.ts";
 import { shapeOps } from "./shape.ts";
 import { slicingOps } from "./slicing.ts";
+import { sortingOps } from "./sorting.ts";
 import { paddingOps } from "./padding.ts";
 import { generatorOps } from "./generators.ts";
 import { visionOps } from "./vision.ts";
@@ -51,7 +53,9 @@ const families: readonly OpTable[] = [
   quantizationOps,
   recurrentOps,
   resizeOps,
+  selectionOps,
   sequenceOps,
+  sortingOps,
   visionOps,
 ];
 const byName = new Map(families.flatMap((t) => Object.entries(t)));
