@@ -25,10 +25,11 @@ export function planMemory(sc: Scalars, source: Program): Program {
   const roots = [...new Set([...lives.keys()].map((v) => merged.get(v) ?? v))].map((v) => lives.get(v) as Live);
   const dynamic = roots.filter((l) => l.allocation.dynamic === true);
   const planned = roots.filter((l) => l.allocation.dynamic !== true);
-  const known = planned.filter((l) => l.allocation.bytes.constant !== null);
-  const symbolic = planned.filter((l) => l.allocation.bytes.constant === null);
+  const bounded = packBounded(p, planned);
+  const known = bounded === null ? planned.filter((l) => l.allocation.bytes.constant !== null) : [];
+  const symbolic = bounded === null ? planned.filter((l) => l.allocation.bytes.constant === null) : [];
   const places = new Map<Variable, Expr>();
-  const packed = packKnown(known);
+  const packed = bounded ?? packKnown(known, (l) => Number(l.allocation.bytes.constant) >>> 0);
   if (packed.bytes >= 2 ** 32)
     throw new UnsupportedError(
       "memory",
@@ -93,10 +94,22 @@ function align(n: number): number {
   return Math.ceil(n / alignment) * alignment;
 }
 
-function packKnown(lives: readonly Live[]): { offsets: Map<Variable, number>; bytes: number } {
+/** An arena for the largest sizes may have this many bytes; beyond, sizes decide on every run. */
+const mostBounded = 2 ** 31;
+
+/** Where every symbol has a bound: one plan for all sizes, by the largest. Null where there is none, or where it would be large beyond reason. */
+function packBounded(p: Program, lives: readonly Live[]): ReturnType<typeof packKnown> | null {
+  if (p.symbols.length === 0 || !p.symbols.every((s) => Number.isFinite(s.max))) return null;
+  const sizes = new Map(lives.map((l) => [l, rangeOf(l.allocation.bytes)[1]]));
+  if ([...sizes.values()].some((bytes) => bytes > mostBounded)) return null;
+  const packed = packKnown(lives, (l) => sizes.get(l) ?? 0);
+  return packed.bytes <= mostBounded ? packed : null;
+}
+
+function packKnown(lives: readonly Live[], sizeOf: (l: Live) => number): { offsets: Map<Variable, number>; bytes: number } {
   const offsets = new Map<Variable, number>();
   const placed: { live: Live; offset: number; size: number }[] = [];
-  const sized = lives.map((live) => ({ live, size: align(Number(live.allocation.bytes.constant) >>> 0) })).sort((a, b) => b.size - a.size);
+  const sized = lives.map((live) => ({ live, size: align(sizeOf(live)) })).sort((a, b) => b.size - a.size);
   let bytes = 0;
   for (const { live, size } of sized) {
     const busy = placed.filter((x) => x.live.first <= live.last && live.first <= x.live.last).sort((a, b) => a.offset - b.offset);

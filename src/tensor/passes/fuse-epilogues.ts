@@ -60,6 +60,8 @@ function fuse(sc: Scalars, producer: Kernel, t: Tensor, epilogue: Kernel, e: Sta
   const reads = loadsOf(ew.value).filter((l) => l.attr === t);
   const [read] = reads;
   if (read === undefined || reads.length !== 1) return null;
+  // Where it writes may depend on the result, too: then that has to be there before.
+  if (loadsOf(...ew.index, ...(ew.guard === null ? [] : [ew.guard])).some((l) => l.attr === t)) return null;
   // The reduction's own write must be plain too: it may carry the map of an epilogue that was fused before.
   const map = simplifyIndices(sc, read.args);
   const at = invertIndexMap(
