@@ -86,7 +86,8 @@ function backwards(bindings: readonly Binding[], set: Set<Variable>, mentioned: 
 }
 
 function writtenAddresses(stmts: readonly Stmt[], bindings: readonly Binding[], addresses: ReadonlySet<Variable>): Set<Variable> {
-  const of = (e: Expr): Variable[] => [...variablesOf(e)].filter((v) => addresses.has(v));
+  // What is read on the way to an address is not written.
+  const of = (e: Expr): Variable[] => [...valueVariables(e)].filter((v) => addresses.has(v));
   const stored = stmts.flatMap((s) => (s.kind === "storeat" ? of(s.address) : []));
   return backwards(bindings, new Set(stored), of);
 }
