@@ -11,6 +11,9 @@ const fewestRows = 4;
 /** Largest local, in elements: what a row keeps between its stages should stay in the first cache. */
 const largestLocal = 16384;
 
+/** Stages of one kernel: beyond, code and compile time grow, and rows have long left the cache. */
+const mostStages = 64;
+
 /** Stages that will run row by row, with the axes of each that stand for the rows. */
 interface Group {
   readonly members: readonly { readonly stage: Stage; readonly rows: readonly Variable[] }[];
@@ -27,6 +30,7 @@ export function groupRows(sc: Scalars, f: TensorFunction): TensorFunction {
   const outputs = users.visible;
   const groups = new Map<Kernel, Group>();
   const owner = new Map<Tensor, Kernel>();
+  const owned = new Map<Kernel, Tensor[]>();
   const order = new Map(f.kernels.map((k, i) => [k, i]));
   const absorbed = new Set<Kernel>();
   // A group is kept under its last kernel; when a kernel joins, the group moves to its place.
@@ -42,6 +46,7 @@ export function groupRows(sc: Scalars, f: TensorFunction): TensorFunction {
       const readers = users.readers.get(t) ?? [];
       // Moving the producer down here must not take its results from a reader in between.
       const known = groups.get(home) as Group;
+      if (known.members.length + group.members.length > mostStages) continue;
       const written = known.members.flatMap((m) => m.stage.writes.map((w) => w.tensor));
       const safe =
         written.every((w) =>
@@ -55,12 +60,11 @@ export function groupRows(sc: Scalars, f: TensorFunction): TensorFunction {
       group = next;
       merged.push(home);
     }
-    for (const m of merged) {
-      absorbed.add(m);
-      for (const [t, o] of owner) if (o === m) owner.set(t, k);
-    }
+    for (const m of merged) absorbed.add(m);
+    const mine = [...merged.flatMap((m) => owned.get(m) ?? []), own];
+    for (const t of mine) owner.set(t, k);
     groups.set(k, group);
-    owner.set(own, k);
+    owned.set(k, mine);
   }
   const grouped = [...groups].filter(([k, g]) => !absorbed.has(k) && g.members.length > 1 && keepsRows(g));
   if (grouped.length === 0) return f;
