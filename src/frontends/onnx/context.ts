@@ -71,6 +71,14 @@ export class NodeContext {
     this.attempt = parts.attempt;
   }
 
+  /** The same node, read as one of another op: of another opset version, with other inputs, or attributes that it gives itself. */
+  readAs(version: number, inputs: readonly (Binding | null)[] = this.inputs, attributes: readonly AttributeProto[] = []): NodeContext {
+    const given = new Map([...this.node.attributes, ...attributes.map((a) => [a.name, a] as const)]);
+    const node = attributes.length === 0 ? this.node : { ...this.node, attributes: given };
+    const { g, resolver, usedOutputs, declared, inlineGraph, attempt } = this;
+    return new NodeContext({ g, node, version, inputs, resolver, usedOutputs, declared, inlineGraph, attempt });
+  }
+
   /** The node breaks the rules of its op. */
   fail(message: string): never {
     throw new UserError("invalid-model", message);

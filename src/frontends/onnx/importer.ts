@@ -4,7 +4,7 @@ import { isDataDependent } from "../../base/dim.ts";
 import { CannotMap, type DeclaredDims, NodeContext, type OpMapping } from "./context.ts";
 import { changedInOpset7, modernOperands } from "./legacy.ts";
 import { type Binding, Operand, constantOperand, dataOperand } from "./operand.ts";
-import { findMapping, oldestOpset } from "./ops/registry.ts";
+import { findMapping, hasMappings, oldestOpset } from "./ops/registry.ts";
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
 import { namesRead, nodeLabel, subgraphs } from "./scopes.ts";
 import { Ints } from "./sizes.ts";
@@ -140,7 +140,7 @@ export class Importer {
       g: this.g,
       node,
       version,
-      inputs: version < 7 ? modernOperands(this.g, node, operands) : operands,
+      inputs: version < 7 && node.domain === "" ? modernOperands(this.g, node, operands) : operands,
       resolver: this.resolver,
       usedOutputs: node.outputs.map((name) => name !== "" && frame.read.has(name)),
       declared: node.outputs.map((name) => frame.declared.get(name) ?? null),
@@ -170,11 +170,12 @@ export class Importer {
   private mappingOf(node: NodeProto, frame: Frame): OpMapping | null {
     const version = frame.opsets.get(node.domain);
     const mapping = findMapping(node.opType, node.domain);
+    // Mappings of ONNX's own ops are written for opset 7 on; most serve 6, too.
+    const least = node.domain === "" && mapping?.since === 7 && !changedInOpset7.has(node.opType) ? oldestOpset : (mapping?.since ?? 0);
     if (mapping === null)
-      this.report(node, frame, node.domain === "" ? "no mapping for this op" : `no mapping for ops of the domain '${node.domain}'`);
+      this.report(node, frame, hasMappings(node.domain) ? "no mapping for this op" : `no mapping for ops of the domain '${node.domain}'`);
     else if (version === undefined) this.report(node, frame, "the model imports no opset for its domain");
-    else if (version < mapping.since && (version < oldestOpset || mapping.since > 7 || changedInOpset7.has(node.opType)))
-      this.report(node, frame, `supported from opset ${mapping.since} on`);
+    else if (version < least) this.report(node, frame, `supported from opset ${mapping.since} on`);
     else return mapping;
     return null;
   }

@@ -25,6 +25,7 @@ import { sortingOps } from "./sorting.ts";
 import { paddingOps } from "./padding.ts";
 import { generatorOps } from "./generators.ts";
 import { visionOps } from "./vision.ts";
+import { microsoftOps } from "./microsoft/table.ts";
 
 /** The opset versions that are read. Mappings are written for 7 on; what differs in 6 is in `legacy.ts`. */
 export const oldestOpset = 6;
@@ -58,14 +59,24 @@ const families: readonly OpTable[] = [
   sortingOps,
   visionOps,
 ];
-const byName = new Map(families.flatMap((t) => Object.entries(t)));
 
-const domains: Readonly<Record<string, ReadonlyMap<string, OpMapping>>> = {
-  "": byName,
-  "ai.onnx.preview": new Map(Object.entries(previewAttentionOps)),
+/** Mappings by domain (the default one is ""); versions are those of the domain's own opset. */
+const domains: Readonly<Record<string, readonly OpTable[]>> = {
+  "": families,
+  "ai.onnx.preview": [previewAttentionOps],
+  "com.microsoft": [microsoftOps],
 };
+const tables = new Map(Object.entries(domains).map(([d, list]) => [d, new Map(list.flatMap((t) => Object.entries(t)))]));
 
-/** The mapping of an op of a domain (the default one is ""), or null. */
+/** All mappings of a domain by the names of their ops, or null. */
+export function mappingsOf(domain: string): ReadonlyMap<string, OpMapping> | null {
+  return tables.get(domain) ?? null;
+}
+/** Are ops of the domain read at all? */
+export function hasMappings(domain: string): boolean {
+  return tables.has(domain);
+}
+/** The mapping of an op of a domain, or null. */
 export function findMapping(opType: string, domain: string): OpMapping | null {
-  return (Object.hasOwn(domains, domain) ? domains[domain]?.get(opType) : null) ?? null;
+  return mappingsOf(domain)?.get(opType) ?? null;
 }

@@ -1,0 +1,7 @@
+import type { OpTable } from "../../context.ts";
+import { activationOps } from "./activation.ts";
+
+/** The ops that ONNX Runtime adds in a domain of its own (its contrib_ops documentation describes them). */
+export const microsoftOps: OpTable = {
+  ...activationOps,
+};
