@@ -129,7 +129,7 @@ export function compileTensor(
     "build-loops",
     () =>
       machines.map((m) =>
-        buildProgram(sc, f, loopsOn(m, run), weights, caches.get(m) as KernelCache, m === first ? names : new Names(), m.cost.fork),
+        buildProgram(sc, f, loopsOn(m, run), weights, caches.get(m) as KernelCache, m === first ? names : new Names(), m.cost.fork, m.ownShares),
       ),
     (all) => printProgram((all[0] as BuiltProgram).program),
   );

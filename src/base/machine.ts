@@ -23,6 +23,11 @@ export interface Capabilities {
   readonly fusedMultiplyAdd: boolean;
   /** Can one instruction load a scalar into all lanes? */
   readonly loadSplat: boolean;
+  /**
+   * Does each thread of a launch begin with a share of its own, always of the same place in the range? Then it matters to caches
+   * how the range lies: what one kernel left in a core's caches may be what the next one needs there.
+   */
+  readonly ownShares: boolean;
   readonly lineBytes: number;
   /** Bytes of the caches that a working set should fit in. */
   readonly l1Bytes: number;

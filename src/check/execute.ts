@@ -213,7 +213,8 @@ export function chunked(c: Compiled): { readonly program: Program; readonly chun
     ...k.body,
   ];
   const kernel: Kernel = { ...k, params: [...k.params, inner], begin, end, body };
-  const launch: Stmt = { ...last, kernel, args: [...last.args, sc.var(variable)], count: sc.int(1), grain: sc.int(1) };
+  const { row: _, ...single } = last;
+  const launch: Stmt = { ...single, kernel, args: [...last.args, sc.var(variable)], count: sc.int(1), grain: sc.int(1) };
   const used = p.main.slice(0, -1).some((s) => s.kind === "launch" && s.kernel === k);
   return {
     program: {

@@ -102,6 +102,8 @@ export interface Launch {
   readonly count: Expr;
   /** Iterations given to one call; the calls are independent. */
   readonly grain: Expr;
+  /** The range is rows of so many iterations: better that threads share every row than that each takes rows of its own. Absent: no matter. */
+  readonly row?: Expr;
   /** From how many iterations on several threads may share the calls; null where they must stay on one. */
   readonly threadsFrom: number | null;
   /** Arguments that are memory for one call at a time, with its size in bytes: each thread gets a place of its own. */
@@ -261,7 +263,7 @@ export function exprsOf(s: Stmt): readonly Expr[] {
     case "alloc":
       return s.buffer.size === null ? [] : [s.buffer.size];
     case "launch":
-      return [...s.args, s.count, s.grain, ...s.scratch.map((x) => x.bytes)];
+      return [...s.args, s.count, s.grain, ...(s.row === undefined ? [] : [s.row]), ...s.scratch.map((x) => x.bytes)];
     default:
       throw s satisfies never;
   }
@@ -307,6 +309,7 @@ export function mapStmt(s: Stmt, expr: (e: Expr) => Expr, block: (b: readonly St
         args: s.args.map(expr),
         count: expr(s.count),
         grain: expr(s.grain),
+        ...(s.row === undefined ? {} : { row: expr(s.row) }),
         scratch: s.scratch.map((x) => ({ ...x, bytes: expr(x.bytes) })),
       };
     default:

@@ -335,6 +335,12 @@ class ProgramParser {
     r.expect(",");
     const count = this.index(b);
     r.expect(")");
+    const rows = r.accept("in");
+    if (rows) {
+      r.expect("rows");
+      r.expect("of");
+    }
+    const row = rows ? { row: this.index(b) } : {};
     r.expect("grain");
     const grain = this.index(b);
     let threadsFrom: number | null = null;
@@ -366,6 +372,6 @@ class ProgramParser {
     }
     const origin: string[] = [];
     if (r.accept("from")) while (r.peek().kind === "string") origin.push(r.string());
-    return { kind: "launch", kernel, args, count, grain, threadsFrom, scratch, origin, inPlace };
+    return { kind: "launch", kernel, args, count, ...row, grain, threadsFrom, scratch, origin, inPlace };
   }
 }

@@ -172,10 +172,11 @@ class StmtPrinter {
     // Once memory is planned the addresses that may have been shared are gone.
     const pairs = s.inPlace.filter((p) => p.every((v) => names.has(v))).map(([a, b]) => ` (${names.variable(a)}, ${names.variable(b)})`);
     const origin = s.origin.length === 0 ? "" : ` from ${s.origin.map((o) => JSON.stringify(o)).join(" ")}`;
+    const rows = s.row === undefined ? "" : ` in rows of ${this.expr(s.row)}`;
     const threads = s.threadsFrom === null ? "" : ` threads from ${s.threadsFrom}`;
     const scratch = s.scratch.length === 0 ? "" : ` scratch${s.scratch.map((x) => ` (${x.arg}, ${this.expr(x.bytes)})`).join("")}`;
     const inPlace = pairs.length === 0 ? "" : ` inplace${pairs.join("")}`;
     const args = s.args.map((a) => this.expr(a)).join(", ");
-    return `launch @${s.kernel.name}(${args}) over [0, ${this.expr(s.count)}) grain ${this.expr(s.grain)}${threads}${scratch}${inPlace}${origin}`;
+    return `launch @${s.kernel.name}(${args}) over [0, ${this.expr(s.count)})${rows} grain ${this.expr(s.grain)}${threads}${scratch}${inPlace}${origin}`;
   }
 }

@@ -24,8 +24,8 @@ import { layOutProgram } from "./print.ts";
  * L9   Scalar operations have operands of the dtypes and lanes that they take.
  * L10  Forms that a step was to remove are gone.
  * L11  Names of kernels are unique.
- * L12  Launches are shared by threads from a whole number of iterations on; what they call scratch is an argument, once, and
- *      its size an i32.
+ * L12  Launches are shared by threads from a whole number of iterations on; their rows fill the range; what they call scratch
+ *      is an argument, once, and its size an i32.
  * L13  What is needed before main runs, the arena's size, the places of inputs and the sizes of allocations that are not
  *      dynamic, depends on symbols alone; places of outputs may depend on sizes that main computes.
  * L14  Only main has `while` and `require`; a fault's number is one of the program's; where there are faults or sizes that main
@@ -259,7 +259,12 @@ class ProgramVerifier {
       this.check(scratch.findIndex((o) => o.arg === x.arg) === i, () => `L12: argument ${x.arg} of @${kernel.name} is scratch twice`);
       this.check(x.bytes.dtype.name === "i32" && x.bytes.lanes === 1, () => `L12: the size of scratch ${x.arg} of @${kernel.name} is no scalar i32`);
     }
-    for (const e of [...s.args, s.count, s.grain])
+    const [count, row] = [s.count.constant, s.row?.constant ?? null];
+    this.check(
+      count === null || row === null || (Number(row) >= 1 && Number(count) % Number(row) === 0),
+      () => `L12: the ${count} iterations of @${kernel.name} are no rows of ${row}`,
+    );
+    for (const e of [...s.args, s.count, s.grain, ...(s.row === undefined ? [] : [s.row])])
       this.check(e.dtype.name === "i32" && e.lanes === 1, () => `L8: an argument of @${kernel.name} is ${e.dtype}x${e.lanes}, not i32`);
   }
 

@@ -3,7 +3,7 @@ import { i32 } from "../base/dtype.ts";
 import { InternalError, UnsupportedError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
 import type { Names } from "../base/text.ts";
-import type { Allocation, Kernel as LoopKernel, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
+import type { Allocation, Kernel as LoopKernel, Launch, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
 import { type Expr, type Variable, loadsOf, variablesOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
@@ -27,10 +27,11 @@ import { typicalSize } from "./access.ts";
 import { type Chooser, loopsChooser } from "./choose.ts";
 import { HostSteps } from "./host.ts";
 import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
-import { buildNest } from "./nest.ts";
+import { type Joined, buildNest } from "./nest.ts";
 import { buildOpaque } from "./opaque.ts";
 import { parametrizeKernel } from "./parametrize.ts";
 import { type KernelSchedule, printSchedule } from "./schedule.ts";
+import { sharesRows } from "./sharing.ts";
 
 /** A kernel on its way to code: linearised, with its schedule. */
 export interface Step {
@@ -200,6 +201,8 @@ export type KernelCache = Map<
   {
     readonly kernel: LoopKernel;
     readonly count: Expr;
+    /** Where two loops are one range. */
+    readonly joined?: Joined;
     readonly scratch: readonly { readonly size: Expr | null; readonly bytes: number }[];
     readonly params: readonly Variable[];
   }
@@ -207,7 +210,8 @@ export type KernelCache = Map<
 
 /**
  * Makes the host program: one launch for each step, kernels of equal structure shared. `fork` is what it costs to set
- * threads to work, in the units of the steps' costs; without it every launch stays on one thread.
+ * threads to work, in the units of the steps' costs; without it every launch stays on one thread. With `ownShares` launches
+ * are told how threads had better share them (`sharing.ts`).
  */
 export function buildProgram(
   sc: Scalars,
@@ -217,8 +221,9 @@ export function buildProgram(
   cache: KernelCache,
   names: Names,
   fork: number = Number.POSITIVE_INFINITY,
+  ownShares: boolean = false,
 ): BuiltProgram {
-  return new ProgramBuilder(sc, f, constants, cache, names, fork).build(steps);
+  return new ProgramBuilder(sc, f, constants, cache, names, fork, ownShares).build(steps);
 }
 
 class ProgramBuilder {
@@ -227,6 +232,7 @@ class ProgramBuilder {
   private readonly cache: KernelCache;
   private readonly names: Names;
   private readonly fork: number;
+  private readonly ownShares: boolean;
   private readonly arena: Variable;
   private readonly weights: Variable;
   private readonly allocations = new Map<Tensor, Allocation>();
@@ -239,12 +245,13 @@ class ProgramBuilder {
   /** Does every symbol that follows from the inputs have a bound? */
   private readonly isBounded: boolean;
 
-  constructor(sc: Scalars, f: TensorFunction, constants: readonly Tensor[], cache: KernelCache, names: Names, fork: number) {
+  constructor(sc: Scalars, f: TensorFunction, constants: readonly Tensor[], cache: KernelCache, names: Names, fork: number, ownShares: boolean) {
     this.sc = sc;
     this.f = f;
     this.cache = cache;
     this.names = names;
     this.fork = fork;
+    this.ownShares = ownShares;
     this.constants = constants;
     this.isBounded = f.symbols.every((s) => s.source === "data" || Number.isFinite(s.max));
     this.arena = sc.variable("arena", i32, { min: 0 });
@@ -333,6 +340,7 @@ class ProgramBuilder {
       built = {
         kernel: nest.kernel,
         count: nest.count,
+        ...(nest.joined === null ? {} : { joined: nest.joined }),
         scratch: nest.scratch.map((b) => ({ size: b.size, bytes: b.dtype.byteWidth })),
         params: p.params.filter((x) => x.kind === "variable"),
       };
@@ -368,12 +376,19 @@ class ProgramBuilder {
       kernel: built.kernel,
       args,
       count,
+      ...this.rowOf(s, built.joined, values),
       grain: this.grainOf(count),
       threadsFrom: this.threadsFrom(s, count),
       scratch,
       origin: [...new Set(s.kernel.stages.flatMap((x) => x.origin))],
       inPlace: this.inPlace(s),
     };
+  }
+  /** The rows of a launch, where threads had better share each of them. */
+  private rowOf(s: Step, joined: Joined | undefined, values: ReadonlyMap<Variable, Expr>): Pick<Launch, "row"> {
+    if (!this.ownShares || joined === undefined) return {};
+    const isConstant = (t: Tensor): boolean => this.slots.has(rootOf(this.f, t));
+    return sharesRows(this.sc, s.kernel, joined.axes, isConstant) ? { row: this.sc.substitute(joined.row, values) } : {};
   }
   private grainOf(count: Expr): Expr {
     const { sc } = this;

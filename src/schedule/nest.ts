@@ -37,8 +37,15 @@ export interface Nest {
   readonly kernel: LoopKernel;
   /** Iterations of the outermost loop, over the kernel's parameters. */
   readonly count: Expr;
+  /** Where two loops are one range: how many iterations the second has, and the axes of both. */
+  readonly joined: Joined | null;
   /** Accumulators too large for registers: memory of the kernel, its last parameters. */
   readonly scratch: readonly Buffer[];
+}
+
+export interface Joined {
+  readonly row: Expr;
+  readonly axes: readonly [string, string];
 }
 
 export function buildNest(sc: Scalars, input: NestInput): Nest {
@@ -51,6 +58,7 @@ class NestBuilder {
   private readonly begin: Variable;
   private readonly end: Variable;
   private count: Expr | null = null;
+  private joined: Joined | null = null;
   private readonly writes = new Set<Buffer>();
   private readonly scratch: Buffer[] = [];
   /** Inside of a reduction no loop can be distributed any more. */
@@ -86,7 +94,7 @@ class NestBuilder {
       body,
       writes: new Set([...this.writes, ...this.scratch]),
     };
-    return { kernel, count: this.count as Expr, scratch: this.scratch };
+    return { kernel, count: this.count as Expr, joined: this.joined, scratch: this.scratch };
   }
 
   private bufferOf(t: Tensor): Buffer {
@@ -117,6 +125,7 @@ class NestBuilder {
     const { sc } = this;
     const n = this.extentOf(b);
     this.count = sc.mul(this.extentOf(a), n);
+    this.joined = { row: n, axes: [a.variable.name, b.variable.name] };
     const v = sc.variable(`${a.variable.name}_${b.variable.name}`, undefined, { extent: this.count });
     const at = (base: Expr): Position => ({ base, span: sc.int(1), steps: new Map() });
     const positions = new Map([
@@ -175,6 +184,7 @@ class NestBuilder {
       if (joined !== null) {
         const [first, second] = joined;
         this.count = this.sc.mul(first, second);
+        this.joined = { row: second, axes: [spec.axis, next.axis] };
         const v = this.sc.variable(`${spec.axis}_${next.axis}`, undefined, { extent: this.count });
         const both = [this.sc.floordiv(this.sc.var(v), second), this.sc.mod(this.sc.var(v), second)];
         return [this.loop(v, null, "serial", this.nest(s, schedule, from, to, p, leaf, both))];

@@ -128,14 +128,15 @@ union tw_arg {
 };
 typedef void (*tw_task)(const union tw_arg *args, int32_t begin, int32_t end);
 #endif
-/* Runs a task over [0, count): in pieces of grain iterations where threads share it, which needs at least so many. */
+/* Runs a task over [0, count): in pieces of grain iterations where threads share it (tw_share), which needs at least so many. */
 static void tw_launch(struct ${name} *m, tw_task task, const union tw_arg *args, int n_args, const int *scratch_arg, int n_scratch,
-                      const size_t *scratch_offset, int32_t count, int32_t grain, int32_t least) {
+                      const size_t *scratch_offset, int32_t count, int32_t grain, int32_t row, int32_t least) {
 #ifdef TW_FREESTANDING
-  (void)m, (void)n_args, (void)scratch_arg, (void)n_scratch, (void)scratch_offset, (void)grain, (void)least;
+  (void)m, (void)n_args, (void)scratch_arg, (void)n_scratch, (void)scratch_offset, (void)grain, (void)row, (void)least;
 #else
   if (m->threads > 1 && count >= least) {
-    tw_share((struct tw_pool *)m->pool, task, args, n_args, scratch_arg, n_scratch, m->scratch, m->scratch_step, scratch_offset, count, grain);
+    tw_share((struct tw_pool *)m->pool, task, args, n_args, scratch_arg, n_scratch, m->scratch, m->scratch_step, scratch_offset, count, grain,
+             row);
     return;
   }
 #endif

@@ -24,6 +24,7 @@ function vectorMachine(name: LevelName, lanes: number, registers: number, fusedM
     loadsFirst: false,
     fusedMultiplyAdd,
     loadSplat: true,
+    ownShares: true,
     ...caches,
     cost: {
       vectorLoad: 1,

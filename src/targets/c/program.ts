@@ -293,6 +293,7 @@ class MainWriter {
         : [`(const int[]){${own.join(", ")}}`, String(own.length), `(const size_t[]){${places.join(", ")}}`]),
       count,
       this.int32(w, s.grain),
+      s.row === undefined ? "0" : this.int32(w, sizeExpression(sc, s.row)),
       String(known(s.count) === null ? (s.threadsFrom ?? 0) : 0),
     ];
     this.out.line(`tw_launch(${parts.join(", ")});`);

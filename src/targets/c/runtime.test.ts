@@ -70,11 +70,12 @@ static int launches(struct tw_pool *pool, int rounds) {
   int wrong = 0;
   for (int32_t i = 0; i < most_count; i++) in[i] = i * i;
   for (int round = 0; round < rounds; round++) {
-    int32_t count = round % (most_count + 1), grain = 1 + round % 5;
+    int32_t row = round % 8, grain = 1 + round % 5;
+    int32_t count = row == 0 ? round % (most_count + 1) : round % (most_count / row + 1) * row;
     const union tw_arg args[4] = {{.c = (const unsigned char *)in}, {.p = (unsigned char *)out}, {.i = round}, {.p = NULL}};
     memset(out, 0xff, sizeof out);
-    if (round % 2 == 0) tw_share(pool, fill, args, 4, NULL, 0, NULL, 0, NULL, count, grain);
-    else tw_share(pool, fill_by_scratch, args, 4, scratch_arg, 1, scratch, step, scratch_offset, count, grain);
+    if (round % 2 == 0) tw_share(pool, fill, args, 4, NULL, 0, NULL, 0, NULL, count, grain, row);
+    else tw_share(pool, fill_by_scratch, args, 4, scratch_arg, 1, scratch, step, scratch_offset, count, grain, row);
     for (int32_t i = 0; i < most_count; i++) wrong += out[i] != (i < count ? i * i * 3 + round : -1);
   }
   free(scratch);
@@ -156,7 +157,7 @@ int main(int argc, char **argv) {
   union tw_arg args[1] = {{.p = &sum}};
   void *handle;
   struct tw_pool *pool = tw_pool_start(4);
-  tw_share(pool, one, args, 1, NULL, 0, NULL, 0, NULL, 9, 2);
+  tw_share(pool, one, args, 1, NULL, 0, NULL, 0, NULL, 9, 2, 0);
   tw_pool_stop(pool);
   const unsigned char *file = argc > 1 ? tw_map(argv[1], 3, &handle) : NULL;
   if (file != NULL) sum = (unsigned char)(sum + file[2] - 'c');

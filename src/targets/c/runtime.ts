@@ -161,6 +161,7 @@ struct tw_job {
   const size_t *scratch_offset;
   int32_t count;
   int32_t grain;
+  int32_t row;
 };
 
 /* The arguments as one thread uses them: scratch arguments point to memory of its own. */
@@ -255,9 +256,9 @@ static void tw_wake(struct tw_pool *pool, struct tw_word *word, int most) {
 #endif
 }
 
-/* The first piece of a thread's share. */
-static unsigned tw_share_begin(unsigned pieces, unsigned thread, unsigned threads) {
-  return (unsigned)((uint64_t)pieces * thread / threads);
+/* Where a thread's part of each row begins. */
+static unsigned tw_share_begin(unsigned row, unsigned thread, unsigned threads) {
+  return (unsigned)((uint64_t)row * thread / threads);
 }
 
 /* Takes pieces until none is left: first those of the thread's own share, so that what one kernel left in a core's caches is there
@@ -266,17 +267,19 @@ static void tw_take(struct tw_pool *pool, int thread) {
   const struct tw_job *job = &pool->job;
   union tw_arg own[tw_most_args];
   const union tw_arg *args = tw_own_args(job, thread, own);
-  const unsigned pieces = (unsigned)((job->count - 1) / job->grain) + 1;
   const unsigned threads = (unsigned)pool->workers + 1;
+  const unsigned row = (unsigned)job->row, rows = (unsigned)job->count / row, grain = (unsigned)job->grain;
   for (unsigned k = 0; k < threads; k++) {
     const unsigned of = ((unsigned)thread + k) % threads;
-    const unsigned first = tw_share_begin(pieces, of, threads), last = tw_share_begin(pieces, of + 1, threads);
+    const unsigned first = tw_share_begin(row, of, threads), part = tw_share_begin(row, of + 1, threads) - first;
+    /* Pieces do not cross the ends of a part. */
+    const unsigned each = part / grain + (part % grain != 0);
     for (;;) {
-      unsigned piece = first + atomic_fetch_add_explicit(&pool->next[of].value, 1, memory_order_relaxed);
-      if (piece >= last) break;
-      int32_t begin = (int32_t)piece * job->grain;
-      int32_t end = job->count - begin > job->grain ? begin + job->grain : job->count;
-      job->task(args, begin, end);
+      const unsigned piece = atomic_fetch_add_explicit(&pool->next[of].value, 1, memory_order_relaxed);
+      if (each == 0 || piece / each >= rows) break;
+      const unsigned from = piece % each * grain, n = part - from > grain ? grain : part - from;
+      const int32_t begin = (int32_t)(piece / each * row + first + from);
+      job->task(args, begin, begin + (int32_t)n);
     }
   }
 }
@@ -348,10 +351,12 @@ static void tw_finish(struct tw_pool *pool) {
   atomic_store(&pool->waiting.value, 0);
 }
 
-/* Runs task over [0, count) in pieces of grain, on the caller and the pool's workers; returns when all is done. */
+/* Runs task over [0, count) in pieces of grain, on the caller and the pool's workers; returns when all is done. The range is
+   rows of so many iterations, of each of which a thread's share is the same part; 0: one row. */
 static void tw_share(struct tw_pool *pool, tw_task task, const union tw_arg *args, int n_args, const int *scratch_arg, int n_scratch,
-                     unsigned char *const scratch_base, size_t scratch_step, const size_t *scratch_offset, int32_t count, int32_t grain) {
-  const struct tw_job job = {task, args, n_args, scratch_arg, n_scratch, scratch_base, scratch_step, scratch_offset, count, grain < 1 ? 1 : grain};
+                     unsigned char *const scratch_base, size_t scratch_step, const size_t *scratch_offset, int32_t count, int32_t grain,
+                     int32_t row) {
+  const struct tw_job job = {task, args, n_args, scratch_arg, n_scratch, scratch_base, scratch_step, scratch_offset, count, grain < 1 ? 1 : grain, row < 1 ? count : row};
   if (count <= 0) return;
   if (pool == NULL || count <= job.grain) {
     tw_run_alone(&job);
@@ -425,8 +430,9 @@ static void tw_pool_stop(struct tw_pool *pool) {
   (void)pool;
 }
 static void tw_share(struct tw_pool *pool, tw_task task, const union tw_arg *args, int n_args, const int *scratch_arg, int n_scratch,
-                     unsigned char *const scratch_base, size_t scratch_step, const size_t *scratch_offset, int32_t count, int32_t grain) {
-  const struct tw_job job = {task, args, n_args, scratch_arg, n_scratch, scratch_base, scratch_step, scratch_offset, count, grain};
+                     unsigned char *const scratch_base, size_t scratch_step, const size_t *scratch_offset, int32_t count, int32_t grain,
+                     int32_t row) {
+  const struct tw_job job = {task, args, n_args, scratch_arg, n_scratch, scratch_base, scratch_step, scratch_offset, count, grain, row};
   (void)pool;
   if (count > 0) tw_run_alone(&job);
 }

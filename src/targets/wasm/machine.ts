@@ -14,6 +14,7 @@ export const wasmMachine: Capabilities = {
   loadsFirst: true,
   fusedMultiplyAdd: true,
   loadSplat: true,
+  ownShares: false,
   lineBytes: 64,
   l1Bytes: 32 * 1024,
   l2Bytes: 512 * 1024,
