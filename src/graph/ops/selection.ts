@@ -35,12 +35,11 @@ const positionsWhere = defineOp({
     const n = mask.dims[0] as Dim;
     b.opaque(positions.name, [], productOf([4, n]), positions.origin, (o) => {
       const found = o.cell("found", sc.int(0));
-      o.for("i", sc.int(0), sc.dim(n), (i) =>
-        o.if(o.read(mask, i), () => {
-          o.write(positions, [found.value], i);
-          found.increment();
-        }),
-      );
+      // Each position is written where the next one found belongs, and stays there if it is one: that needs no branch.
+      o.for("i", sc.int(0), sc.dim(n), (i) => {
+        o.write(positions, [found.value], i);
+        found.set(sc.add(found.value, sc.cast(i32, o.read(mask, i))));
+      });
       o.for("rest", found.value, sc.dim(n), (i) => o.write(positions, [i], sc.int(0)));
       o.write(count, [], found.value);
     });
