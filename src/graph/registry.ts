@@ -11,6 +11,7 @@ import { reductionOps } from "./ops/reduction.ts";
 import { selectionOps } from "./ops/selection.ts";
 import { shapeOps } from "./ops/shape.ts";
 import { sortingOps } from "./ops/sorting.ts";
+import { treeOps } from "./ops/trees.ts";
 import { windowOps } from "./ops/windows.ts";
 
 /** Every graph op, by family. */
@@ -25,6 +26,7 @@ export const graphOps: readonly OpDef[] = [
   ...cumulativeOps,
   ...sortingOps,
   ...selectionOps,
+  ...treeOps,
   ...controlOps,
   ...compositeOps,
 ] as unknown as readonly OpDef[];

@@ -63,7 +63,7 @@ const errorOf = (b: Bounded): HostTensor => f64Of(b.value.dtype, b.value.dims, b
 const movement = new Set(["refine", "broadcast", "reshape", "transpose", "slice", "pad", "concat", "reverse", "gather"]);
 const sources = new Set(["constant", "iota", "iota_size"]);
 /** Ops whose results are places in exact operands. */
-const choosers = new Set(["arg_window", "argsort", "argsort_rows", "positions_where", "suppress_overlaps"]);
+const choosers = new Set(["arg_window", "argsort", "argsort_rows", "positions_where", "suppress_overlaps", "walk_trees"]);
 
 class Bounder {
   private readonly env: Map<string, number>;
