@@ -256,11 +256,14 @@ function packedAtBest(sc: Scalars, search: Search, k: Kernel): Option {
       if ((search.effort === "quick" && pack.size !== 2 * search.machine.lanes.f32) || (free && !constant(pack))) continue;
       best = cheaper(best, withPack(sc, search, start, pack));
     }
-    if (search.effort === "full" && best !== start && best.cost > clearLoss * leastCost(sc, search.machine, best.kernel))
-      for (const rows of rowPackings(sc, search.machine, best.kernel, best.schedule.packs)) best = cheaper(best, withPack(sc, search, best, rows));
+    if (search.effort === "full" && best !== start && losesClearly(sc, search.machine, best, stage))
+      for (const rows of rowPackings(sc, search.machine, best.kernel, packsOf(best, stage))) best = cheaper(best, withPack(sc, search, best, rows));
   }
   return best;
 }
+
+/** The packs that were made for one stage. */
+const packsOf = (o: Option, stage: number): Pack[] => o.schedule.packs.filter((p) => p.stage === stage);
 
 const cheaper = (a: Option, b: Option | null): Option => (b !== null && b.total < a.total ? b : a);
 
@@ -277,13 +280,20 @@ function withPack(sc: Scalars, search: Search, from: Option, pack: Pack): Option
   return { ...option, total: option.cost + copying, schedule: { ...option.schedule, packs }, before: [...from.before, packed.packing] };
 }
 
-/** What the arithmetic of the kernel's sums takes if nothing else does. */
-function leastCost(sc: Scalars, machine: Capabilities, k: Kernel): number {
-  const each = allStages(k).reduce((n, s) => {
-    const f = stageFacts(sc, s);
-    return s.accumulators.length === 0 ? n : n + (f.liftCost * f.extents.reduce((p, e) => p * e, 1)) / (f.vectorizable ? machine.lanes.f32 : 1);
-  }, 0);
-  return each * sharedPoints(k);
+/** Does a stage, and what the kernel moves, take much longer than the arithmetic of the stage's sums alone? */
+function losesClearly(sc: Scalars, machine: Capabilities, o: Option, stage: number): boolean {
+  const own = o.kernel.stages[stage] as Stage;
+  const cost = (s: Stage): number => stageCost(machine, stageFacts(sc, s), o.schedule.stages[s.name] as StageSchedule, o.schedule.specialize);
+  const points = sharedPoints(o.kernel);
+  const others = allStages(o.kernel).reduce((n, s) => (s === own ? n : n + cost(s) * points), 0);
+  return o.cost - others > clearLoss * leastCost(sc, machine, own) * points;
+}
+
+/** What the arithmetic of a stage's sums takes if nothing else does. */
+function leastCost(sc: Scalars, machine: Capabilities, s: Stage): number {
+  const f = stageFacts(sc, s);
+  if (s.accumulators.length === 0) return 0;
+  return (f.liftCost * f.extents.reduce((p, e) => p * e, 1)) / (f.vectorizable ? machine.lanes.f32 : 1);
 }
 
 function sourceOf(p: Packed): Tensor {
@@ -351,7 +361,7 @@ function rowCounts(machine: Capabilities, lanes: number): number[] {
   return [...new Set([most, most - (most % 2)])].filter((n) => n >= fewestRows);
 }
 
-/** Ways to pack, after the operand whose lanes are vectors, the one whose rows make the tile: then all its rows come from one place. */
+/** Ways to pack, after the operand of a stage whose lanes are vectors, the one whose rows make the tile: then all its rows come from one place. */
 export function* rowPackings(sc: Scalars, machine: Capabilities, k: Kernel, packs: readonly Pack[]): Generator<Pack> {
   const [first, second] = packs;
   const s = first === undefined ? undefined : k.stages[first.stage];
