@@ -35,6 +35,11 @@ export class ReadingError extends Error {
   }
 }
 
+/** Is the name that of an input, or of one tensor (`list.0`) of one that is a sequence? */
+function isInput(name: string, inputs: readonly string[]): boolean {
+  return inputs.some((i) => name === i || (name.startsWith(`${i}.`) && /^\d+$/.test(name.slice(i.length + 1))));
+}
+
 /** Parses `name=1x3x224x224`, `batch=4` and `batch=1..16`. A single number is a symbol's, unless an input has that name. */
 export function parseSizes(list: readonly string[], inputs: readonly string[]): Sizes {
   const shapes: Record<string, readonly number[]> = {};
@@ -44,7 +49,7 @@ export function parseSizes(list: readonly string[], inputs: readonly string[]): 
     if (m === null) throw new UserError("shape", `--shape ${text}: expected NAME=1x3x224x224, SYMBOL=4 or SYMBOL=1..16`);
     const [, name = "", low, high, dims = ""] = m;
     if (low !== undefined) symbols[name] = { min: Number(low), max: Number(high) };
-    else if (!inputs.includes(name) && /^\d+$/.test(dims)) symbols[name] = Number(dims);
+    else if (!isInput(name, inputs) && /^\d+$/.test(dims)) symbols[name] = Number(dims);
     else shapes[name] = dims === "" ? [] : dims.split("x").map(Number);
   }
   return { shapes, symbols };

@@ -36,6 +36,8 @@ interface Report {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   readonly symbols: readonly string[];
+  /** Sizes that the model computes when it runs. */
+  readonly computed_sizes: readonly string[];
   readonly nodes: number;
   readonly ops: Readonly<Record<string, number>>;
   readonly parameters: number;
@@ -61,7 +63,8 @@ function inspectFile(file: string, shape: readonly string[]): Report {
       producer: info.producer,
       inputs,
       outputs,
-      symbols: graph === null ? [] : symbolsOf(graph.symbols),
+      symbols: graph === null ? [] : symbolsOf(graph.symbols, "input"),
+      computed_sizes: graph === null ? [] : symbolsOf(graph.symbols, "data"),
       nodes: info.nodes,
       ops: info.ops,
       parameters: info.parameters,
@@ -90,10 +93,9 @@ function lenient(resolver: ExternalDataResolver): ExternalDataResolver {
   };
 }
 
-function symbolsOf(symbols: GraphFunction["symbols"]): string[] {
-  return symbols.map(
-    (s) => `${s.name} in [${s.min}, ${Number.isFinite(s.max) ? s.max : "∞"}]${s.multiple === 1 ? "" : ` multiple of ${s.multiple}`}`,
-  );
+function symbolsOf(symbols: GraphFunction["symbols"], source: "input" | "data"): string[] {
+  const chosen = symbols.filter((s) => s.source === source);
+  return chosen.map((s) => `${s.name} in [${s.min}, ${Number.isFinite(s.max) ? s.max : "∞"}]${s.multiple === 1 ? "" : ` multiple of ${s.multiple}`}`);
 }
 
 function inspectText(bytes: Uint8Array, name: string, sizes: Parameters<typeof importSource>[1] | object): Report {
@@ -130,7 +132,8 @@ function inspectText(bytes: Uint8Array, name: string, sizes: Parameters<typeof i
     producer: "",
     inputs: inputs.map(port),
     outputs,
-    symbols: symbolsOf(f.symbols),
+    symbols: symbolsOf(f.symbols, "input"),
+    computed_sizes: symbolsOf(f.symbols, "data"),
     nodes: [...ops.values()].reduce((a, b) => a + b, 0),
     ops: Object.fromEntries([...ops].sort((a, b) => b[1] - a[1])),
     parameters,
@@ -149,7 +152,9 @@ function reportText(name: string, r: Report): string {
     r.flops === null
       ? r.problems.length > 0
         ? "unknown"
-        : "by the sizes of its symbols (fix them with --shape)"
+        : r.symbols.length === 0
+          ? "by sizes that the model computes"
+          : "by the sizes of its symbols (fix them with --shape)"
       : `${(r.flops / 1e9).toPrecision(4)} GFLOP`;
   const lines = [
     `${name}: ${r.format}${opsets === "" ? "" : `, opset ${opsets}`}${r.producer === "" ? "" : `, made by ${r.producer}`}`,
@@ -158,6 +163,10 @@ function reportText(name: string, r: Report): string {
     ...list(
       "symbols",
       r.symbols.map((s) => `  ${s}`),
+    ),
+    ...list(
+      "sizes that the model computes",
+      r.computed_sizes.map((s) => `  ${s}`),
     ),
     `parameters: ${r.parameters.toLocaleString("en")}`,
     `arithmetic: ${flops}`,
