@@ -58,3 +58,10 @@ export function activations(c: NodeContext, defaults: readonly string[]): Activa
   const [alphas, betas] = [parameter("alpha"), parameter("beta")];
   return chosen.map((k, i) => k.make(alphas[i] as number, betas[i] as number));
 }
+
+/** One activation by its name, with its own parameters where none are given; null for a name that ONNX has not. */
+export function activation(name: string, alpha: number | undefined, beta: number | undefined): Activation | null {
+  const key = name.toLowerCase();
+  const kind = Object.hasOwn(kinds, key) ? kinds[key] : undefined;
+  return kind === undefined ? null : kind.make(alpha ?? kind.alpha ?? 0, beta ?? kind.beta ?? 0);
+}

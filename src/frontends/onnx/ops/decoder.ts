@@ -7,7 +7,7 @@ import { type Operand, dimValue } from "../operand.ts";
 import { positions, wideFloat } from "./elementwise.ts";
 
 /** `size` of every `stride` elements from `start` on, along the last dimension. */
-function lastPart(c: NodeContext, x: Value, start: Dim, size: Dim, stride = 1): Value {
+export function lastPart(c: NodeContext, x: Value, start: Dim, size: Dim, stride = 1): Value {
   const last = x.dims.length - 1;
   return c.g.one("slice", [x], {
     start: x.dims.map((_, i) => (i === last ? start : 0)),
@@ -20,7 +20,7 @@ function lastPart(c: NodeContext, x: Value, start: Dim, size: Dim, stride = 1): 
  * Pairs of features turned by angles that grow with the position (Su et al., RoFormer, 2021). Pairs are the two halves of a
  * head's features, or neighbours; features beyond the rotary ones stay.
  */
-function rotaryEmbedding(c: NodeContext): Operand {
+export function rotaryEmbedding(c: NodeContext): Operand {
   const given = c.value(0);
   const { g } = c;
   const packed = given.dims.length === 3;

@@ -34,7 +34,7 @@ export function matrixProduct(c: NodeContext, a: Value, b: Value): Value {
 }
 
 /** alpha · A' B' + beta · C */
-function gemm(c: NodeContext): Operand {
+export function gemm(c: NodeContext): Operand {
   const [left, right] = [c.value(0), c.value(1)];
   if (left.dims.length !== 2 || right.dims.length !== 2) return c.fail(`ranks ${left.dims.length} and ${right.dims.length}, expected 2 and 2`);
   const [inA, inB] = [c.int("transA", 0) === 0 ? 1 : 0, c.int("transB", 0) === 0 ? 0 : 1];

@@ -10,7 +10,7 @@ function kernelSizes(c: NodeContext, w: Operand): number[] {
   return size.every((d) => typeof d === "number") ? (size as number[]) : c.unsupported(`weights of the symbolic shape [${w.dims.join(", ")}]`);
 }
 
-function addBias(c: NodeContext, y: Value, bias: Operand | null): Operand {
+export function addBias(c: NodeContext, y: Value, bias: Operand | null): Operand {
   return c.of(bias === null ? y : c.g.one("add", [y, c.g.broadcast(bias.value, y.dims, [1])]));
 }
 
@@ -20,20 +20,23 @@ export function convolve(c: NodeContext, x: Operand, w: Operand): Value {
   if (w.rank !== x.rank) return c.fail(`weights of rank ${w.rank} for an input of rank ${x.rank}`);
   const win = window(c, x.dims.slice(2), kernelSizes(c, w));
   const order = x.dims.map((_, i) => i);
-  const around = padded(c, x.value, win.pads, 0);
-  return c.g.one("convolution", [around.x, w.value], {
+  const groups = c.int("group", 1);
+  const channels = c.sameDim(x.dims[1] as Dim, mulDim(w.dims[1] as Dim, groups), "channels of the input, and of the weights times groups");
+  const input = c.sizes.refine(x.value, x.dims.with(1, channels));
+  const around = padded(c, input, win.pads, 0);
+  return c.g.one("convolution", [around.x, c.sizes.refine(w.value, w.dims.with(1, dividedBy(c, channels, groups)))], {
     strides: win.strides,
     pads: around.pads,
     dilation: win.dilations,
     inputDilation: new Array<number>(rank).fill(1),
-    groups: c.int("group", 1),
+    groups,
     xDims: order,
     wDims: order,
     resultDims: order,
   });
 }
 
-function conv(c: NodeContext): Operand {
+export function conv(c: NodeContext): Operand {
   return addBias(c, convolve(c, c.input(0), c.input(1)), c.optional(2));
 }
 

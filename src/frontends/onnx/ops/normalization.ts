@@ -22,7 +22,7 @@ function widely(c: NodeContext, x: Value, f: (wide: Value) => Value): Value {
   return c.g.convert(f(c.g.convert(x, wideFloat(x.dtype))), x.dtype);
 }
 
-function softmax(c: NodeContext): Operand {
+export function softmax(c: NodeContext): Operand {
   return overRows(c, (x, axis) => widely(c, x, (v) => c.g.one("softmax", [v], { axis })));
 }
 
@@ -91,7 +91,7 @@ function inverseRoot(c: NodeContext, v: Value, epsilon: number): Value {
 }
 
 /** Parameters over the dims from `axis` on, stretched to exactly those. */
-function over(c: NodeContext, parameter: Operand | null, dims: readonly Dim[], dtype: DType, otherwise: number): Value {
+export function over(c: NodeContext, parameter: Operand | null, dims: readonly Dim[], dtype: DType, otherwise: number): Value {
   return parameter === null ? c.g.splat(dtype, dims, otherwise) : c.stretch(c.g.convert(parameter.value, dtype), dims);
 }
 
@@ -108,7 +108,7 @@ function layerNormalization(c: NodeContext): readonly (Operand | null)[] {
 }
 
 /** Mean and inverse deviation of each row, with the reduced dimensions kept as 1. */
-function rowStatistics(c: NodeContext, x: Value, axis: number, epsilon: number): Operand[] {
+export function rowStatistics(c: NodeContext, x: Value, axis: number, epsilon: number): Operand[] {
   const axes = x.dims.map((_, i) => i).slice(axis);
   const mu = mean(c, x, axes);
   const centred = c.g.one("sub", [x, spread(c, mu, x.dims, axes)]);
@@ -135,14 +135,14 @@ function rmsNormalization(c: NodeContext): Operand {
 }
 
 /** (x - mean) / sqrt(variance + epsilon) along axes */
-function standardised(c: NodeContext, x: Value, axes: readonly number[], epsilon: number): Value {
+export function standardised(c: NodeContext, x: Value, axes: readonly number[], epsilon: number): Value {
   const centred = c.g.one("sub", [x, spread(c, mean(c, x, axes), x.dims, axes)]);
   const inverse = inverseRoot(c, mean(c, c.g.one("mul", [centred, centred]), axes), epsilon);
   return c.g.one("mul", [centred, spread(c, inverse, x.dims, axes)]);
 }
 
 /** scale and bias for each channel (dimension 1) */
-function affine(c: NodeContext, x: Value, scale: Value, bias: Value): Value {
+export function affine(c: NodeContext, x: Value, scale: Value, bias: Value): Value {
   const scaled = c.g.one("mul", [x, c.g.broadcast(scale, x.dims, [1])]);
   return c.g.one("add", [scaled, c.g.broadcast(bias, x.dims, [1])]);
 }

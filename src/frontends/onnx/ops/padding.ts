@@ -63,7 +63,7 @@ function padsByData(c: NodeContext, x: Operand, axes: Operand | null): Pads {
   return { low: pads.map(([l]) => l), high: pads.map(([, h]) => h) };
 }
 
-function pad(c: NodeContext): Operand {
+export function pad(c: NodeContext): Operand {
   const x = c.input(0);
   const mode = c.text("mode", "constant");
   const given = c.version < 11 ? (c.ints("pads") ?? c.fail("'pads' is missing")) : c.input(1).known;

@@ -81,7 +81,7 @@ function flatIndices(c: NodeContext, x: Operand, win: Window, place: Value): Val
   );
 }
 
-function averagePool(c: NodeContext): Operand {
+export function averagePool(c: NodeContext): Operand {
   const x = c.input(0);
   const win = poolWindow(c, x);
   const sum = pooled(c, x.value, win, "add");

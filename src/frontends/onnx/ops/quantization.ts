@@ -13,12 +13,12 @@ function integerRange(d: DType): readonly [number, number] {
 }
 
 /** Is there one value for the whole tensor? */
-function isSingle(v: Value): boolean {
+export function isSingle(v: Value): boolean {
   return productOf(v.dims) === 1;
 }
 
 /** One value for all, or one for each slice along a dimension, stretched to dims. */
-function along(c: NodeContext, v: Value, axis: number, dims: readonly Dim[]): Value {
+export function along(c: NodeContext, v: Value, axis: number, dims: readonly Dim[]): Value {
   if (isSingle(v)) return c.g.broadcast(c.g.reshape(v, []), dims, []);
   if (v.dims.length !== 1) return c.fail(`a scale or zero point of shape [${v.dims.join(", ")}], expected one value, or a list of ${dims[axis]}`);
   c.sameDim(v.dims[0] as Dim, dims[axis] as Dim, `scale or zero point along dimension ${axis}`);
@@ -60,7 +60,7 @@ function blocked(c: NodeContext, v: Value, axis: number, dims: readonly Dim[]): 
 }
 
 /** round(x) + zero point, held within the range of an integer dtype. `x` and `zero` are f32, in which that is exact. */
-function toInteger(c: NodeContext, x: Value, zero: Value | null, to: DType): Value {
+export function toInteger(c: NodeContext, x: Value, zero: Value | null, to: DType): Value {
   const whole = c.g.one("round", [x]);
   const moved = zero === null ? whole : c.g.one("add", [whole, c.g.convert(zero, f32)]);
   const [low, high] = integerRange(to);
@@ -78,7 +78,7 @@ function named(c: NodeContext, name: string): DType | null {
   return c.int(name, 0) === 0 ? null : c.dtype(name, null);
 }
 
-function quantize(c: NodeContext): Operand {
+export function quantize(c: NodeContext): Operand {
   const [x, scale, zero] = [c.value(0), c.value(1), c.optional(2)];
   const to = quantizedType(c, zero);
   const isFloat = (d: DType) => d.isFloat && d.bits > 8;
@@ -95,12 +95,12 @@ function quantize(c: NodeContext): Operand {
 }
 
 /** Values of at most 16 bits less their zero point are integers that f32 holds. */
-function centred(c: NodeContext, x: Value, zero: Value | null): Value {
+export function centred(c: NodeContext, x: Value, zero: Value | null): Value {
   const wide = c.g.convert(x, i32);
   return zero === null ? wide : c.g.one("sub", [wide, c.g.convert(zero, i32)]);
 }
 
-function dequantize(c: NodeContext): Operand {
+export function dequantize(c: NodeContext): Operand {
   const [x, scale, zero] = [c.value(0), c.value(1), c.optional(2)];
   const to = named(c, "output_dtype") ?? (scale.dtype.bits > 8 ? scale.dtype : f32);
   const at = (v: Value) => parameter(c, v, x.dims);
@@ -116,7 +116,7 @@ function dequantize(c: NodeContext): Operand {
 }
 
 /** u8 over the range of the data, 0 included. Data of nothing but zeros gets the scale 1 / 255. */
-function dynamicQuantize(c: NodeContext): readonly Operand[] {
+export function dynamicQuantize(c: NodeContext): readonly Operand[] {
   const x = c.value(0);
   const axes = x.dims.map((_, i) => i);
   const extreme = (monoid: "max" | "min") => c.withScalar(monoid, c.g.one("reduce", [x], { monoid, axes }), 0);
@@ -136,7 +136,7 @@ function isZero(o: Operand | null): boolean {
 }
 
 /** Rows of a left operand, columns of a right one: a list goes along them; more dimensions line up as they are. */
-function matrixParameter(c: NodeContext, v: Value, x: Value, side: "rows" | "columns"): Value {
+export function matrixParameter(c: NodeContext, v: Value, x: Value, side: "rows" | "columns"): Value {
   const rank = x.dims.length;
   if (isSingle(v)) return along(c, v, 0, x.dims);
   if (v.dims.length === 1 && rank > 1) return along(c, v, side === "rows" ? rank - 2 : rank - 1, x.dims);
@@ -159,7 +159,7 @@ function largestCentred(d: DType, zero: Operand | null): number {
  * The product of the integers that two quantised matrices stand for, in i32. Where few enough are added up, f32 does it exactly, with
  * multiply-adds, where machines multiply i32 slowly; longer sums are made of parts that are short enough.
  */
-function integerProduct(c: NodeContext, a: Operand, aZero: Operand | null, b: Operand, bZero: Operand | null): Value {
+export function integerProduct(c: NodeContext, a: Operand, aZero: Operand | null, b: Operand, bZero: Operand | null): Value {
   const integers = (o: Operand, zero: Operand | null, side: "rows" | "columns") =>
     centred(c, o.value, zero === null || isZero(zero) ? null : matrixParameter(c, zero.value, o.value, side));
   const [x, y] = [integers(a, aZero, "rows"), integers(b, bZero, "columns")];
@@ -186,18 +186,18 @@ function part(c: NodeContext, v: Value, axis: number, from: number, length: numb
 }
 
 /** The convolution of the integers; padding is 0 of these, so the zero point of what is stored. */
-function integerConvolution(c: NodeContext, x: Operand, xZero: Operand | null, w: Operand, wZero: Operand | null): Value {
+export function integerConvolution(c: NodeContext, x: Operand, xZero: Operand | null, w: Operand, wZero: Operand | null): Value {
   const integers = (o: Operand, zero: Operand | null): Operand =>
     dataOperand(centred(c, o.value, zero === null || isZero(zero) ? null : along(c, zero.value, 0, o.value.dims)));
   return convolve(c, integers(x, xZero), integers(w, wZero));
 }
 
 /** An i32 sum times a factor, as a quantised value. */
-function requantize(c: NodeContext, sum: Value, factor: Value, zero: Value, to: DType): Operand {
+export function requantize(c: NodeContext, sum: Value, factor: Value, zero: Value, to: DType): Operand {
   return c.of(toInteger(c, c.g.one("mul", [c.g.convert(sum, f32), factor]), zero, to));
 }
 
-function qlinearConv(c: NodeContext): Operand {
+export function qlinearConv(c: NodeContext): Operand {
   const [x, w, yZero] = [c.input(0), c.input(3), c.input(7)];
   const scale = (i: number) => c.g.convert(c.value(i), f32);
   let sum = integerConvolution(c, x, c.optional(2), w, c.optional(5));

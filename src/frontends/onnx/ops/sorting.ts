@@ -127,7 +127,7 @@ function byOccurrence(c: NodeContext, { order, begins }: Groups, sorted: Describ
   };
 }
 
-function unique(c: NodeContext): Mapped {
+export function unique(c: NodeContext): Mapped {
   const x = c.value(0);
   const { g, sizes } = c;
   const axis = c.attribute("axis") === null ? null : c.axis(c.int("axis", 0), x.dims.length);

@@ -1,7 +1,13 @@
 import type { OpTable } from "../../context.ts";
 import { activationOps } from "./activation.ts";
+import { fusedOps } from "./fused.ts";
+import { productOps } from "./products.ts";
+import { quantizedOps } from "./quantized.ts";
 
 /** The ops that ONNX Runtime adds in a domain of its own (its contrib_ops documentation describes them). */
 export const microsoftOps: OpTable = {
   ...activationOps,
+  ...fusedOps,
+  ...productOps,
+  ...quantizedOps,
 };
