@@ -66,11 +66,19 @@ describe("opset versions", () => {
       expect(run(old, counting([2, 3, 4]))).toEqual(run(now, counting([2, 3, 4])));
     }
   });
-  it.each([5, 29, 1000])("opset %i is refused", (opset) => {
+  it.each([0, 29, 1000])("opset %i is refused", (opset) => {
     expect(failure(at(opset, { op: "Relu", in: ["x"], out: ["y"] }))).toMatchObject({
       name: "UnsupportedError",
       code: "unsupported-opset",
-      message: expect.stringContaining("6 to 28"),
+      message: expect.stringContaining("1 to 28"),
+    });
+  });
+  it("opsets before 6 are read where an op meant the same", () => {
+    const relu = (opset: number) => at(opset, { op: "Relu", in: ["x"], out: ["y"] });
+    expect(run(relu(1), counting([2, 3, 4]))).toEqual(run(relu(14), counting([2, 3, 4])));
+    expect(failure(at(4, { op: "Reshape", in: ["x"], out: ["y"], attrs: { shape: [24] } }))).toMatchObject({
+      code: "unsupported-ops",
+      message: expect.stringContaining("from opset 5 on"),
     });
   });
   it("an op that is newer than the model's opset is none", () => {

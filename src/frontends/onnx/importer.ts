@@ -2,7 +2,7 @@ import { UnsupportedError, UserError, VerifyError } from "../../base/errors.ts";
 import { GraphBuilder } from "../../graph/builder.ts";
 import { isDataDependent } from "../../base/dim.ts";
 import { CannotMap, type DeclaredDims, NodeContext, type OpMapping } from "./context.ts";
-import { changedInOpset7, modernOperands } from "./legacy.ts";
+import { modernOperands, oldestRead } from "./legacy.ts";
 import { type Binding, Operand, constantOperand, dataOperand } from "./operand.ts";
 import { findMapping, hasMappings, oldestOpset } from "./ops/registry.ts";
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
@@ -170,12 +170,12 @@ export class Importer {
   private mappingOf(node: NodeProto, frame: Frame): OpMapping | null {
     const version = frame.opsets.get(node.domain);
     const mapping = findMapping(node.opType, node.domain);
-    // Mappings of ONNX's own ops are written for opset 7 on; most serve 6, too.
-    const least = node.domain === "" && mapping?.since === 7 && !changedInOpset7.has(node.opType) ? oldestOpset : (mapping?.since ?? 0);
+    // Mappings of ONNX's own ops are written for opset 7 on; most serve older ones, too.
+    const least = node.domain === "" && mapping?.since === 7 ? oldestRead(node.opType) : (mapping?.since ?? 0);
     if (mapping === null)
       this.report(node, frame, hasMappings(node.domain) ? "no mapping for this op" : `no mapping for ops of the domain '${node.domain}'`);
     else if (version === undefined) this.report(node, frame, "the model imports no opset for its domain");
-    else if (version < least) this.report(node, frame, `supported from opset ${mapping.since} on`);
+    else if (version < least) this.report(node, frame, `supported from opset ${least} on`);
     else return mapping;
     return null;
   }

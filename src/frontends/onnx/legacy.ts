@@ -3,15 +3,35 @@ import { Operand, dataOperand } from "./operand.ts";
 import type { NodeProto } from "./proto.ts";
 
 // Opset 6, which older exporters of PyTorch wrote, differs from opset 7 in how operands of different shapes fit together,
-// and in Upsample. Mappings are written for opset 7 on; here operands become what those expect.
+// and in Upsample. Mappings are written for opset 7 on; here operands become what those expect. Opsets 1 to 5 are read as
+// opset 6 is: most of what it changed was to take away an attribute about where results may be stored.
 
 /** Ops with two operands that opset 6 broadcast by the attributes `broadcast` and `axis`. */
 const broadcasting = new Set(["Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less"]);
 
 /** Ops whose attributes opset 7 changed: a mapping does not fit. */
-export const changedInOpset7: ReadonlySet<string> = new Set(["Upsample"]);
+const changedInOpset7: ReadonlySet<string> = new Set(["Upsample"]);
 
-/** The operands of a node of opset 6 as its op takes them from opset 7 on. */
+/** Ops that mean something else, or are given otherwise, before an opset below 7: that opset. */
+const firstRead: Readonly<Record<string, number>> = {
+  Cast: 6,
+  Concat: 4,
+  GRU: 3,
+  GlobalLpPool: 2,
+  LpPool: 2,
+  Pad: 2,
+  Reshape: 5,
+  Selu: 6,
+  Split: 2,
+  Tile: 6,
+};
+
+/** The first opset of ONNX's own in which an op is read, if its mapping is written for opset 7 on. */
+export function oldestRead(opType: string): number {
+  return changedInOpset7.has(opType) ? 7 : (firstRead[opType] ?? 1);
+}
+
+/** The operands of a node of opsets before 7 as its op takes them from opset 7 on. */
 export function modernOperands<T>(g: GraphBuilder, node: NodeProto, inputs: readonly (T | Operand)[]): readonly (T | Operand)[] {
   const [x, y] = inputs;
   if (!(x instanceof Operand && y instanceof Operand)) return inputs;

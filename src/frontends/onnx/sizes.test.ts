@@ -94,6 +94,32 @@ describe("shapes, axes and limits that the model computes", () => {
     expect(await range(int(5), int(-2), int(-3))).toBe("[3]: 5 2 -1");
     expect(await range(int(5), int(6), int(-3))).toBe("[0]: ");
   });
+  it("convolutions and products of what the model has reshaped", async () => {
+    const shaped = { x: ["f32", ["n", 6]], s: ["i64", [3]], w: ["f32", [4, 3, 2]] } as const;
+    const conv: ModelSpec = {
+      inputs: shaped,
+      nodes: [
+        { op: "Reshape", in: ["x", "s"], out: ["a"] },
+        { op: "Conv", in: ["a", "w"], out: ["y"] },
+      ],
+      outputs: ["y"],
+    };
+    const convolve = both(conv);
+    expect(await convolve(counting(2, 6), ints(1, 3, 4), counting(4, 3, 2))).toMatch(/^\[1, 4, 3\]: /);
+    expect(await convolve(counting(4, 6), ints(2, 3, -1), counting(4, 3, 2))).toMatch(/^\[2, 4, 3\]: /);
+    await expect(convolve(counting(2, 6), ints(1, 4, 3), counting(4, 3, 2))).rejects.toThrow(/equal/);
+    const gemm: ModelSpec = {
+      inputs: { x: ["f32", ["n", 6]], s: ["i64", [2]], w: ["f32", [3, 2]] },
+      nodes: [
+        { op: "Reshape", in: ["x", "s"], out: ["a"] },
+        { op: "Gemm", in: ["a", "w"], out: ["y"] },
+      ],
+      outputs: ["y"],
+    };
+    const product = both(gemm);
+    expect(await product(counting(1, 6), ints(2, 3), counting(3, 2))).toBe("[2, 2]: 10 13 28 40");
+    await expect(product(counting(1, 6), ints(3, 2), counting(3, 2))).rejects.toThrow(/equal/);
+  });
   it("sizes that are equal in a run, whatever they are called", async () => {
     const m: ModelSpec = {
       inputs: { x: ["f32", [8]], k: ["i64", [1]], j: ["i64", [1]] },

@@ -1,5 +1,5 @@
 import { type Dim, mulDim } from "../../../base/dim.ts";
-import { type DType, i32 } from "../../../base/dtype.ts";
+import { type DType, f64, i32 } from "../../../base/dtype.ts";
 import { hostFrom } from "../../../graph/host.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext } from "../context.ts";
@@ -54,8 +54,10 @@ function matrixAtRun(c: NodeContext, dtype: DType, { sign, n, parts, bins, scale
   const iota = (axis: number) => g.one("iota", [], { dtype: i32, dims, axis });
   const length = g.broadcast(dimValue(g, n), dims, []);
   const turns = g.one("mod", [g.one("mul", [iota(0), iota(1)]), length]);
-  const angle = g.one("div", [c.withScalar("mul", g.convert(turns, dtype), sign * 2 * Math.PI), g.convert(length, dtype)]);
-  const [re, im] = ["cos", "sin"].map((op) => g.reshape(c.withScalar("mul", g.one(op, [angle]), scale), [n, 1, bins, 1])) as [Value, Value];
+  // In f64: an angle in f32 is wrong by more than the samples are, and an entry that is 0 would not be.
+  const angle = g.one("div", [c.withScalar("mul", g.convert(turns, f64), sign * 2 * Math.PI), g.convert(length, f64)]);
+  const part = (op: string) => g.reshape(g.convert(c.withScalar("mul", g.one(op, [angle]), scale), dtype), [n, 1, bins, 1]);
+  const [re, im] = [part("cos"), part("sin")];
   const row = (a: Value, b: Value) => g.one("concat", [a, b], { axis: 3 });
   const real = row(re, im);
   return parts === 1 ? real : g.one("concat", [real, row(g.one("neg", [im]), re)], { axis: 1 });

@@ -27,8 +27,8 @@ import { generatorOps } from "./generators.ts";
 import { visionOps } from "./vision.ts";
 import { microsoftOps } from "./microsoft/table.ts";
 
-/** The opset versions that are read. Mappings are written for 7 on; what differs in 6 is in `legacy.ts`. */
-export const oldestOpset = 6;
+/** The opset versions that are read. Mappings are written for 7 on; what differs before is in `legacy.ts`. */
+export const oldestOpset = 1;
 export const newestOpset = 28;
 
 const families: readonly OpTable[] = [
