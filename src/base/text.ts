@@ -216,7 +216,9 @@ export class Reader {
     const whole = Number.isSafeInteger(min) && (Number.isSafeInteger(max) || max === Number.POSITIVE_INFINITY) && Number.isSafeInteger(multiple);
     if (!whole || min < 0 || max < min || multiple < 1)
       this.fail(`symbol '${name}': expected 0 <= min <= max and a multiple of at least 1, all whole numbers`, at);
-    const s = this.accept("data") ? makeDataSymbol(name, min, this.accept("<=") ? this.dim() : null) : this.bounded(makeSymbol(name, min, max, multiple));
+    const s = this.accept("data")
+      ? makeDataSymbol(name, min, this.accept("<=") ? this.dim() : null)
+      : this.bounded(makeSymbol(name, min, max, multiple));
     this.symbols.set(name, s);
     return s;
   }

@@ -1,4 +1,4 @@
-import { type Dim, addDim, dimMax, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
+import { type Dim, addDim, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { InternalError, UnsupportedError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
@@ -242,8 +242,6 @@ class ProgramBuilder {
   private readonly slots = new Map<Tensor, WeightSlot>();
   private readonly constants: readonly Tensor[];
   private readonly host: HostSteps;
-  /** Does every symbol that follows from the inputs have a bound? */
-  private readonly isBounded: boolean;
 
   constructor(sc: Scalars, f: TensorFunction, constants: readonly Tensor[], cache: KernelCache, names: Names, fork: number, ownShares: boolean) {
     this.sc = sc;
@@ -253,7 +251,6 @@ class ProgramBuilder {
     this.fork = fork;
     this.ownShares = ownShares;
     this.constants = constants;
-    this.isBounded = f.symbols.every((s) => s.source === "data" || Number.isFinite(s.max));
     this.arena = sc.variable("arena", i32, { min: 0 });
     this.weights = sc.variable("weights", i32, { min: 0 });
     this.host = new HostSteps(sc, (t) => this.addressOf(t, sc.int(0)));
@@ -302,17 +299,13 @@ class ProgramBuilder {
     }
     return a;
   }
-  /**
-   * Sizes that the model computes are planned for at their largest, unless that is unknown, or out of proportion. Where all
-   * symbols have bounds, the plan is one for all sizes.
-   */
+  /** Sizes that the model computes are planned for at their largest, unless that is unknown, or out of proportion. */
   private allocate(name: string, bytes: Dim): Allocation {
     const { sc } = this;
     const address = sc.variable(`at.${name}`, i32, { min: 0 });
     const bound = upperBound(bytes);
     if (bound === null || (bound !== bytes && dimMin(bound) > mostPlanned)) return { name, address, bytes: sc.dim(bytes), dynamic: true };
-    const most = dimMax(bound);
-    return { name, address, bytes: this.isBounded && most < 2 ** 32 ? sc.int(most) : sc.dim(bound) };
+    return { name, address, bytes: sc.dim(bound) };
   }
 
   private addressOf(t: Tensor, offset: Expr): Expr {
@@ -352,8 +345,9 @@ class ProgramBuilder {
     const args: Expr[] = [];
     const scratch: Scratch[] = [];
     const addScratch = (bytes: Expr): void => {
-      scratch.push({ arg: args.length, bytes });
-      args.push(this.scratch(bytes));
+      const a = this.scratch(bytes);
+      scratch.push({ arg: args.length, bytes: a.bytes });
+      args.push(sc.var(a.address));
     };
     let size = 0;
     p.args.forEach((a, i) => {
@@ -404,8 +398,9 @@ class ProgramBuilder {
     this.cache.set(made.key, built);
     this.kernels.add(built.kernel);
     const args = [...made.tensors.map((t) => this.addressOf(t, sc.int(0))), ...made.sizes];
-    const scratch = made.scratch.map((bytes, i): Scratch => ({ arg: args.length + i, bytes }));
-    args.push(...made.scratch.map((bytes) => this.scratch(bytes)));
+    const places = made.scratch.map((bytes) => this.scratch(bytes));
+    const scratch = places.map((a, i): Scratch => ({ arg: args.length + i, bytes: a.bytes }));
+    args.push(...places.map((a) => sc.var(a.address)));
     const iterations = this.typical(made.count);
     const from = Math.ceil((2 * this.fork) / Math.max(1, this.typical(sc.dim(o.work))));
     const shared = iterations > 1 && Number.isSafeInteger(from) && o.writes.every((t) => t.dtype.bits >= 8);
@@ -422,18 +417,17 @@ class ProgramBuilder {
     };
   }
 
-  private scratch(bytes: Expr): Expr {
+  private scratch(bytes: Expr): Allocation {
     const { sc } = this;
     const data = this.f.symbols.filter((s) => s.source === "data" && variablesOf(bytes).has(sc.symbol(s)));
     const bounds = new Map(
       data.flatMap((s) => (upperBound(symbolDim(s)) === null ? [] : [[sc.symbol(s), sc.dim(upperBound(symbolDim(s)) as Dim)] as const])),
     );
     const address = sc.variable("at.scratch", i32, { min: 0 });
-    if (this.isBounded) for (const s of this.f.symbols) if (s.source === "input") bounds.set(sc.symbol(s), sc.int(s.max));
     const planned = { name: "scratch", address, bytes: sc.substitute(bytes, bounds) };
     const a: Allocation = data.every((s) => bounds.has(sc.symbol(s))) ? planned : { ...planned, bytes, dynamic: true };
     this.scratches.push(a);
-    return sc.var(a.address);
+    return a;
   }
 
   /** The statements of steps; `outermost`: in no branch or loop. */

@@ -24,7 +24,12 @@ export interface KernelPass {
 /** The passes that every kernel goes through, in order. */
 export const kernelPasses: readonly KernelPass[] = [
   { name: "unpack-bits", doc: "Elements narrower than a byte become parts of bytes.", run: unpackBits, removes: ["packed buffer"] },
-  { name: "unpack-floats", doc: "Floats narrower than 32 bits become f32, rounded after every operation.", run: unpackFloats, removes: ["narrow float"] },
+  {
+    name: "unpack-floats",
+    doc: "Floats narrower than 32 bits become f32, rounded after every operation.",
+    run: unpackFloats,
+    removes: ["narrow float"],
+  },
   {
     name: "decompose-ops",
     doc: "Derived scalar ops become core ones; division rounded down becomes truncating division.",
