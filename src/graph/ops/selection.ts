@@ -1,4 +1,4 @@
-import { type Dim, dimsEqual, productOf } from "../../base/dim.ts";
+import { type Dim, ceilDivDim, dimsEqual, productOf } from "../../base/dim.ts";
 import { bool, f32, i32 } from "../../base/dtype.ts";
 import type { Expr } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
@@ -7,6 +7,9 @@ import type { Tensor } from "../../tensor/ir.ts";
 import { type HostTensor, hostTensor } from "../host.ts";
 import { type LowerContext, type TensorType, defineOp } from "../op.ts";
 import { compareElements, heapOrder, siftDown, takeItem } from "./ordering.ts";
+
+/** Elements that are counted together. */
+const block = 2048;
 
 const positionsWhere = defineOp({
   name: "positions_where",
@@ -33,18 +36,38 @@ const positionsWhere = defineOp({
   lower({ b, sc, operands: [mask], results: [positions, count] }) {
     if (mask === undefined || positions === undefined || count === undefined) return;
     const n = mask.dims[0] as Dim;
-    b.opaque(positions.name, [], productOf([4, n]), positions.origin, (o) => {
+    const blocks = ceilDivDim(n, block);
+    // Blocks of elements are counted first, so that each knows where its positions belong.
+    const counts = b.tensor(`${positions.name}.counts`, i32, [blocks], positions.origin);
+    const range = (o: OpaqueBuilder, at: Expr): readonly [Expr, Expr] => {
+      const begin = o.let("begin", sc.mul(at, sc.int(block)));
+      return [begin, o.let("end", sc.min(sc.add(begin, sc.int(block)), sc.dim(n)))];
+    };
+    b.opaque(counts.name, [blocks], 2 * block, positions.origin, (o, [at]) => {
       const found = o.cell("found", sc.int(0));
-      // Each position is written where the next one found belongs, and stays there if it is one: that needs no branch.
-      o.for("i", sc.int(0), sc.dim(n), (i) => {
-        o.write(positions, [found.value], i);
+      o.for("i", ...range(o, at as Expr), (i) => found.set(sc.add(found.value, sc.cast(i32, o.read(mask, i)))));
+      o.write(counts, [at as Expr], found.value);
+    });
+    b.reduce(count, [blocks], "add", (_, [r]) => sc.load(counts, [r as Expr]));
+    b.opaque(positions.name, [blocks], 8 * block, positions.origin, (o, [at]) => {
+      const own = o.local("own", i32, [block]);
+      const first = o.cell("first", sc.int(0));
+      o.for("before", sc.int(0), at as Expr, (i) => first.set(sc.add(first.value, o.read(counts, i))));
+      const [begin, end] = range(o, at as Expr);
+      const found = o.cell("found", sc.int(0));
+      // Each position is put where the next one found belongs, and stays there if it is one: that needs no branch.
+      o.for("i", begin, end, (i) => {
+        o.write(own, [found.value], i);
         found.set(sc.add(found.value, sc.cast(i32, o.read(mask, i))));
       });
-      o.for("rest", found.value, sc.dim(n), (i) => o.write(positions, [i], sc.int(0)));
-      o.write(count, [], found.value);
+      o.for("i", sc.int(0), found.value, (i) => o.write(positions, [sc.add(first.value, i)], o.read(own, i)));
+      o.for("rest", sc.max(begin, o.read(count)), end, (i) => o.write(positions, [i], sc.int(0)));
     });
   },
-  examples: [{ operands: [{ type: "bool[67]", range: [0, 2] }], attrs: {} }],
+  examples: [
+    { operands: [{ type: "bool[67]", range: [0, 2] }], attrs: {} },
+    { operands: [{ type: "bool[5000]", range: [0, 2] }], attrs: {} },
+  ],
 });
 
 /** The parts of a box: its low and high corners, and its area. */
@@ -87,11 +110,13 @@ function suppressPoint(o: OpaqueBuilder, c: LowerContext<unknown>, [batch, list]
   const size = o.cell("size", sc.int(0));
   o.for("i", sc.int(0), sc.dim(n), (i) => {
     const score = o.let("score", o.read(scores, batch, list, i));
-    o.if(least === undefined ? sc.bool(true) : sc.op("gt", [score, o.read(least)]), () => {
+    const add = (): void => {
       o.write(heap.keys, [size.value], score);
       o.write(heap.positions, [size.value], i);
       size.increment();
-    });
+    };
+    if (least === undefined) add();
+    else o.if(sc.op("gt", [score, o.read(least)]), add);
   });
   const candidates = o.let("candidates", size.value);
   const half = o.let("half", sc.op("shr", [candidates, sc.int(1)]));
