@@ -25,6 +25,7 @@ import { sortingOps } from "./sorting.ts";
 import { paddingOps } from "./padding.ts";
 import { generatorOps } from "./generators.ts";
 import { visionOps } from "./vision.ts";
+import { ownDomainOps } from "./microsoft/normalization.ts";
 import { microsoftOps } from "./microsoft/table.ts";
 
 /** The opset versions that are read. Mappings are written for 7 on; what differs before is in `legacy.ts`. */
@@ -62,7 +63,7 @@ const families: readonly OpTable[] = [
 
 /** Mappings by domain (the default one is ""); versions are those of the domain's own opset. */
 const domains: Readonly<Record<string, readonly OpTable[]>> = {
-  "": families,
+  "": [...families, ownDomainOps],
   "ai.onnx.preview": [previewAttentionOps],
   "com.microsoft": [microsoftOps],
 };

@@ -1,6 +1,7 @@
 import type { OpTable } from "../../context.ts";
 import { activationOps } from "./activation.ts";
 import { fusedOps } from "./fused.ts";
+import { normalizationOps } from "./normalization.ts";
 import { productOps } from "./products.ts";
 import { quantizedOps } from "./quantized.ts";
 
@@ -8,6 +9,7 @@ import { quantizedOps } from "./quantized.ts";
 export const microsoftOps: OpTable = {
   ...activationOps,
   ...fusedOps,
+  ...normalizationOps,
   ...productOps,
   ...quantizedOps,
 };
