@@ -1,5 +1,5 @@
 import { type Dim, mulDim } from "../../../base/dim.ts";
-import { type DType, f64, i32 } from "../../../base/dtype.ts";
+import type { DType } from "../../../base/dtype.ts";
 import { hostFrom } from "../../../graph/host.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext } from "../context.ts";
@@ -49,18 +49,32 @@ export function fourierMatrix(c: NodeContext, dtype: DType, { sign, n, parts, bi
 }
 
 function matrixAtRun(c: NodeContext, dtype: DType, { sign, n, parts, bins, scale }: Transform): Value {
-  const { g } = c;
-  const dims: readonly Dim[] = [n, bins];
-  const iota = (axis: number) => g.one("iota", [], { dtype: i32, dims, axis });
-  const length = g.broadcast(dimValue(g, n), dims, []);
-  const turns = g.one("mod", [g.one("mul", [iota(0), iota(1)]), length]);
-  // In f64: an angle in f32 is wrong by more than the samples are, and an entry that is 0 would not be.
-  const angle = g.one("div", [c.withScalar("mul", g.convert(turns, f64), sign * 2 * Math.PI), g.convert(length, f64)]);
-  const part = (op: string) => g.reshape(g.convert(c.withScalar("mul", g.one(op, [angle]), scale), dtype), [n, 1, bins, 1]);
-  const [re, im] = [part("cos"), part("sin")];
+  const { g, sizes } = c;
+  const turns = g.one("mod", [sizes.mul(sizes.positions([n, bins], 0), sizes.positions([n, bins], 1)), g.broadcast(dimValue(g, n), [n, bins], [])]);
+  const [re, im] = circleAtRun(c, dtype, turns, n).map((x, part) =>
+    g.reshape(c.withScalar("mul", x, part === 0 ? scale : sign * scale), [n, 1, bins, 1]),
+  ) as [Value, Value];
   const row = (a: Value, b: Value) => g.one("concat", [a, b], { axis: 3 });
   const real = row(re, im);
   return parts === 1 ? real : g.one("concat", [real, row(g.one("neg", [im]), re)], { axis: 1 });
+}
+
+/**
+ * Cosine and sine of 2π·t/n for integers t in [0, n). Whole quarters are split off in integers, as an angle up to 2π is wrong
+ * by more in f32 than the result may be: what is left is at most an eighth, and zeros of the functions come out as zeros.
+ */
+function circleAtRun(c: NodeContext, dtype: DType, t: Value, n: Dim): readonly [Value, Value] {
+  const { g, sizes } = c;
+  const quarters = sizes.div(sizes.add(sizes.mul(t, 8), n), mulDim(n, 2));
+  const rest = g.convert(sizes.sub(sizes.mul(t, 4), sizes.mul(quarters, n)), dtype);
+  const length = g.broadcast(g.convert(dimValue(g, n), dtype), t.dims, []);
+  const angle = g.one("div", [c.withScalar("mul", rest, Math.PI / 2), length]);
+  const [cos, sin] = [g.one("cos", [angle]), g.one("sin", [angle])];
+  const quarter = c.withScalar("mod", quarters, 4);
+  const odd = c.withScalar("eq", c.withScalar("mod", quarters, 2), 1);
+  const signed = (negative: Value, x: Value) => g.one("select", [negative, g.one("neg", [x]), x]);
+  const middle = sizes.or(c.withScalar("eq", quarter, 1), c.withScalar("eq", quarter, 2));
+  return [signed(middle, g.one("select", [odd, sin, cos])), signed(sizes.lt(1, quarter), g.one("select", [odd, cos, sin]))];
 }
 
 /** Is one matrix the way to go? */
