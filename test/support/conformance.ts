@@ -1,6 +1,5 @@
 import { compileGraph } from "../../src/compile.ts";
 import { UnsupportedError } from "../../src/base/errors.ts";
-import { decodeModel } from "../../src/frontends/onnx/proto.ts";
 import type { HostTensor } from "../../src/graph/host.ts";
 import { interpretGraph } from "../../src/graph/interpret.ts";
 import type { Region } from "../../src/graph/ir.ts";
@@ -73,21 +72,5 @@ export async function outcomeOf(run: () => Promise<boolean>): Promise<Outcome | 
   } catch (e) {
     if (!(e instanceof UnsupportedError)) return { kind: "fail", message: brief(e) };
     return { kind: "unsupported", message: (e.items[0] ?? e.message).split("\n")[0] ?? "" };
-  }
-}
-
-// Names of before, until the ops are done.
-export { brief } from "./compare.ts";
-export function difference(got: HostTensor, want: HostTensor): string | null {
-  return differences([got], [want], (t) => toleranceOf(t, true));
-}
-export function importCase(c: { readonly name: string; readonly model: Uint8Array; readonly set: string }, _limit: number) {
-  try {
-    const full: Case = { name: c.name, model: c.model, proto: decodeModel(c.model), files: c.set, path: "" };
-    const { model, inputs } = importModel(c.model, inputValues(full));
-    return { kind: "ready", model, inputs, outputs: expectedOutputs(full) } as const;
-  } catch (e) {
-    if (e instanceof UnsupportedError) return { kind: "unsupported", items: e.items.length > 0 ? e.items : [e.message] } as const;
-    throw e;
   }
 }
