@@ -6,7 +6,7 @@ import type { Axis, Tensor } from "./ir.ts";
 import { type Opaque, type Statement, allStatements, statementExprs } from "./opaque.ts";
 
 /** A variable that statements change. */
-export class Cell {
+class Cell {
   private readonly o: OpaqueBuilder;
   private readonly variable: Variable;
   constructor(o: OpaqueBuilder, variable: Variable) {

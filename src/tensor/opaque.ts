@@ -58,7 +58,7 @@ interface Put {
 export type Statement = Repeat | Define | Change | Decide | Put;
 
 /** The blocks inside a statement. */
-export function blocksOf(s: Statement): readonly (readonly Statement[])[] {
+function blocksOf(s: Statement): readonly (readonly Statement[])[] {
   switch (s.kind) {
     case "for":
       return [s.body];
