@@ -331,5 +331,6 @@ export function withKernels(p: Program, map: ReadonlyMap<LoopKernel, LoopKernel>
   };
   const block = (b: readonly Stmt[]): readonly Stmt[] =>
     b.map((s) => (s.kind === "launch" ? { ...s, kernel: of(s.kernel) } : mapStmt(s, (e) => e, block)));
-  return { ...p, kernels: p.kernels.map(of), main: block(p.main) };
+  const movable = p.movable === undefined ? {} : { movable: { ...p.movable, main: block(p.movable.main) } };
+  return { ...p, kernels: p.kernels.map(of), main: block(p.main), ...movable };
 }

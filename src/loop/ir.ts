@@ -186,6 +186,15 @@ export interface Placement {
 }
 
 /**
+ * A main that takes and gives tensors wherever its caller has them. `ports` stand for the byte addresses of inputs, then
+ * outputs, and follow the symbols among its parameters.
+ */
+export interface MovableMain {
+  readonly main: readonly Stmt[];
+  readonly ports: readonly Variable[];
+}
+
+/**
  * `main` runs the launches in order. Before planning it works with the `allocations`' address variables; planning replaces
  * them by `arena` plus an offset. `weights` and `arena` are the byte addresses where the two regions of memory start.
  */
@@ -215,6 +224,8 @@ export interface Program {
   readonly room: Variable | null;
   /** What planning decided, for the artifact's manifest; no part of the text form. */
   readonly placements?: readonly Placement[];
+  /** The same main with the places of all ports as parameters; no part of the text form. */
+  readonly movable?: MovableMain;
 }
 
 /** How many bytes a program's report has. */

@@ -61,11 +61,13 @@ export interface Block {
 export class KeptRegion implements KeptPlace {
   readonly memory: WebAssembly.Memory;
   base: number;
+  private readonly start: number;
   private readonly blocks = new Set<Block>();
   private readonly registry: FinalizationRegistry<Block>;
   constructor(memory: WebAssembly.Memory, base: number) {
     this.memory = memory;
     this.base = base;
+    this.start = base;
     this.registry = new FinalizationRegistry((b) => this.blocks.delete(b));
   }
   get bytes(): number {
@@ -92,10 +94,10 @@ export class KeptRegion implements KeptPlace {
     this.blocks.add(block);
     return block;
   }
-  /** Makes room for an arena that ends at `end`. */
+  /** Makes room for an arena that ends at `end`, and for some growth: sizes that grow from run to run must not move all that is kept each time. */
   moveAbove(end: number): void {
     const { bytes } = this;
-    const base = Math.max(this.base, alignUp(end));
+    const base = end <= this.base ? this.base : alignUp(end + (bytes === 0 ? 0 : (end - this.start) / 2));
     growMemory(this.memory, base + bytes);
     if (base > this.base && bytes > 0) new Uint8Array(this.memory.buffer).copyWithin(base, this.base, this.base + bytes);
     this.base = base;

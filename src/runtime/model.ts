@@ -1,6 +1,6 @@
 import { InternalError, UserError } from "./errors.ts";
 import { type Given, type Input, type SymbolInfo, bindSymbols, checkInputs } from "./inputs.ts";
-import { KeptRegion, KeptTensor, alignUp, pageBytes } from "./kept.ts";
+import { type Block, KeptRegion, KeptTensor, alignUp, pageBytes } from "./kept.ts";
 import { ThreadPool, sharedMemoryMissing } from "./threads.ts";
 import { type InputData, type NumberArray, type PortInfo, arrayType, isLong, storedBytes, storedElements } from "./values.ts";
 
@@ -74,6 +74,8 @@ export interface Manifest extends ModelManifest {
   readonly target: "wasm";
   /** Byte address of the weights; the arena follows them. */
   readonly weights_base: number;
+  /** Does main take the addresses of inputs and outputs after the symbols? Kept tensors are then used where they lie. */
+  readonly movable_ports: boolean;
   readonly modules: readonly { readonly file: string; readonly relaxed: boolean; readonly shared: boolean; readonly bytes: number }[];
 }
 
@@ -198,11 +200,43 @@ export class Model {
     const given = checkInputs(this.manifest, inputs, keep, this.kept);
     const symbols = bindSymbols(this.manifest, given, (i, k, values) => this.call(`input_${i}_dim_${k}`, values));
     if (symbols.length > 0 || this.dynamic) this.makeRoom(symbols);
-    given.forEach((g, i) => this.writeInput(memory, i, g, symbols));
-    let data = this.runMain(memory, symbols);
-    // A run leaves the inputs as they were where it may have to be repeated.
-    for (; data === null; data = this.runMain(memory, symbols)) this.makeRoom(symbols);
-    return this.readOutputs(memory, [...symbols, ...data], options.views ?? false, keep);
+    const blocks = this.keptBlocks(symbols, keep);
+    try {
+      given.forEach((g, i) => this.writeInput(memory, i, g, symbols));
+      const ports = this.portAddresses(given, blocks, symbols);
+      let data = this.runMain(memory, symbols, ports);
+      // A run leaves the inputs as they were where it may have to be repeated.
+      for (; data === null; data = this.runMain(memory, symbols, ports)) this.makeRoom(symbols);
+      return this.readOutputs(memory, [...symbols, ...data], options.views ?? false, keep, blocks);
+    } catch (e) {
+      for (const b of blocks.values()) this.kept.free(b);
+      throw e;
+    }
+  }
+
+  /** Places among the kept tensors for outputs to keep, where main can write to them itself. */
+  private keptBlocks(symbols: readonly number[], keep: readonly string[]): Map<string, Block> {
+    const blocks = new Map<string, Block>();
+    if (!this.manifest.movable_ports || this.manifest.data_symbols.length > 0) return blocks;
+    this.outputs.forEach((p, i) => {
+      if (!keep.includes(p.name)) return;
+      blocks.set(p.name, this.kept.allocate(storedBytes(p.dtype, this.outputDims(p, i, symbols))));
+    });
+    return blocks;
+  }
+  private portAddresses(given: readonly Given[], blocks: ReadonlyMap<string, Block>, symbols: readonly number[]): number[] {
+    if (!this.manifest.movable_ports) return [];
+    const place = (b: Block) => this.kept.base + b.offset;
+    return [
+      ...given.map((g, i) => (g.kept === null ? this.call(`input_${i}`, symbols) : place(g.kept))),
+      ...this.outputs.map((p, i) => {
+        const b = blocks.get(p.name);
+        return b === undefined ? this.call(`output_${i}`, symbols) : place(b);
+      }),
+    ];
+  }
+  private outputDims(p: PortInfo, i: number, symbols: readonly number[]): number[] {
+    return p.dims.map((d, k) => (typeof d === "number" ? d : this.call(`output_${i}_dim_${k}`, symbols)));
   }
 
   /** Does the model place tensors while it runs? */
@@ -211,8 +245,8 @@ export class Model {
   }
 
   /** Runs main; gives the sizes that it computed, null where it must be run again with more room. */
-  private runMain(memory: WebAssembly.Memory, symbols: readonly number[]): readonly number[] | null {
-    this.callMain(symbols);
+  private runMain(memory: WebAssembly.Memory, symbols: readonly number[], ports: readonly number[]): readonly number[] | null {
+    this.callMain([...symbols, ...(this.dynamic ? [this.room] : []), ...ports]);
     const { data_symbols, faults, room_fault } = this.manifest;
     if (data_symbols.length + faults.length === 0) return [];
     const [fault = 0, value = 0, ...data] = new Int32Array(memory.buffer, this.call("report", symbols), 2 + data_symbols.length);
@@ -222,11 +256,11 @@ export class Model {
     return null;
   }
 
-  private callMain(symbols: readonly number[]): void {
+  private callMain(args: readonly number[]): void {
     let fault: string | null = null;
     let cause: unknown;
     try {
-      this.call("main", this.dynamic ? [...symbols, this.room] : symbols);
+      this.call("main", args);
       fault = this.pool?.failure() ?? null;
     } catch (e) {
       if (!(e instanceof WebAssembly.RuntimeError)) throw e;
@@ -264,6 +298,7 @@ export class Model {
   private writeInput(memory: WebAssembly.Memory, i: number, given: Given, symbols: readonly number[]): void {
     const p = this.inputs[i] as PortInfo;
     const type = arrayType(p.dtype);
+    if (given.kept !== null && this.manifest.movable_ports) return;
     const at = this.call(`input_${i}`, symbols);
     if (given.kept !== null) {
       this.kept.copyOut(given.kept, at, storedBytes(p.dtype, given.dims));
@@ -275,16 +310,20 @@ export class Model {
     else target.set(data as never);
   }
 
-  private readOutputs(memory: WebAssembly.Memory, symbols: readonly number[], views: boolean, keep: readonly string[]): Results {
+  private readOutputs(
+    memory: WebAssembly.Memory,
+    symbols: readonly number[],
+    views: boolean,
+    keep: readonly string[],
+    blocks: ReadonlyMap<string, Block>,
+  ): Results {
     const out: Results = {};
-    const places = this.outputs.map((p, i) => ({
-      at: this.call(`output_${i}`, symbols),
-      dims: p.dims.map((d, k) => (typeof d === "number" ? d : this.call(`output_${i}_dim_${k}`, symbols))),
-    }));
+    const places = this.outputs.map((p, i) => ({ at: this.call(`output_${i}`, symbols), dims: this.outputDims(p, i, symbols) }));
     // First what is kept: it may grow the memory, after which older views are dead.
     this.outputs.forEach((p, i) => {
       const { at, dims } = places[i] as (typeof places)[number];
-      if (keep.includes(p.name)) out[p.name] = new KeptTensor(p.dtype, dims, this.kept.copyIn(at, storedBytes(p.dtype, dims)), this.kept);
+      if (!keep.includes(p.name)) return;
+      out[p.name] = new KeptTensor(p.dtype, dims, blocks.get(p.name) ?? this.kept.copyIn(at, storedBytes(p.dtype, dims)), this.kept);
     });
     this.outputs.forEach((p, i) => {
       if (keep.includes(p.name)) return;

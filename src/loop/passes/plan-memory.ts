@@ -21,7 +21,8 @@ export function planMemory(sc: Scalars, source: Program): Program {
   const p = withRoomFault(sc, source);
   const found = livesOf(p);
   const { lives } = found;
-  const merged = mergeInPlace(found);
+  const ports = movablePorts(p);
+  const merged = mergeInPlace(found, new Set(ports));
   const roots = [...new Set([...lives.keys()].map((v) => merged.get(v) ?? v))].map((v) => lives.get(v) as Live);
   const dynamic = roots.filter((l) => l.allocation.dynamic === true);
   const planned = roots.filter((l) => l.allocation.dynamic !== true);
@@ -52,12 +53,17 @@ export function planMemory(sc: Scalars, source: Program): Program {
   const memo = new Map<Expr, Expr>();
   const expr = (e: Expr): Expr => sc.substituteAll([e], addresses, memo)[0] as Expr;
   const block = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, expr, block));
+  const moved = new Map([...addresses].filter(([v]) => !ports.includes(v)));
+  const movedMemo = new Map<Expr, Expr>();
+  const movedExpr = (e: Expr): Expr => sc.substituteAll([e], moved, movedMemo)[0] as Expr;
+  const movedBlock = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, movedExpr, movedBlock));
   const port = (x: Program["inputs"][0]) => ({ ...x, address: expr(x.address) });
   const fixed = [...lives].filter(([, l]) => l.allocation.dynamic !== true);
   return {
     ...placed.program,
     main: block(placed.program.main),
     allocations: [],
+    ...(ports.length === 0 ? {} : { movable: { main: movedBlock(placed.program.main), ports } }),
     placements: fixed.map(([v, l]) => ({ name: l.allocation.name, offset: placeOf(v), bytes: l.allocation.bytes })),
     arenaBytes,
     inputs: p.inputs.map(port),
@@ -66,8 +72,18 @@ export function planMemory(sc: Scalars, source: Program): Program {
   };
 }
 
-/** Lets a result take the place of an operand whose last use is the launch that first writes the result. */
-function mergeInPlace({ lives, moments }: Lives): Map<Variable, Variable> {
+/**
+ * The addresses of all ports, where callers may want to say where tensors lie: of a model whose sizes grow from run to run,
+ * what one run gives the next one takes. A program that may have to run again gets its inputs anew each time.
+ */
+function movablePorts(p: Program): Variable[] {
+  if (p.symbols.length === 0 || p.room !== null) return [];
+  const ports = [...p.inputs, ...p.outputs].map((x) => x.address.variable);
+  return ports.every((v) => v !== null) ? (ports as Variable[]) : [];
+}
+
+/** Lets a result take the place of an operand whose last use is the launch that first writes the result. Ports keep theirs. */
+function mergeInPlace({ lives, moments }: Lives, ports: ReadonlySet<Variable>): Map<Variable, Variable> {
   const rootOf = new Map<Variable, Variable>();
   const root = (v: Variable): Variable => {
     let r = v;
@@ -78,7 +94,7 @@ function mergeInPlace({ lives, moments }: Lives): Map<Variable, Variable> {
     if (s.kind !== "launch") continue;
     for (const [result, operand] of s.inPlace) {
       const [r, o] = [lives.get(root(result)), lives.get(root(operand))];
-      if (r === undefined || o === undefined || r === o) continue;
+      if (r === undefined || o === undefined || r === o || ports.has(result) || ports.has(operand)) continue;
       const dies = r.first === at && o.last === at && o.first < at;
       // What gets its place while main runs does so in one block.
       const alike = r.allocation.dynamic !== true ? o.allocation.dynamic !== true : o.allocation.dynamic === true && r.home === o.home;

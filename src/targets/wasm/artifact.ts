@@ -29,12 +29,14 @@ export interface ArtifactInput extends ArtifactSource {
 
 /** Emits the modules and describes them. */
 export function makeArtifact(a: ArtifactInput): WasmArtifact {
-  const { program, sc } = a;
+  const { sc } = a;
+  const { movable } = a.program;
+  const program = movable === undefined ? a.program : { ...a.program, main: movable.main };
   const bytes = weightBytes(program);
   // Modules that differ only in their memory have the same kernels.
   const code = { plain: new Map<Kernel, WasmFunction>(), relaxed: new Map<Kernel, WasmFunction>() };
   const emitted = a.variants.map((v) =>
-    emitModule(sc, [{ program, prefix: "" }], {
+    emitModule(sc, [{ program, prefix: "", ports: movable?.ports ?? [] }], {
       relaxed: v.relaxed,
       shared: v.shared ?? false,
       weightBytes: bytes,
@@ -49,6 +51,7 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     target: "wasm",
     shared_launches: sharedLaunches(program).length,
     weights_base: weightsBase,
+    movable_ports: movable !== undefined,
     weight_bytes: bytes,
     modules: a.variants.map((v, i) => ({
       file: `model${v.relaxed ? ".relaxed" : ""}${v.shared ? ".mt" : ""}.wasm`,

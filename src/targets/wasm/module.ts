@@ -56,6 +56,8 @@ export function initialPages(p: Program, weightBytes: number): number {
 export interface ModulePart {
   readonly program: Program;
   readonly prefix: string;
+  /** Addresses that main takes after the symbols. */
+  readonly ports?: readonly Variable[];
 }
 
 const clock: WasmImport = { module: "env", name: "clock", type: { params: ["i32"], results: [] } };
@@ -84,7 +86,7 @@ function kernelCode(k: Kernel, { relaxed, kernels }: ModuleOptions): WasmFunctio
 
 function emitProgram(
   sc: Scalars,
-  { program: p, prefix }: ModulePart,
+  { program: p, prefix, ports: movable = [] }: ModulePart,
   options: ModuleOptions,
   index: ReadonlyMap<Kernel, number>,
   functions: WasmFunction[],
@@ -97,7 +99,7 @@ function emitProgram(
   const memo = new Map<Expr, Expr>();
   const written = hostExpressions(sc, p);
   const bind = (e: Expr): Expr => sc.substituteAll([written(e)], bases, memo)[0] as Expr;
-  functions.push(emitMain(sc, mapMain(p, bind), prefix, p.report === null ? null : bind(p.report), options, index, sharing));
+  functions.push(emitMain(sc, mapMain(p, bind), prefix, movable, p.report === null ? null : bind(p.report), options, index, sharing));
 
   const data = [...p.symbolVariables, ...p.dataSymbols.map((d) => d.variable)];
   const size = (name: string, value: Expr, params: readonly Variable[] = p.symbolVariables): void => {
@@ -127,12 +129,13 @@ function emitMain(
   sc: Scalars,
   p: Program,
   prefix: string,
+  ports: readonly Variable[],
   report: Expr | null,
   options: ModuleOptions,
   index: ReadonlyMap<Kernel, number>,
   sharing: Sharing | null,
 ): WasmFunction {
-  const params = [...p.symbolVariables, ...(p.room === null ? [] : [p.room])];
+  const params = [...p.symbolVariables, ...(p.room === null ? [] : [p.room]), ...ports];
   const main = new FunctionEmitter(params, { relaxed: options.relaxed });
   main.report = report;
   const shared = new Set(sharing === null ? [] : sharedLaunches(p));
