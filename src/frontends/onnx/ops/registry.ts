@@ -27,6 +27,7 @@ import { generatorOps } from "./generators.ts";
 import { visionOps } from "./vision.ts";
 import { ownDomainOps } from "./microsoft/normalization.ts";
 import { microsoftOps } from "./microsoft/table.ts";
+import { mlOps } from "./ml/table.ts";
 
 /** The opset versions that are read. Mappings are written for 7 on; what differs before is in `legacy.ts`. */
 export const oldestOpset = 1;
@@ -66,6 +67,7 @@ const domains: Readonly<Record<string, readonly OpTable[]>> = {
   "": [...families, ownDomainOps],
   "ai.onnx.preview": [previewAttentionOps],
   "com.microsoft": [microsoftOps],
+  "ai.onnx.ml": [mlOps],
 };
 const tables = new Map(Object.entries(domains).map(([d, list]) => [d, new Map(list.flatMap((t) => Object.entries(t)))]));
 
