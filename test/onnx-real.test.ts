@@ -15,6 +15,11 @@ import { runInWasm } from "./support/run.ts";
 
 const suite = corpus("onnx-real");
 
+/** Models that are compiled for the sizes of their reference inputs, with the reason. */
+const sized: Readonly<Record<string, string>> = {
+  "silero-vad/src/silero_vad/data/silero_vad_16k_op15.onnx": "the rank of a result of an If depends on the number of samples",
+};
+
 describe.skipIf(suite === null)("models of projects", () => {
   const all = suite === null ? [] : filesBelow(suite, ".onnx");
   const name = (file: string) => relative(suite ?? "", file);
@@ -29,7 +34,10 @@ describe.skipIf(suite === null)("models of projects", () => {
       expect(() => importOnnx(bytes)).toThrow(TilewrightError);
       return;
     }
-    expect(await wrongOutputs(bytes, reference)).toEqual([]);
+    const fixed = name(file) in sized;
+    // So the list stays true.
+    if (fixed) expect(() => importModel(bytes, reference.inputs)).toThrow(/--shape/);
+    expect(await wrongOutputs(bytes, reference, fixed)).toEqual([]);
   });
 
   it("models without reference results are imported, or refused with an error that says why", () => {
@@ -46,8 +54,8 @@ describe.skipIf(suite === null)("models of projects", () => {
   });
 });
 
-async function wrongOutputs(bytes: Uint8Array, reference: Golden): Promise<string[]> {
-  const ready = importModel(bytes, reference.inputs);
+async function wrongOutputs(bytes: Uint8Array, reference: Golden, fixed: boolean): Promise<string[]> {
+  const ready = importModel(bytes, reference.inputs, fixed);
   const proto = decodeModel(bytes);
   const got = await runInWasm(compileGraph(ready.model.graph), ready.inputs, false);
   return ready.model.outputNames.flatMap((n, i) => {

@@ -15,6 +15,12 @@ import { runInWasm } from "./support/run.ts";
 const suites = corpus("onnx-suites");
 const at = (...parts: string[]) => join(suites ?? "", ...parts);
 
+/** Cases of other domains whose expected values are not those of the op, with the reason. */
+const faulty: Readonly<Record<string, string>> = {
+  "quick-gelu.jsonc: QuickGelu test: [2x4]": "the last input is negative, its expected value that of the positive one",
+  "quick-gelu.jsonc: QuickGelu test: [3x5]": "the last input is negative, its expected value that of the positive one",
+};
+
 /** Collects what fails. `foreign` says why a case is of no op of ONNX; it must then be refused, or be right. */
 class Tally {
   readonly wrong: string[] = [];
@@ -30,14 +36,17 @@ class Tally {
 describe.skipIf(suites === null)("suites of other projects", () => {
   it("op tests of ONNX Runtime for the web", { timeout: 240_000 }, async () => {
     const tally = new Tally();
+    const passed: string[] = [];
     for (const c of opCases(at("ort-web-ops-jsonc", "js", "web", "test", "data", "ops"))) {
       const o = await outcomeOf(async () => {
         const ready = importModel(c.model, c.inputs);
         checkOutputs(ready, await runInWasm(compileGraph(ready.model.graph), ready.inputs, false), c.outputs);
         return true;
       });
-      tally.add(c.name, o, c.domain === "" ? removedOp(c.model) : c.domain);
+      if (!(c.name in faulty)) tally.add(c.name, o, c.domain === "" ? removedOp(c.model) : c.domain);
+      else if (o?.kind === "pass") passed.push(c.name);
     }
+    expect(passed).toEqual([]);
     console.log(`op tests of ONNX Runtime for the web: ${tally.ran} pass, ${tally.refused} are of other domains' ops`);
     expect(tally.wrong).toEqual([]);
   });

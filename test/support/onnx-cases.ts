@@ -80,9 +80,12 @@ export interface Ready {
   readonly inputs: readonly HostTensor[];
 }
 
-/** Imports a model and puts the values in the order of its inputs; the items of a sequence `x` are the inputs `x.0`, `x.1`, …. */
-export function importModel(model: Uint8Array, values: ReadonlyMap<string, OnnxValue>): Ready {
-  const imported = importOnnx(model, structureOf(decodeModel(model).graph, values));
+/**
+ * Imports a model and puts the values in the order of its inputs; the items of a sequence `x` are the inputs `x.0`, `x.1`, ….
+ * `fixed`: for the sizes of these values alone.
+ */
+export function importModel(model: Uint8Array, values: ReadonlyMap<string, OnnxValue>, fixed = false): Ready {
+  const imported = importOnnx(model, structureOf(decodeModel(model).graph, values, fixed));
   const flat = new Map([...values].flatMap(([name, v]) => flattened(name, v)));
   const inputs = imported.inputNames.map((name) => {
     const t = flat.get(name);
@@ -95,6 +98,7 @@ export function importModel(model: Uint8Array, values: ReadonlyMap<string, OnnxV
 function structureOf(
   graph: GraphProto,
   values: ReadonlyMap<string, OnnxValue>,
+  fixed: boolean,
 ): { symbols: Record<string, number>; shapes: Record<string, readonly number[]> } {
   const symbols: Record<string, number> = {};
   const shapes: Record<string, readonly number[]> = {};
@@ -109,7 +113,7 @@ function structureOf(
     if (v === undefined) continue;
     if (info.kind === "tensor") {
       // Symbols are at least 1 unless one asks for more.
-      if (lists || (!isList(v) && v.dims.includes(0))) shape(info.name, v, info.dims);
+      if (fixed || lists || (!isList(v) && v.dims.includes(0))) shape(info.name, v, info.dims);
       continue;
     }
     const present = !isList(v) || v.length > 0;

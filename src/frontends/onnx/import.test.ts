@@ -292,6 +292,14 @@ describe("functions in the model file", () => {
 });
 
 describe("values and their origins", () => {
+  it("a batch norm of one dimension has one channel", () => {
+    const parameter = (...values: number[]): TensorSpec => ({ dtype: "f32", dims: [1], values });
+    const m = one(
+      { op: "BatchNormalization", in: ["x", "s", "b", "m", "v"], out: ["y"], attrs: { epsilon: { float: 0 } } },
+      { inputs: { x: ["f32", ["n"]] }, initializers: { s: parameter(3), b: parameter(1), m: parameter(2), v: parameter(4) } },
+    );
+    expect(run(m, counting([3]))).toEqual([[-2, -0.5, 1]]);
+  });
   it("negative indices count from the end", () => {
     const m = one({ op: "Gather", in: ["x", "i"], out: ["y"], attrs: { axis: 0 } }, { inputs: { x: ["f32", ["n"]], i: ["i64", [3]] } });
     expect(
@@ -335,7 +343,7 @@ describe("values and their origins", () => {
       inputs: { x: ["f32", [2]] },
       initializers: { w: { dtype: "f32", dims: [1], values: [3] } },
       nodes: [{ op: "Identity", in: ["x"], out: ["a"] }],
-      outputs: ["x", "a", "w"],
+      outputs: ["x", "a", "w", "a"],
     };
     const g = importOnnx(model(m)).graph;
     expect(g.resultNames).toEqual(["x", "a", "w"]);

@@ -147,7 +147,9 @@ function build(model: ModelProto, options: ImportOptions, resolver: ExternalData
   const { problems, g } = importer;
   if (problems.length > 0 || outputs.some((o) => o === null)) return { graph: null, problems, inputs, outputs };
   g.origin = [];
-  const results = outputs.flatMap((o, i) => portsOf(model.graph.outputs[i]?.name ?? "", o as Binding));
+  const names = model.graph.outputs.map((o) => o.name);
+  // Some models list an output twice; it is one result.
+  const results = outputs.flatMap((o, i) => (names.indexOf(names[i] as string) < i ? [] : portsOf(names[i] as string, o as Binding)));
   const values = results.map((r) => r.operand.value);
   const name = (options.name ?? model.graph.name).replace(/[^A-Za-z0-9_]+/g, "_").replace(/_+$/, "");
   return {

@@ -209,6 +209,23 @@ function slicePython(n: number, start: number, end: number, step: number): numbe
 }
 
 describe("control flow that follows from sizes", () => {
+  it("an If on a symbolic size whose branches differ in rank says which sizes decide it, and takes its branch where they are given", () => {
+    const branch = (op: string, axes: string[]) => ({ graph: graph({ nodes: [{ op, in: ["x", ...axes], out: ["t"] }], outputs: ["t"] }) });
+    const m: ModelSpec = {
+      inputs: { x: ["f32", ["n", "k"]] },
+      initializers: { one: scalar(1), second: list(1) },
+      nodes: [
+        { op: "Shape", in: ["x"], out: ["shape"] },
+        { op: "Gather", in: ["shape", "one"], out: ["size"] },
+        { op: "Equal", in: ["size", "one"], out: ["is"] },
+        { op: "If", in: ["is"], out: ["y"], attrs: { then_branch: branch("Squeeze", ["second"]), else_branch: branch("Identity", []) } },
+      ],
+      outputs: ["y"],
+    };
+    expect(failure(m).message).toMatch(/branches whose output 0 is f32\[n\] or f32\[n, k\]; .*--shape n=N --shape k=N/);
+    expect(dims(m, { symbols: { k: 1 } })).toEqual(["n"]);
+    expect(dims(m, { symbols: { k: 2 } })).toEqual(["n x 2"]);
+  });
   it("an If on a rank or a size takes its branch, which sees the names around it", () => {
     const branch = (op: string) => ({ graph: graph({ nodes: [{ op, in: ["x"], out: ["t"], name: op }], outputs: ["t"] }) });
     const m: ModelSpec = {

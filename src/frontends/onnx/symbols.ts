@@ -281,9 +281,10 @@ function dimCallOf(a: DimAtom): Dim {
   return a.kind === "symbol" ? symbolDim(a) : dimCalls[a.kind](a.a, a.b);
 }
 
-/** How a user can make two sizes equal, or bound them. */
+/** How a user can make two sizes equal, bound them, or fix what depends on them; empty where none follows from the inputs. */
 export function shapeHint(...dims: readonly Dim[]): string {
-  const names = [...new Set(dims.flatMap((d) => [...dimSymbols(d).keys()]))];
+  const symbols = dims.flatMap((d) => [...dimSymbols(d).values()]).filter((s) => s.source === "input");
+  const names = [...new Set(symbols.map((s) => s.name))];
   if (names.length === 0) return "";
   return `; choose sizes that fit with ${names.map((n) => `--shape ${n}=N`).join(" ")} (or bounds, --shape ${names[0]}=1..N; in the library: the options 'symbols' and 'shapes')`;
 }

@@ -16,6 +16,7 @@ import type { Region, Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import { type Binding, Operand, Optional, Sequence, describeBinding, dimValue } from "../operand.ts";
 import type { GraphProto } from "../proto.ts";
+import { shapeHint } from "../symbols.ts";
 import { reshaped, slicedAlong } from "./shape.ts";
 
 /** The tensors that a binding is made of, and how to put others in their places. */
@@ -69,10 +70,12 @@ export function either(c: NodeContext, where: Value, makeThen: () => readonly Bi
     c.g.enterRegion();
     return { results: make(), region: c.g.leaveRegion([], []) };
   }) as [Branch, Branch];
+  if (then.results.length !== otherwise.results.length)
+    return c.fail(`its branches give ${then.results.length} and ${otherwise.results.length} outputs`);
   then.results.forEach((a, i) => {
-    const b = otherwise.results[i];
-    if (b === undefined || !sameStructure(a, b))
-      c.unsupported(`branches whose output ${i} is ${describeBinding(a)} or ${b === undefined ? "missing" : describeBinding(b)}`);
+    const b = otherwise.results[i] as Binding;
+    const hint = shapeHint(...[a, b].flatMap((x) => tensorsOf(x).flatMap((o) => o.dims)));
+    if (!sameStructure(a, b)) c.unsupported(`branches whose output ${i} is ${describeBinding(a)} or ${describeBinding(b)}${hint}`);
   });
   const [left, right] = [then, otherwise].map((x) => x.results.flatMap(tensorsOf)) as [Operand[], Operand[]];
   const joins = left.map((a, k) => joinOf(c, a, right[k] as Operand));

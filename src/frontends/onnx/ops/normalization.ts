@@ -52,6 +52,11 @@ function hardmax(c: NodeContext): Operand {
 function batchNormalization(c: NodeContext): readonly (Operand | null)[] {
   if (c.version < 14 ? [1, 2, 3, 4].some((i) => c.wants(i)) : c.int("training_mode", 0) !== 0) return trainedNormalization(c);
   const x = c.value(0);
+  // One dimension is the batch, of one channel.
+  if (x.dims.length === 1) {
+    const [y] = batchNormalization(c.readAs(c.version, [c.of(c.g.reshape(x, [...x.dims, 1])), ...c.inputs.slice(1)]));
+    return [c.of(c.g.reshape((y as Operand).value, x.dims))];
+  }
   const epsilon = c.float("epsilon", 1e-5);
   // Parameters may be of another float dtype than x.
   const parameters = [1, 2, 3, 4].map((i) => c.g.convert(c.value(i), x.dtype));
