@@ -1,13 +1,24 @@
-import { type Dim, divideExactly, productOf } from "../../../../base/dim.ts";
+import { type Dim, dimEquals, divideExactly, productOf } from "../../../../base/dim.ts";
 import type { Value } from "../../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../../context.ts";
-import type { Operand } from "../../operand.ts";
+import { type Operand, dimValue } from "../../operand.ts";
 import { wideFloat } from "../elementwise.ts";
 import { Formula } from "../formula.ts";
 
 /** x plus a bias that broadcasts to it; x as it is without one. */
 export function biased(c: NodeContext, x: Value, bias: Operand | null): Value {
   return bias === null ? x : c.g.one("add", [x, c.stretch(bias.value, x.dims)]);
+}
+
+/** x plus a bias of any length: it starts again where it ends, all of x in a row. */
+function biasedInOrder(c: NodeContext, x: Value, bias: Operand | null): Value {
+  const [length, last] = [bias?.dims[0], x.dims[x.dims.length - 1]];
+  if (bias?.rank !== 1 || length === undefined || last === undefined || dimEquals(length, last)) return biased(c, x, bias);
+  if (length === 0) return c.fail("a bias of no elements");
+  const at = c.sizes.positions([productOf(x.dims)], 0);
+  const wrapped = c.g.one("mod", [at, c.g.broadcast(dimValue(c.g, length), at.dims, [])]);
+  const whole = c.g.one("gather", [bias.value, wrapped], { axes: [0], at: 0 });
+  return c.g.one("add", [x, c.g.reshape(whole, x.dims)]);
 }
 
 /** What `f` makes of x, computed in f32 where x is narrower. */
@@ -69,7 +80,7 @@ function overAll(c: NodeContext, v: Value, axis: number): Value {
 export const activationOps: OpTable = {
   Gelu: { since: 1, map: (c) => c.of(gelu(c, c.value(0), false)) },
   BiasGelu: { since: 1, map: (c) => c.of(gelu(c, biased(c, c.value(0), c.input(1)), false)) },
-  FastGelu: { since: 1, map: (c) => c.of(gelu(c, biased(c, c.value(0), c.optional(1)), true)) },
+  FastGelu: { since: 1, map: (c) => c.of(gelu(c, biasedInOrder(c, c.value(0), c.optional(1)), true)) },
   QuickGelu: { since: 1, map: (c) => c.of(swish(c, c.value(0), c.float("alpha", 1.702))) },
   BiasSplitGelu: { since: 1, map: biasSplitGelu },
   BiasAdd: { since: 1, map: biasAdd },
