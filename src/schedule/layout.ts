@@ -302,7 +302,7 @@ function padGuarded(f: TensorFunction): TensorFunction {
     if (allStages(k).every((s) => s.accumulators.length === 0)) continue;
     for (const t of readsOf(k)) {
       const root = rootOf(f, t);
-      if (t.data !== null || fixed.has(root) || t.dims.some((d) => typeof d !== "number")) continue;
+      if (t.data !== null || fixed.has(root) || hasOtherRank(f, t) || t.dims.some((d) => typeof d !== "number")) continue;
       const reach = guardedReach(k, t);
       if (reach.every(([a, b]) => a <= 0 && b <= 0)) continue;
       const layout = layouts.get(root) ?? rowMajor(root.dims.length);
@@ -319,7 +319,13 @@ function padGuarded(f: TensorFunction): TensorFunction {
   return { ...f, layouts };
 }
 
-/** Where a view starts in the buffer it lies in. */
+/** Does the tensor lie in a buffer of another rank? */
+function hasOtherRank(f: TensorFunction, t: Tensor): boolean {
+  const v = layoutOf(f, t).view;
+  return v !== null && (v.axes !== undefined || hasOtherRank(f, v.of));
+}
+
+/** Where a view of its own rank starts in the buffer it lies in. */
 function viewOffset(f: TensorFunction, t: Tensor): Dim[] {
   const v = layoutOf(f, t).view;
   if (v === null) return t.dims.map(() => 0);

@@ -2,7 +2,19 @@ import { type Dim, addDim, dimEquals, mulDim } from "../base/dim.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
 import { mentionedIn, polynomialOf, fromPolynomial, rangeOf, simplifyIndices, type Monomial } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Axis, type Kernel, type Layout, type Stage, type Tensor, type TensorFunction, allStages, layoutOf, mapStage } from "../tensor/ir.ts";
+import {
+  type Axis,
+  type Kernel,
+  type Layout,
+  type Stage,
+  type Tensor,
+  type TensorFunction,
+  type View,
+  allStages,
+  layoutOf,
+  mapStage,
+  viewAxis,
+} from "../tensor/ir.ts";
 import { splitAxes } from "./split.ts";
 
 /**
@@ -51,12 +63,12 @@ export function linearIndex(sc: Scalars, f: TensorFunction, t: Tensor, index: re
   const layout = layoutOf(f, t);
   if (layout.view !== null) {
     const { of, offset } = layout.view;
-    return linearIndex(
-      sc,
-      f,
-      of,
-      index.map((e, d) => sc.add(e, sc.dim(offset[d] as Dim))),
-    );
+    const at = offset.map((d) => sc.dim(d));
+    index.forEach((e, d) => {
+      const axis = viewAxis(layout.view as View, d);
+      if (axis >= 0) at[axis] = sc.add(e, at[axis] as Expr);
+    });
+    return linearIndex(sc, f, of, at);
   }
   const strides = stridesIn(sc, t.dims, layout);
   const sum = index.reduce((acc, e, d) => {
@@ -92,9 +104,11 @@ function paddingOf(f: TensorFunction, t: Tensor): readonly (readonly [number, nu
   const { of, offset } = layout.view;
   const outer = paddingOf(f, of);
   return t.dims.map((d, i) => {
-    const start = offset[i] as Dim;
-    const [lo, hi] = outer[i] as readonly [number, number];
-    return [start === 0 ? lo : 0, dimEquals(addDim(start, d), of.dims[i] as Dim) ? hi : 0];
+    const axis = viewAxis(layout.view as View, i);
+    if (axis < 0) return [0, 0];
+    const start = offset[axis] as Dim;
+    const [lo, hi] = outer[axis] as readonly [number, number];
+    return [start === 0 ? lo : 0, dimEquals(addDim(start, d), of.dims[axis] as Dim) ? hi : 0];
   });
 }
 

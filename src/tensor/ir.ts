@@ -145,6 +145,19 @@ export interface Loop {
   readonly bodies: readonly [Body];
 }
 
+/** A place inside another tensor. `axes` says which of its dims each dim of the view runs along, -1 for one of a single point; without it, the same. */
+export interface View {
+  readonly of: Tensor;
+  /** For each dim of the other tensor. */
+  readonly offset: readonly Dim[];
+  readonly axes?: readonly number[];
+}
+
+/** The dim of the other tensor that a dim of a view runs along, or -1. */
+export function viewAxis(v: View, dim: number): number {
+  return v.axes === undefined ? dim : (v.axes[dim] ?? -1);
+}
+
 /**
  * Where a tensor's elements lie: its dims in the physical order `order` (outermost first), each padded by zeros on both
  * sides; or, with `view`, inside another tensor's buffer, shifted by `offset` in each dim.
@@ -152,7 +165,7 @@ export interface Loop {
 export interface Layout {
   readonly order: readonly number[];
   readonly pad: readonly (readonly [number, number])[];
-  readonly view: { readonly of: Tensor; readonly offset: readonly Dim[] } | null;
+  readonly view: View | null;
 }
 
 export interface TensorFunction {

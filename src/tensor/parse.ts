@@ -35,7 +35,7 @@ interface WrittenLayout {
   readonly tensor: Tensor;
   readonly order: readonly number[];
   readonly pad: Layout["pad"];
-  readonly view: { readonly of: Token; readonly offset: readonly Dim[] } | null;
+  readonly view: { readonly of: Token; readonly offset: readonly Dim[]; readonly axes?: readonly number[] } | null;
 }
 
 class TensorParser {
@@ -77,7 +77,7 @@ class TensorParser {
     const layouts = new Map(
       this.layouts.map((l): [Tensor, Layout] => [
         l.tensor,
-        { order: l.order, pad: l.pad, view: l.view === null ? null : { of: this.lookup(l.view.of, l.view.of.text.slice(1)), offset: l.view.offset } },
+        { order: l.order, pad: l.pad, view: l.view === null ? null : { ...l.view, of: this.lookup(l.view.of, l.view.of.text.slice(1)) } },
       ]),
     );
     return { name, symbols: [...r.symbols.values()], inputs, outputs, tensors: all, kernels, layouts };
@@ -122,7 +122,9 @@ class TensorParser {
     if (!r.accept("view")) return { order, pad, view: null };
     const of = r.peek();
     r.value();
-    return { order, pad, view: { of, offset: r.list("(", ")", () => r.dim()) } };
+    const offset = r.list("(", ")", () => r.dim());
+    const axes = r.accept("axes") ? r.list("(", ")", () => r.number()) : null;
+    return { order, pad, view: { of, offset, ...(axes === null ? {} : { axes }) } };
   }
   private constant(): Tensor {
     const h = this.header();

@@ -35,7 +35,10 @@ function declaration(t: Tensor, layout: Layout | undefined, hideOrigin = false):
   const base = `%${t.name}: ${t.dtype}[${t.dims.join(", ")}]${hideOrigin ? "" : printOrigin(t.origin)}`;
   if (layout === undefined) return base;
   const pad = layout.pad.every(([a, b]) => a === 0 && b === 0) ? "" : ` pad(${layout.pad.map(([a, b]) => `${a} ${b}`).join(", ")})`;
-  const view = layout.view === null ? "" : ` view %${layout.view.of.name}(${layout.view.offset.join(", ")})`;
+  const view =
+    layout.view === null
+      ? ""
+      : ` view %${layout.view.of.name}(${layout.view.offset.join(", ")})${layout.view.axes === undefined ? "" : ` axes(${layout.view.axes.join(", ")})`}`;
   return `${base} order(${layout.order.join(", ")})${pad}${view}`;
 }
 

@@ -136,7 +136,16 @@ class TensorVerifier {
         this.found.add(at, "T10: the views go round in a circle");
         break;
       }
-      this.found.check(v.offset.length === v.of.dims.length, at, () => `T10: one offset for each dim of %${v?.of.name}`);
+      const { of, offset, axes } = v;
+      this.found.check(offset.length === of.dims.length, at, () => `T10: one offset for each dim of %${of.name}`);
+      if (axes !== undefined) {
+        const used = axes.filter((a) => a >= 0);
+        this.found.check(
+          new Set(used).size === used.length && used.every((a) => a < of.dims.length),
+          at,
+          () => `T10: axes are distinct dims of %${of.name}`,
+        );
+      }
       seen.add(v.of);
     }
   }

@@ -36,7 +36,13 @@ export function openFunction(f: TensorFunction): OpenFunction {
   const layouts = new Map(
     [...f.layouts].map(([t, l]) => [
       c.tensor(t),
-      { ...l, view: l.view === null ? null : { of: c.tensor(l.view.of), offset: l.view.offset.map(c.dim) } },
+      {
+        ...l,
+        view:
+          l.view === null
+            ? null
+            : { of: c.tensor(l.view.of), offset: l.view.offset.map(c.dim), ...(l.view.axes === undefined ? {} : { axes: l.view.axes }) },
+      },
     ]),
   );
   return { sc: c.sc, function: { ...f, symbols, inputs: list(f.inputs), outputs: list(f.outputs), tensors: list(f.tensors), kernels, layouts } };
