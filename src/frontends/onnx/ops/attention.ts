@@ -7,16 +7,16 @@ import { positions, wideFloat } from "./elementwise.ts";
 import { reduced, spread } from "./reduction.ts";
 
 /** Queries, keys or values: batch first, a head's features last, and heads and rows (positions) in either order between. */
-interface Heads {
+export interface Heads {
   readonly value: Value;
   readonly head: 1 | 2;
   readonly row: 1 | 2;
 }
-const headsOf = (h: Heads): Dim => h.value.dims[h.head] as Dim;
-const rowsOf = (h: Heads): Dim => h.value.dims[h.row] as Dim;
+export const headsOf = (h: Heads): Dim => h.value.dims[h.head] as Dim;
+export const rowsOf = (h: Heads): Dim => h.value.dims[h.row] as Dim;
 
 /** Rank 4 is [batch, heads, rows, features]; of rank 3, [batch, rows, heads · features], the node says how many heads there are. */
-function heads(c: NodeContext, x: Value, count: string): Heads {
+export function heads(c: NodeContext, x: Value, count: string): Heads {
   if (x.dims.length === 4) return { value: x, head: 1, row: 2 };
   if (x.dims.length !== 3) return c.fail(`a tensor of rank ${x.dims.length}, expected 3 or 4`);
   const n = c.int(count, 0);
@@ -26,7 +26,7 @@ function heads(c: NodeContext, x: Value, count: string): Heads {
   return { value: c.g.reshape(x, [batch, rows, n, each]), head: 2, row: 1 };
 }
 /** In the order [batch, heads, rows, features]. */
-function headsFirst(c: NodeContext, h: Heads): Heads {
+export function headsFirst(c: NodeContext, h: Heads): Heads {
   return h.head === 1 ? h : { value: c.g.transpose(h.value, [0, 2, 1, 3]), head: 1, row: 2 };
 }
 
@@ -34,11 +34,11 @@ function headsFirst(c: NodeContext, h: Heads): Heads {
  * How the heads of queries share those of keys: each of `shared` serves `each` queries' heads. With more than one, scores
  * are [batch, shared, each, rows, keys], so that nothing is repeated; else [batch, heads, rows, keys].
  */
-interface Groups {
+export interface Groups {
   readonly shared: Dim;
   readonly each: Dim;
 }
-function groupsOf(c: NodeContext, q: Heads, k: Heads): Groups {
+export function groupsOf(c: NodeContext, q: Heads, k: Heads): Groups {
   const [all, shared] = [headsOf(q), headsOf(k)];
   if (dimEquals(all, shared)) return { shared, each: 1 };
   const each = typeof shared === "number" && shared > 0 ? divideExactly(all, shared) : null;
@@ -46,7 +46,7 @@ function groupsOf(c: NodeContext, q: Heads, k: Heads): Groups {
 }
 
 /** Products of all queries with all keys of their heads. */
-function scoresOf(c: NodeContext, q: Heads, k: Heads, groups: Groups): Value {
+export function scoresOf(c: NodeContext, q: Heads, k: Heads, groups: Groups): Value {
   c.sameDim(q.value.dims[3] as Dim, k.value.dims[3] as Dim, "features of queries and keys");
   if (groups.each === 1) return c.g.one("dot", [q.value, k.value], { batchA: [0, q.head], batchB: [0, k.head], contractA: [3], contractB: [3] });
   const first = headsFirst(c, q).value;
@@ -54,20 +54,20 @@ function scoresOf(c: NodeContext, q: Heads, k: Heads, groups: Groups): Value {
   return c.g.one("dot", [apart, k.value], { batchA: [0, 1], batchB: [0, k.head], contractA: [4], contractB: [3] });
 }
 /** Sums of the values under the probabilities: [batch, heads, rows, features]. */
-function weighted(c: NodeContext, probabilities: Value, v: Heads): Value {
+export function weighted(c: NodeContext, probabilities: Value, v: Heads): Value {
   const rank = probabilities.dims.length;
   c.sameDim(probabilities.dims[rank - 1] as Dim, rowsOf(v), "numbers of keys and values");
   const sum = c.g.one("dot", [probabilities, v.value], { batchA: [0, 1], batchB: [0, v.head], contractA: [rank - 1], contractB: [v.row] });
   return perHead(c, sum);
 }
 /** Groups of heads put together: rank 4. */
-function perHead(c: NodeContext, x: Value): Value {
+export function perHead(c: NodeContext, x: Value): Value {
   if (x.dims.length === 4) return x;
   const [batch, shared, each, ...rest] = x.dims as [Dim, Dim, Dim, ...Dim[]];
   return c.g.reshape(x, [batch, mulDim(shared, each), ...rest]);
 }
 /** A tensor that broadcasts to [batch, heads, rows, keys], stretched to the scores. */
-function overScores(c: NodeContext, x: Value, scores: Value, groups: Groups): Value {
+export function overScores(c: NodeContext, x: Value, scores: Value, groups: Groups): Value {
   if (x.dims.length > 4) c.fail(`a mask of rank ${x.dims.length}, expected at most 4`);
   const full = [...[1, 1, 1, 1].slice(x.dims.length), ...x.dims] as [Dim, Dim, Dim, Dim];
   const [batch, h, rows, keys] = full;
@@ -102,10 +102,9 @@ function softmaxDType(c: NodeContext, of: DType): DType {
   return d.isFloat ? d : c.fail(`softmax_precision is ${d}, expected a float dtype`);
 }
 
-/** Scores under the node's scale. Narrow floats are scaled before the product, by its root on both sides, lest it overflow. */
-function scaledScores(c: NodeContext, q: Heads, k: Heads, groups: Groups): Value {
+/** Scores under a scale, the node's. Narrow floats are scaled before the product, by its root on both sides, lest it overflow. */
+export function scaledScores(c: NodeContext, q: Heads, k: Heads, groups: Groups, given: number | null = c.attribute("scale")?.f ?? null): Value {
   const features = q.value.dims[3] as Dim;
-  const given = c.attribute("scale")?.f ?? null;
   if (given === null && typeof features !== "number") return c.unsupported(`the default scale of a symbolic number of features, ${features}`);
   const scale = given ?? 1 / Math.sqrt(Number(features));
   if (q.value.dtype.bits >= 32) return c.withScalar("mul", scoresOf(c, q, k, groups), scale);
@@ -152,7 +151,7 @@ function maskOf(c: NodeContext, rows: Dim, keys: Dim, past: Dim | null): Mask {
 }
 
 /** How far each query is ahead of each key; the first query comes after the past ones, or ends the valid keys. */
-function distances(c: NodeContext, rows: Dim, keys: Dim, past: Dim | null, counts: Value | null): Value {
+export function distances(c: NodeContext, rows: Dim, keys: Dim, past: Dim | null, counts: Value | null): Value {
   const ahead = c.g.one("sub", [positions(c, [rows, keys], 0), positions(c, [rows, keys], 1)]);
   if (past === null && counts === null) return ahead;
   const before = counts === null ? dimValue(c.g, past ?? 0) : c.g.one("sub", [counts, c.stretch(dimValue(c.g, rows), counts.dims)]);
@@ -211,7 +210,7 @@ function attention(c: NodeContext): readonly (Operand | null)[] {
 }
 
 /** [batch, heads, rows, features] as [batch, rows, heads · features]. */
-function joined(c: NodeContext, x: Value): Value {
+export function joined(c: NodeContext, x: Value): Value {
   const [batch, h, rows, features] = x.dims as [Dim, Dim, Dim, Dim];
   return c.g.reshape(c.g.transpose(x, [0, 2, 1, 3]), [batch, rows, mulDim(h, features)]);
 }

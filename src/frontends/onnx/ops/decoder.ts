@@ -1,4 +1,4 @@
-import { type Dim, divideExactly, mulDim, subDim, symbolDim } from "../../../base/dim.ts";
+import { type Dim, dimEquals, divideExactly, mulDim, subDim, symbolDim } from "../../../base/dim.ts";
 import { type DType, i32 } from "../../../base/dtype.ts";
 import type { GraphBuilder } from "../../../graph/builder.ts";
 import type { Value } from "../../../graph/ir.ts";
@@ -20,7 +20,7 @@ export function lastPart(c: NodeContext, x: Value, start: Dim, size: Dim, stride
  * Pairs of features turned by angles that grow with the position (Su et al., RoFormer, 2021). Pairs are the two halves of a
  * head's features, or neighbours; features beyond the rotary ones stay.
  */
-export function rotaryEmbedding(c: NodeContext): Operand {
+function rotaryEmbedding(c: NodeContext): Operand {
   const given = c.value(0);
   const { g } = c;
   const packed = given.dims.length === 3;
@@ -39,14 +39,21 @@ export function rotaryEmbedding(c: NodeContext): Operand {
     return g.broadcast(g.convert(t, x.dtype), x.dims.with(3, half), packed ? [0, 1, 3] : [0, 2, 3]);
   };
   const [cos, sin] = [table(1), table(2)];
-  const near = c.int("interleaved", 0) === 1;
+  return c.of(g.reshape(turnedPairs(c, x, [cos, sin], c.int("interleaved", 0) === 1), given.dims));
+}
+
+/** The leading features of x, [.., .., .., features], turned by angles for each of its pairs; features beyond these stay. */
+export function turnedPairs(c: NodeContext, x: Value, [cos, sin]: readonly [Value, Value], near: boolean): Value {
+  const { g } = c;
+  const [features, half] = [x.dims[3] as Dim, cos.dims[3] as Dim];
+  const rotary = mulDim(half, 2);
   const [a, b] = near ? [lastPart(c, x, 0, half, 2), lastPart(c, x, 1, half, 2)] : [lastPart(c, x, 0, half), lastPart(c, x, half, half)];
   const mul = (p: Value, q: Value) => g.one("mul", [p, q]);
   const turned = [g.one("sub", [mul(cos, a), mul(sin, b)]), g.one("add", [mul(sin, a), mul(cos, b)])];
-  const rest = asked === 0 ? [] : [lastPart(c, x, rotary, subDim(features, rotary))].filter((v) => v.dims[3] !== 0);
+  const rest = dimEquals(rotary, features) ? [] : [lastPart(c, x, rotary, subDim(features, rotary))];
   const pairs = turned.map((v) => g.reshape(v, [...v.dims, 1]));
   const parts = near ? [g.reshape(g.one("concat", pairs, { axis: 4 }), x.dims.with(3, rotary)), ...rest] : [...turned, ...rest];
-  return c.of(g.reshape(parts.length === 1 ? (parts[0] as Value) : g.one("concat", parts, { axis: 3 }), given.dims));
+  return parts.length === 1 ? (parts[0] as Value) : g.one("concat", parts, { axis: 3 });
 }
 
 /** A cache with new rows at each batch's own place, which goes around in circles if the mode says so. */
