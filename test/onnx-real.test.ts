@@ -11,6 +11,7 @@ import { brief } from "./support/compare.ts";
 import { corpus, filesBelow } from "./support/corpora.ts";
 import { type Golden, readGolden } from "./support/npz.ts";
 import { importModel, opsOf } from "./support/onnx-cases.ts";
+import { variants } from "./support/relaxed.ts";
 import { runInWasm } from "./support/run.ts";
 
 const suite = corpus("onnx-real");
@@ -54,10 +55,16 @@ describe.skipIf(suite === null)("models of projects", () => {
   });
 });
 
+/**
+ * Like the reference, the module that engines of today take fuses multiplications and additions; where each product is rounded by
+ * itself, a deep network of many additions (FastestDet) is twice as far from the exact result.
+ */
+const relaxed = variants.includes(true);
+
 async function wrongOutputs(bytes: Uint8Array, reference: Golden, fixed: boolean): Promise<string[]> {
   const ready = importModel(bytes, reference.inputs, fixed);
   const proto = decodeModel(bytes);
-  const got = await runInWasm(compileGraph(ready.model.graph), ready.inputs, false);
+  const got = await runInWasm(compileGraph(ready.model.graph), ready.inputs, relaxed);
   return ready.model.outputNames.flatMap((n, i) => {
     const want = reference.outputs.get(n);
     if (want === undefined) return [];
