@@ -97,7 +97,6 @@ const cumulative = defineOp({
     { operands: [{ type: "f32[9, 16]", range: [0.5, 1.5] }], attrs: { monoid: "mul", axis: 0, exclusive: false, reverse: true } },
     { operands: [{ type: "i64[3, 11, 1]", range: [-9, 9] }], attrs: { monoid: "max", axis: 1, exclusive: false, reverse: false } },
     { operands: [{ type: "f16[2, 9]" }], attrs: { monoid: "add", axis: 1, exclusive: true, reverse: false } },
-    { operands: [{ type: "u8[5, 3]", range: [0, 200] }], attrs: { monoid: "add", axis: 0, exclusive: false, reverse: false } },
   ],
 });
 

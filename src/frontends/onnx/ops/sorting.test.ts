@@ -153,3 +153,21 @@ describe("NonMaxSuppression", () => {
     expect(await none(b, floats([1, 1, 6], ...scores))).toEqual(["[0, 3]: "]);
   });
 });
+
+describe("of no elements", () => {
+  const run = async (m: ModelSpec, ...inputs: HostTensor[]): Promise<string[]> => both(m, { symbols: { n: { min: 0 } } })(...inputs);
+  const x = { x: ["f32", ["n", 2]] } as const;
+  it("nothing is selected, and nothing read", async () => {
+    const empty = floats([0, 2]);
+    const unique = { op: "Unique", in: ["x"], out: ["y", "first", "inverse", "counts"], attrs: { sorted: 0 } } as const;
+    expect(await run(one(unique, { opset: 11, inputs: x }), empty)).toEqual(["[0]: ", "[0]: ", "[0]: ", "[0]: "]);
+    expect(await run(one({ op: "NonZero", in: ["x"], out: ["y"] }, { opset: 13, inputs: x }), empty)).toEqual(["[2, 0]: "]);
+    const rows = { ...unique, attrs: { axis: 0 } };
+    expect(await run(one(rows, { opset: 11, inputs: x }), empty)).toEqual(["[0, 2]: ", "[0]: ", "[0]: ", "[0]: "]);
+    const zero = { a: { dtype: "i64", dims: [], values: [0] } } as const;
+    expect(await run(one({ op: "CumSum", in: ["x", "a"], out: ["y"] }, { opset: 14, inputs: x, initializers: zero }), empty)).toEqual(["[0, 2]: "]);
+    const boxes = { b: ["f32", [1, "n", 4]], s: ["f32", [1, 2, "n"]], m: ["i64", [1]] } as const;
+    const nms = one({ op: "NonMaxSuppression", in: ["b", "s", "m"], out: ["y"] }, { opset: 11, inputs: boxes });
+    expect(await run(nms, floats([1, 0, 4]), floats([1, 2, 0]), ints(5))).toEqual(["[0, 3]: "]);
+  });
+});
