@@ -18,9 +18,8 @@ NAMES = {
 
 
 def dtype(text):
-    """Our name of a tensor type as schemas write it; other types as they are."""
-    inner = re.fullmatch(r"tensor\((\w+)\)", text)
-    return NAMES.get(inner[1], text) if inner else text
+    """Our name of a tensor type as schemas write it; around it, that it is of a sequence or an optional."""
+    return re.sub(r"tensor\((\w+)\)", lambda m: NAMES.get(m[1], m[0]), text)
 
 
 def entry(schemas):

@@ -22,11 +22,16 @@ function variableOf(s: Schema): string | null {
   return v in s.types ? v : null;
 }
 
-/** The dtypes that an op may have. */
+/** The dtypes that an op may have: of tensors, or of the tensors in sequences if it takes only those. */
 export function dtypesOf(op: string): readonly string[] {
   const s = schemas[op];
-  const v = s === undefined ? null : variableOf(s);
-  return v === null ? [] : (s?.types[v] ?? []).filter((t) => !t.includes("("));
+  if (s === undefined) return [];
+  const v = variableOf(s);
+  // An op that has no choice.
+  if (v === null) return [s.inputs[0] ?? s.outputs[0] ?? ""];
+  const all = s.types[v] ?? [];
+  const tensors = all.filter((t) => !t.includes("("));
+  return tensors.length > 0 ? tensors : [...new Set(all.map((t) => t.replace(/.*\(|\)+$/g, "")))];
 }
 
 /** The smallest conformance cases of each op: models of one node whose first input is fed. */
@@ -61,7 +66,8 @@ export function variant(op: string, c: Case, dtype: DType): Variant | null {
   const s = schemas[op] as Schema;
   const v = variableOf(s);
   const [node] = c.proto.graph.nodes;
-  if (v === null || node === undefined) return null;
+  if (node === undefined) return null;
+  if (v === null) return { model: c.model, values: inputValues(c) };
   const at = (list: readonly string[], i: number) => list[Math.min(i, list.length - 1)];
   const names = new Set([...node.inputs.filter((_, i) => at(s.inputs, i) === v), ...node.outputs.filter((_, i) => at(s.outputs, i) === v)]);
   const values = new Map<string, OnnxValue>();

@@ -26,8 +26,17 @@ export const elem = {
   f64: 11,
   u32: 12,
   u64: 13,
+  bf16: 16,
+  f8e4m3fn: 17,
+  f8e4m3fnuz: 18,
+  f8e5m2: 19,
+  f8e5m2fnuz: 20,
   u4: 21,
   i4: 22,
+  f4e2m1: 23,
+  f8e8m0: 24,
+  u2: 25,
+  i2: 26,
 } as const;
 export type ElemName = keyof typeof elem;
 const arrays = { f32: Float32Array, u8: Uint8Array, i8: Int8Array, i32: Int32Array, bool: Uint8Array, f64: Float64Array } as const;

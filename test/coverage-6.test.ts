@@ -1,0 +1,3 @@
+import { testCoverage } from "./support/coverage-shard.ts";
+
+testCoverage(6);
