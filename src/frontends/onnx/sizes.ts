@@ -1,5 +1,5 @@
 import { type Dim, dimEquals, dimMin, isDataDependent, minDim, mulDim, productOf, subDim } from "../../base/dim.ts";
-import { type DType, bool, i32 } from "../../base/dtype.ts";
+import { bool, i32 } from "../../base/dtype.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import type { Value } from "../../graph/ir.ts";
 import { type Operand, dimValue, knownOperand } from "./operand.ts";
@@ -151,9 +151,4 @@ export class Ints {
 export function betterKnown(a: Dim, b: Dim): Dim {
   if (typeof a === "number" || typeof b === "number") return typeof a === "number" ? a : b;
   return isDataDependent(a) && !isDataDependent(b) ? b : a;
-}
-
-/** Can indices and sizes be read from a tensor of this dtype? */
-export function isIndexType(d: DType): boolean {
-  return d.isInteger && d.bits >= 32;
 }

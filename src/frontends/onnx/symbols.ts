@@ -49,7 +49,6 @@ export interface Findings {
   readonly bounds: ReadonlyMap<string, number>;
   readonly equal: ReadonlyMap<string, number | string>;
 }
-export const noFindings: Findings = { bounds: new Map(), equal: new Map() };
 
 /** Names and bounds of the symbolic sizes of a model. */
 export class Symbols {

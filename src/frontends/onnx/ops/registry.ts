@@ -71,15 +71,11 @@ const domains: Readonly<Record<string, readonly OpTable[]>> = {
 };
 const tables = new Map(Object.entries(domains).map(([d, list]) => [d, new Map(list.flatMap((t) => Object.entries(t)))]));
 
-/** All mappings of a domain by the names of their ops, or null. */
-export function mappingsOf(domain: string): ReadonlyMap<string, OpMapping> | null {
-  return tables.get(domain) ?? null;
-}
 /** Are ops of the domain read at all? */
 export function hasMappings(domain: string): boolean {
   return tables.has(domain);
 }
 /** The mapping of an op of a domain, or null. */
 export function findMapping(opType: string, domain: string): OpMapping | null {
-  return mappingsOf(domain)?.get(opType) ?? null;
+  return tables.get(domain)?.get(opType) ?? null;
 }
