@@ -1,5 +1,6 @@
 import type { DType } from "../base/dtype.ts";
 import type { Num } from "../base/numeric.ts";
+import type { Polynomial } from "./index.ts";
 import type { OpName } from "./ops/table.ts";
 
 /** What a `load` reads: a tensor of tensor IR, or a buffer of loop IR. */
@@ -37,16 +38,38 @@ export type LeafName = "const" | "var" | "load" | "loadat" | "ramp" | "broadcast
 export type Attr = Num | Storage | Variable | null;
 
 /**
+ * What has been found out about an expression, each by the one function that owns the field. Weak tables of so many keys
+ * would keep the garbage collector busy.
+ */
+export interface Findings {
+  /** `rangeOf` */
+  range: readonly [number, number] | null;
+  /** `polynomialOf` */
+  polynomial: Polynomial | null;
+  /** `mentionedIn` */
+  mentioned: ReadonlySet<Variable> | null;
+  /** The printer's: operations as a tree, depth. */
+  treeSize: readonly [number, number] | null;
+  /** The interning table's: the next expression of the same hash. */
+  next: Expr | null;
+}
+
+/**
  * An interned scalar (or, with `lanes > 1`, vector) expression. Made only by `Scalars`, which returns the same object
  * for the same operation on the same operands: `===` is equality.
  */
-export class Expr {
+export class Expr implements Findings {
   readonly id: number;
   readonly op: OpName | LeafName;
   readonly dtype: DType;
   readonly lanes: number;
   readonly args: readonly Expr[];
   readonly attr: Attr;
+  range: Findings["range"] = null;
+  polynomial: Findings["polynomial"] = null;
+  mentioned: Findings["mentioned"] = null;
+  treeSize: Findings["treeSize"] = null;
+  next: Expr | null = null;
   constructor(id: number, op: OpName | LeafName, dtype: DType, lanes: number, args: readonly Expr[], attr: Attr) {
     this.id = id;
     this.op = op;

@@ -6,17 +6,13 @@ import type { Scalars } from "./scalars.ts";
  * remainder of such forms, which turns what reshapes leave behind into plain affine indices.
  */
 
-const ranges = new WeakMap<Expr, readonly [number, number]>();
 const unknown: readonly [number, number] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
 const times = (a: number, b: number) => (a === 0 || b === 0 ? 0 : a * b);
 
 /** Bounds of an integer expression's values, both inclusive; ±Infinity where unknown. */
 export function rangeOf(e: Expr): readonly [number, number] {
-  const old = ranges.get(e);
-  if (old !== undefined) return old;
-  const r = computeRange(e);
-  ranges.set(e, r);
-  return r;
+  if (e.range === null) e.range = computeRange(e);
+  return e.range;
 }
 
 function computeRange(e: Expr): readonly [number, number] {
@@ -78,12 +74,9 @@ function addInto(sum: Map<string, Monomial>, coef: number, atoms: readonly Expr[
   else sum.set(key, { coef: c, atoms });
 }
 
-const polynomials = new WeakMap<Expr, Polynomial>();
-
 /** The polynomial normal form of an i32 expression. */
 export function polynomialOf(e: Expr): Polynomial {
-  const old = polynomials.get(e);
-  if (old !== undefined) return old;
+  if (e.polynomial !== null) return e.polynomial;
   const sum = new Map<string, Monomial>();
   if (e.op === "const") addInto(sum, Number(e.attr), []);
   else if (e.op === "add" || e.op === "sub") {
@@ -101,7 +94,7 @@ export function polynomialOf(e: Expr): Polynomial {
         );
     }
   } else addInto(sum, 1, [e]);
-  polynomials.set(e, sum);
+  e.polynomial = sum;
   return sum;
 }
 
@@ -313,18 +306,22 @@ export function affineIn(sc: Scalars, e: Expr, v: Variable): { coef: Expr; rest:
   return { coef: fromPolynomial(sc, coef), rest: fromPolynomial(sc, rest) };
 }
 
-const mentioned = new WeakMap<Expr, Set<Variable>>();
 /** Does the variable occur in the expression? */
 export function mentions(e: Expr, v: Variable): boolean {
   return mentionedIn(e).has(v);
 }
+const nothing: ReadonlySet<Variable> = new Set();
+function union(a: ReadonlySet<Variable>, b: ReadonlySet<Variable>): ReadonlySet<Variable> {
+  if (a === b || b.size === 0) return a;
+  if (a.size === 0) return b;
+  return new Set([...a, ...b]);
+}
 /** All variables in an expression, remembered. */
 export function mentionedIn(e: Expr): ReadonlySet<Variable> {
-  const old = mentioned.get(e);
-  if (old !== undefined) return old;
-  const out = new Set<Variable>();
-  if (e.op === "var") out.add(e.attr as Variable);
-  for (const a of e.args) for (const v of mentionedIn(a)) out.add(v);
-  mentioned.set(e, out);
+  if (e.mentioned !== null) return e.mentioned;
+  // Most expressions mention just what one of their operands does: they share its set.
+  let out: ReadonlySet<Variable> = e.op === "var" ? new Set([e.attr as Variable]) : nothing;
+  for (const a of e.args) out = union(out, mentionedIn(a));
+  e.mentioned = out;
   return out;
 }

@@ -27,7 +27,8 @@ function mix(h: number, v: number): number {
  * and applies the local rules it was given.
  */
 export class Scalars {
-  private readonly table = new Map<number, Expr[]>();
+  /** The expressions of each hash, chained by `next`. */
+  private readonly table = new Map<number, Expr>();
   private readonly symbols = new Map<string, Variable>();
   private nextExpr = 0;
   private nextId = 0;
@@ -71,23 +72,12 @@ export class Scalars {
     for (const a of args) h = mix(h, a.id);
     if (typeof attr === "number" || typeof attr === "bigint") h = mix(h, hashNumber(attr));
     else if (attr !== null) h = mix(h, attr.id);
-    const bucket = this.table.get(h);
-    if (bucket !== undefined) {
-      for (const e of bucket) {
-        if (
-          e.op === op &&
-          e.dtype === dtype &&
-          e.lanes === lanes &&
-          Object.is(e.attr, attr) &&
-          e.args.length === args.length &&
-          e.args.every((a, i) => a === args[i])
-        )
-          return e;
-      }
-    }
+    const first = this.table.get(h) ?? null;
+    for (let e = first; e !== null; e = e.next)
+      if (e.op === op && e.dtype === dtype && e.lanes === lanes && Object.is(e.attr, attr) && sameArgs(e.args, args)) return e;
     const e = new Expr(this.nextExpr++, op, dtype, lanes, args, attr);
-    if (bucket === undefined) this.table.set(h, [e]);
-    else bucket.push(e);
+    e.next = first;
+    this.table.set(h, e);
     return e;
   }
 
@@ -255,11 +245,9 @@ export class Scalars {
         stack.pop();
         continue;
       }
-      const pending = e.args.filter((a) => !memo.has(a));
-      if (pending.length > 0) {
-        stack.push(...pending);
-        continue;
-      }
+      const before = stack.length;
+      for (const a of e.args) if (!memo.has(a)) stack.push(a);
+      if (stack.length > before) continue;
       stack.pop();
       const args = e.args.map((a) => memo.get(a) as Expr);
       memo.set(e, replace(e, args) ?? this.with(e, args));
@@ -269,7 +257,7 @@ export class Scalars {
 
   /** The same operation on other operands. */
   with(e: Expr, args: readonly Expr[]): Expr {
-    if (args.every((a, i) => a === e.args[i])) return e;
+    if (sameArgs(args, e.args)) return e;
     switch (e.op) {
       case "const":
       case "var":
@@ -311,6 +299,12 @@ export class Scalars {
     };
     return this.rebuild([e], replace, memo)[0] as Expr;
   }
+}
+
+function sameArgs(a: readonly Expr[], b: readonly Expr[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Identity of a dtype's additive and extremal monoids. */

@@ -75,21 +75,26 @@ export function printExpr(e: Expr, names: ExprNames = ownNames): string {
   return bindings.length === 0 ? text : `let ${bindings.join(", ")} in ${text}`;
 }
 
-const sizes = new WeakMap<Expr, readonly [number, number]>();
 /** Operations of the expression as a tree, and its depth. */
 function treeSize(root: Expr): readonly [number, number] {
-  const known = sizes.get(root);
-  if (known !== undefined) return known;
-  for (const e of postorder([root])) {
+  if (root.treeSize !== null) return root.treeSize;
+  const stack = [root];
+  for (;;) {
+    const e = stack[stack.length - 1] as Expr;
+    const before = stack.length;
     let [size, depth] = [1, 0];
     for (const a of e.args) {
-      const [s, d] = sizes.get(a) as readonly [number, number];
-      size = Math.min(size + s, 2 ** 40);
-      depth = Math.max(depth, d);
+      if (a.treeSize === null) stack.push(a);
+      else {
+        size = Math.min(size + a.treeSize[0], 2 ** 40);
+        depth = Math.max(depth, a.treeSize[1]);
+      }
     }
-    sizes.set(e, [size, depth + 1]);
+    if (stack.length > before) continue;
+    stack.pop();
+    e.treeSize = [size, depth + 1];
+    if (stack.length === 0) return e.treeSize;
   }
-  return sizes.get(root) as readonly [number, number];
 }
 
 /** What has to be bound so that the text stays short and shallow, operands first. */
