@@ -1,4 +1,4 @@
-import { type Dim, productOf } from "../../../../base/dim.ts";
+import type { Dim } from "../../../../base/dim.ts";
 import { type DType, f32, f64, i32, i64 } from "../../../../base/dtype.ts";
 import { hostFrom } from "../../../../graph/host.ts";
 import type { Value } from "../../../../graph/ir.ts";
@@ -143,7 +143,7 @@ export function affine(c: NodeContext, x: Value, w: Value, bias: Value | null): 
   return bias === null ? y : c.g.one("add", [y, c.g.broadcast(bias, y.dims, [1])]);
 }
 
-/** One dimension of as many elements. */
-export function flat(c: NodeContext, x: Value): Value {
-  return c.g.reshape(x, [productOf(x.dims)]);
+/** The second of two classes where a score, [rows, 1], is above a threshold: 0 or 1 for each row. */
+export function decided(c: NodeContext, score: Value, threshold: number): Value {
+  return c.g.reshape(c.g.convert(c.withScalar("gt", score, threshold), i32), [score.dims[0] as Dim]);
 }

@@ -1,11 +1,11 @@
 import type { Dim } from "../../../../base/dim.ts";
-import { f32, i32 } from "../../../../base/dtype.ts";
+import { f32 } from "../../../../base/dtype.ts";
 import { hostFromBytes } from "../../../../graph/host.ts";
 import type { Value } from "../../../../graph/ir.ts";
 import type { Mapped, NodeContext, OpTable } from "../../context.ts";
 import type { Operand } from "../../operand.ts";
 import { Formula } from "../formula.ts";
-import { bothScores, classCount, classLabels, labelled, largestIn, rowsOf, transformOf, transformed, vector } from "./common.ts";
+import { bothScores, classCount, classLabels, decided, labelled, largestIn, rowsOf, transformOf, transformed, vector } from "./common.ts";
 import { type Aggregate, type Ensemble, type Scores, reckoningIn, scoresOf } from "./ensemble.ts";
 import type { Mode, Target, TreeNode } from "./flatten.ts";
 
@@ -198,7 +198,7 @@ function twoClasses(c: NodeContext, s: Scores, base: readonly number[], isPositi
   const [first, second] = [column(0), column(1)];
   const hasSecond = s.given[1] !== "never";
   const isBinary = s.given.filter((g) => g !== "never").length === 1;
-  const at = (score: Value): Value => c.g.reshape(c.g.convert(f.op("gt", score, isBinary && isPositive ? 0.5 : 0), i32), [rows]);
+  const at = (score: Value): Value => decided(c, score, isBinary && isPositive ? 0.5 : 0);
   const pair = (a: Value, b: Value): Classified => ({ at: at(b), scores: transformed(c, both(a, b), t) });
   if (base.length === 2) {
     if (!hasSecond) return pair(f.add(first, base[0] as number), f.add(second, base[1] as number));
