@@ -21,6 +21,8 @@ export class Operand {
   private made: { readonly value: Value; readonly region: number } | null = null;
   private elements: readonly Dim[] | null | undefined = undefined;
   private readonly some: readonly (Dim | null)[] | null;
+  /** The tensor of the model file that it is, or null. */
+  readonly tensor: ModelTensor | null;
 
   /**
    * `g` is given where the value is made by ops that belong to the region in which they are needed; `some` tells those
@@ -33,7 +35,9 @@ export class Operand {
     readKnown: () => readonly Dim[] | null,
     g: GraphBuilder | null = null,
     some: readonly (Dim | null)[] | null = null,
+    tensor: ModelTensor | null = null,
   ) {
+    this.tensor = tensor;
     this.g = g;
     this.some = some;
     this.dtype = dtype;
@@ -81,12 +85,13 @@ export function dataOperand(v: Value, some: readonly (Dim | null)[] | null = nul
 export function constantOperand(g: GraphBuilder, t: ModelTensor, name: string): Operand {
   const n = t.dims.reduce((a, b) => a * b, 1);
   const make = () => g.outside(() => withOrigin(g, [name], () => g.constant(t.dtype, t.dims, t.data, name)));
-  return new Operand(t.dtype, t.dims, make, () => {
+  const known = (): readonly Dim[] | null => {
     // Weights in other files are never read here: only shapes and small parameters are of interest.
     if (n > maxKnown || (t.external && t.dtype.isFloat)) return null;
     const elements = Array.from(hostFromBytes(t.dtype, t.dims, readAll(t.data)).data, knownInteger);
     return elements.some((v) => v === null) ? null : (elements as number[]);
-  });
+  };
+  return new Operand(t.dtype, t.dims, make, known, null, null, t);
 }
 
 function readAll(data: ConstantData): Uint8Array {
