@@ -23,7 +23,7 @@ const matmuls = (sizes) =>
     : sizes.flatMap((n) => [matmulWorkload({ m: n, k: n, n }, true), matmulWorkload({ m: n, k: n, n }, false)]);
 
 /** Without a word on rounds: fewer where there are many workloads. */
-const usualRounds = { models: 15, matmul: 11, layers: 7, kernels: 10 };
+const usualRounds = { symbols: 15, models: 15, matmul: 11, layers: 7, kernels: 10 };
 
 const layerParts = (o) =>
   Object.entries(layersOf)
@@ -39,6 +39,7 @@ const wasmSections = {
   memory: (o) => [{ section: "memory", names: o.models ?? defaultModels }],
   start: (o) => [{ section: "start", names: o.models ?? defaultModels }],
   compile: (o) => [{ section: "compile", names: o.models ?? defaultModels }],
+  symbols: () => [{ section: "symbols" }],
 };
 const nativeSizes = [512, 1024, 2048];
 /** What the times to start are asked for of, and a few whose code is compiled: each takes a while. */
@@ -56,7 +57,7 @@ const targets = { wasm: wasmSections, native: nativeSections };
 export const targetNames = Object.keys(targets);
 export const sectionNames = Object.keys(wasmSections);
 /** Those of them that are about one thread alone. */
-const oneThread = { wasm: ["matmul", "kernels", "compile"], native: ["compile"] };
+const oneThread = { wasm: ["matmul", "kernels", "compile", "symbols"], native: ["compile"] };
 
 /**
  * `options`: `{ target, sections, models, sizes, rounds, threads, relaxed, nodes: [this, newest or null], all }`. `all` means every

@@ -19,6 +19,7 @@ const wasmReports = {
   memory: (p) => memoryTable(p.rows),
   start: (p) => startTable(p.rows),
   compile: (p) => compileTable(p.rows),
+  symbols: (p) => symbolsTable(p.rows),
 };
 
 const reports = { wasm: wasmReports, native: nativeReports };
@@ -127,6 +128,24 @@ function startTable(rows) {
 /** Seconds of CPU and bytes of a module that are asked for. */
 const cpuLimits = { resnet50: 2.5, densenet121: 4 };
 const codeLimits = { CNN: 200e3, transformer: 80e3 };
+
+function symbolsTable(rows) {
+  const ms = (n) => n.toFixed(2);
+  const parts = rows.map((r) => {
+    if (r.kind === "symbolic")
+      return table(
+        ["minilm_dyn, tokens", "sizes late ms", "sizes known ms", "ratio of medians", "of the least", "asked"],
+        r.rows.map((x) => [String(x.tokens), ms(x.dynamic_ms), ms(x.fixed_ms), ms(x.dynamic_ms / x.fixed_ms), ms(x.least_ratio), "1.10"]),
+      );
+    const [first] = r.steps;
+    const steps = table(
+      ["gpt_kv, tokens before", "ms", "more than the first"],
+      r.steps.map((s) => [String(s.past), ms(s.ms), ms(s.ms - first.ms)]),
+    );
+    return `${steps}\n\n  Least times. Reading the last past of ${(r.past_bytes / 1e6).toFixed(1)} MB once took ${ms(r.read_ms)} ms. It stays inside.`;
+  });
+  return parts.join("\n\n");
+}
 
 function compileTable(rows) {
   const seconds = (n) => (n / 1e3).toFixed(2);

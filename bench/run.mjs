@@ -5,6 +5,7 @@ import { reportOf, summaryOf } from "./report.mjs";
 import { measureMemory, measureStart } from "./sections/artifacts.mjs";
 import { inFreshProcess } from "./sections/common.mjs";
 import { measureCompile } from "./sections/compile.mjs";
+import { measureSymbols } from "./sections/symbols.mjs";
 import { timeKernels } from "./sections/kernels.mjs";
 import { measureNativeCompile, measureNativeStart, timeNativeKernels } from "./sections/native.mjs";
 import { timeWorkloads } from "./sections/speed.mjs";
@@ -22,6 +23,7 @@ const measurers = {
     memory: (context, part) => measureMemory(context, part.names),
     start: (context, part) => measureStart(context, part.names),
     compile: (context, part) => measureCompile(context, part.names),
+    symbols: (context) => measureSymbols(context),
   },
   native: {
     models: speed,
@@ -81,7 +83,7 @@ function shortened(reason) {
   return lines.length <= 8 ? reason : [...lines.slice(0, 7), `… ${lines.length - 7} lines more`].join("\n");
 }
 
-const needsSuite = (part) => part.names !== undefined || part.workloads.some((w) => w.kind === "model");
+const needsSuite = (part) => part.workloads === undefined || part.workloads.some((w) => w.kind === "model");
 
 /** Which engine, which code, how many threads. */
 const headLines = { wasm: wasmHead, native: nativeHead };

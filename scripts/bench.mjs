@@ -23,6 +23,7 @@ What is measured (the speed of models, if nothing else is asked for):
   --memory         peak memory (wasm)
   --start          from files on disk to the first result (native: of resnet50 and minilm)
   --compile        wasm: CPU time of compiling, bytes of code; native: bytes of C, time of the C compiler (of four models)
+  --symbols        wasm: what it costs that sizes are known late, and a decoder's steps
   --all            all of it, and the models with one and two threads; wasm: and on both Nodes, and without relaxed SIMD
 
 How:
