@@ -1,4 +1,4 @@
-import { type Dim, dimEquals, dimMin, divideExactly, mulDim, subDim } from "../../../base/dim.ts";
+import { type Dim, dimEquals, dimMin, divideExactly, isDataDependent, mulDim, subDim } from "../../../base/dim.ts";
 import { type DType, bf16, bool, f16, f32, f64, i32 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
@@ -41,23 +41,27 @@ export interface Groups {
 export function groupsOf(c: NodeContext, q: Heads, k: Heads): Groups {
   const [all, shared] = [headsOf(q), headsOf(k)];
   if (dimEquals(all, shared)) return { shared, each: 1 };
+  if (isDataDependent(all) || isDataDependent(shared))
+    return c.unsupported(`${all} heads of queries for ${shared} of keys: numbers that only a run tells`);
   const each = typeof shared === "number" && shared > 0 ? divideExactly(all, shared) : null;
   return each === null ? c.fail(`${all} heads of queries for ${shared} of keys, expected a multiple`) : { shared, each };
 }
 
 /** Products of all queries with all keys of their heads. */
 export function scoresOf(c: NodeContext, q: Heads, k: Heads, groups: Groups): Value {
-  c.sameDim(q.value.dims[3] as Dim, k.value.dims[3] as Dim, "features of queries and keys");
-  if (groups.each === 1) return c.g.one("dot", [q.value, k.value], { batchA: [0, q.head], batchB: [0, k.head], contractA: [3], contractB: [3] });
-  const first = headsFirst(c, q).value;
+  const [a, b] = c.paired(q.value, 3, k.value, 3, "features of queries and keys");
+  const [queries, keys] = c.paired(a, 0, b, 0, "batches of queries and keys");
+  if (groups.each === 1) return c.g.one("dot", [queries, keys], { batchA: [0, q.head], batchB: [0, k.head], contractA: [3], contractB: [3] });
+  const first = headsFirst(c, { ...q, value: queries }).value;
   const apart = c.g.reshape(first, [first.dims[0] as Dim, groups.shared, groups.each, ...first.dims.slice(2)]);
-  return c.g.one("dot", [apart, k.value], { batchA: [0, 1], batchB: [0, k.head], contractA: [4], contractB: [3] });
+  return c.g.one("dot", [apart, keys], { batchA: [0, 1], batchB: [0, k.head], contractA: [4], contractB: [3] });
 }
 /** Sums of the values under the probabilities: [batch, heads, rows, features]. */
 export function weighted(c: NodeContext, probabilities: Value, v: Heads): Value {
   const rank = probabilities.dims.length;
-  c.sameDim(probabilities.dims[rank - 1] as Dim, rowsOf(v), "numbers of keys and values");
-  const sum = c.g.one("dot", [probabilities, v.value], { batchA: [0, 1], batchB: [0, v.head], contractA: [rank - 1], contractB: [v.row] });
+  const [x, y] = c.paired(probabilities, rank - 1, v.value, v.row, "numbers of keys and values");
+  const [p, values] = c.paired(x, 0, y, 0, "batches of keys and values");
+  const sum = c.g.one("dot", [p, values], { batchA: [0, 1], batchB: [0, v.head], contractA: [rank - 1], contractB: [v.row] });
   return perHead(c, sum);
 }
 /** Groups of heads put together: rank 4. */

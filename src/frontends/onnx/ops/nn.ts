@@ -5,13 +5,15 @@ import type { Operand } from "../operand.ts";
 import { dividedBy } from "./shape.ts";
 import { list, padded, reach, spatialRank, window } from "./window.ts";
 
-function kernelSizes(c: NodeContext, w: Operand): number[] {
+function kernelSizes(c: NodeContext, w: Operand | Value): number[] {
   const size = w.dims.slice(2);
   return size.every((d) => typeof d === "number") ? (size as number[]) : c.unsupported(`weights of the symbolic shape [${w.dims.join(", ")}]`);
 }
 
 export function addBias(c: NodeContext, y: Value, bias: Operand | null): Operand {
-  return c.of(bias === null ? y : c.g.one("add", [y, c.g.broadcast(bias.value, y.dims, [1])]));
+  if (bias === null) return c.of(y);
+  const [x, b] = c.paired(y, 1, bias.value, 0, "channels, and elements of the bias");
+  return c.of(c.g.one("add", [x, c.g.broadcast(b, x.dims, [1])]));
 }
 
 /** The convolution that the node's attributes describe. */
@@ -42,8 +44,10 @@ export function conv(c: NodeContext): Operand {
 
 /** The adjoint of a convolution: one with the kernel reversed, on an input with `stride - 1` holes between elements. */
 function convTranspose(c: NodeContext): Operand {
-  const [x, w] = [c.input(0), c.input(1)];
-  const rank = spatialRank(c, x);
+  const [given, weights] = [c.input(0), c.input(1)];
+  const rank = spatialRank(c, given);
+  if (weights.rank !== given.rank) return c.fail(`weights of rank ${weights.rank} for an input of rank ${given.rank}`);
+  const [x, w] = c.paired(given.value, 1, weights.value, 0, "channels of the input, and of the weights");
   const groups = c.int("group", 1);
   const size = kernelSizes(c, w);
   const [strides, dilations] = [list(c, "strides", rank, 1), list(c, "dilations", rank, 1)];
@@ -51,13 +55,13 @@ function convTranspose(c: NodeContext): Operand {
   const [channels, perGroup] = w.dims as [Dim, Dim];
   const inner = dividedBy(c, channels, groups);
   // [groups · in, out, …] → [groups · out, in, …]
-  const apart = c.g.reshape(w.value, [groups, inner, perGroup, ...size]);
+  const apart = c.g.reshape(w, [groups, inner, perGroup, ...size]);
   const turned = c.g.transpose(apart, [0, 2, 1, ...size.map((_, s) => s + 3)]);
   const kernel = c.g.reshape(turned, [mulDim(perGroup, groups), inner, ...size]);
   const flipped = size.every((k) => k === 1) ? kernel : c.g.one("reverse", [kernel], { axes: size.map((_, s) => s + 2) });
   const order = x.dims.map((_, i) => i);
   const known = crops.every((pair): pair is readonly [number, number] => pair.every((d) => typeof d === "number"));
-  const y = c.g.one("convolution", [x.value, flipped], {
+  const y = c.g.one("convolution", [x, flipped], {
     strides: new Array<number>(rank).fill(1),
     pads: size.map((k, s) => {
       const whole = reach(k, dilations[s] as number) - 1;

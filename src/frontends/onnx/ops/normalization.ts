@@ -60,11 +60,22 @@ function batchNormalization(c: NodeContext): readonly (Operand | null)[] {
   const epsilon = c.float("epsilon", 1e-5);
   // Parameters may be of another float dtype than x.
   const parameters = [1, 2, 3, 4].map((i) => c.g.convert(c.value(i), x.dtype));
-  if (c.version >= 9 || c.int("spatial", 1) === 1) return [c.of(c.g.one("batch_norm", [x, ...parameters], { epsilon }))];
+  if (c.version >= 9 || c.int("spatial", 1) === 1) return [c.of(c.g.one("batch_norm", perChannel(c, x, parameters), { epsilon }))];
   // Before opset 9 each element might have its own.
   const [scale, bias, mu, variance] = parameters.map((p) => c.stretch(p, x.dims)) as [Value, Value, Value, Value];
   const normal = c.g.one("mul", [c.g.one("sub", [x, mu]), inverseRoot(c, variance, epsilon)]);
   return [c.of(c.g.one("add", [c.g.one("mul", [normal, scale]), bias]))];
+}
+
+/** x and vectors with an element for each of its channels. */
+function perChannel(c: NodeContext, x: Value, vectors: readonly Value[]): Value[] {
+  let all = x;
+  const each = vectors.map((v) => {
+    const [whole, own] = c.paired(all, 1, v, 0, "channels, and elements of their parameters");
+    all = whole;
+    return own;
+  });
+  return [all, ...each.map((v) => c.sizes.refine(v, [all.dims[1] as Dim]))];
 }
 
 /** Normalised by the batch's own statistics; the running ones move towards these. */

@@ -193,28 +193,44 @@ function entry(c: NodeContext, o: Operand | null, k: number): Value | null {
   return o === null ? null : c.g.reshape(slicedAlong(c, o, 0, k, 1).value, o.dims.slice(1));
 }
 
-function directionOf(c: NodeContext, cell: Cell, d: number, backwards: boolean, x: Value, functions: readonly Activation[]): Direction {
-  const [input, recurrent] = [entry(c, c.input(1), d) as Value, entry(c, c.input(2), d) as Value];
-  const hidden = recurrent.dims[1] as Dim;
+function directionOf(c: NodeContext, cell: Cell, d: number, backwards: boolean, sequence: Value, functions: readonly Activation[]): Direction {
+  const [w, r] = [entry(c, c.input(1), d) as Value, entry(c, c.input(2), d) as Value];
+  const size = c.int("hidden_size", 0);
+  const hidden = size > 0 ? c.sameDim(size, r.dims[1] as Dim, "'hidden_size' and the columns of R") : (r.dims[1] as Dim);
   const width = mulDim(hidden, cell.gates);
-  c.sameDim(recurrent.dims[0] as Dim, width, "rows of R");
-  c.sameDim(input.dims[0] as Dim, width, "rows of W");
-  c.sameDim(input.dims[1] as Dim, x.dims[2] as Dim, "columns of W");
-  const bias = entry(c, c.optional(3), d);
+  c.sameDim(w.dims[0] as Dim, width, "rows of W");
+  c.sameDim(r.dims[0] as Dim, width, "rows of R");
+  const recurrent = c.sizes.refine(r, [width, hidden]);
+  const [x, input] = c.paired(sequence, 2, c.sizes.refine(w, w.dims.with(0, width)), 1, "features of X, and columns of W");
+  const vector = (i: number, n: Dim, what: string): Value | null => {
+    const v = entry(c, c.optional(i), d);
+    if (v === null) return null;
+    c.sameDim(v.dims[0] as Dim, n, what);
+    return c.sizes.refine(v, [n]);
+  };
+  const bias = vector(3, mulDim(width, 2), "elements of B");
   const weights: Weights = {
     hidden,
     input,
     recurrent,
     inputBias: bias === null ? null : part(c.g, bias, 0, width),
     recurrentBias: bias === null ? null : part(c.g, bias, 1, width),
-    peepholes: cell.peepholes === null ? null : entry(c, c.optional(cell.peepholes), d),
+    peepholes: cell.peepholes === null ? null : vector(cell.peepholes, mulDim(hidden, 3), "elements of P"),
   };
   const f = new Formula(c.g);
   const prepared = cell.prepare(c, weights, functions);
   const projected = plus(f, times(c.g, x, input), prepared.bias);
   const batch = x.dims[1] as Dim;
   const initial = cell.states.map((k) => initialState(c, k, d, [batch, hidden], x));
-  return overTime(c, projected, initial, c.optional(4)?.value ?? null, backwards, prepared.step);
+  return overTime(c, projected, initial, sequenceLengths(c, batch), backwards, prepared.step);
+}
+
+function sequenceLengths(c: NodeContext, batch: Dim): Value | null {
+  const o = c.optional(4);
+  if (o === null) return null;
+  if (o.rank !== 1) return c.fail(`sequence lengths of rank ${o.rank}, expected 1`);
+  c.sameDim(o.dims[0] as Dim, batch, "sequence lengths, and batches");
+  return c.sizes.refine(o.value, [batch]);
 }
 
 function initialState(c: NodeContext, input: number, d: number, dims: readonly Dim[], x: Value): Value {
@@ -224,7 +240,7 @@ function initialState(c: NodeContext, input: number, d: number, dims: readonly D
   const whole = c.int("layout", 0) === 1 ? c.of(c.g.transpose(o.value, [1, 0, 2])) : o;
   const v = entry(c, whole, d) as Value;
   dims.forEach((n, i) => c.sameDim(v.dims[i] as Dim, n, `dimension ${i} of the initial state`));
-  return v;
+  return c.sizes.refine(v, dims);
 }
 
 /** Values of all directions side by side in a new dimension. */
