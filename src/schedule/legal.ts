@@ -1,6 +1,6 @@
 import type { Axis, Kernel, Stage } from "../tensor/ir.ts";
 import { allStages } from "../tensor/ir.ts";
-import { scheduleViolations } from "./nest.ts";
+import { scheduleViolations } from "./stage-rules.ts";
 import { hasConstantExtent } from "./parametrize.ts";
 import type { KernelSchedule, LoopSpec, StageSchedule } from "./schedule.ts";
 

@@ -3,7 +3,7 @@ import { type Kernel, allStages } from "../tensor/ir.ts";
 import { candidates, plainSchedule } from "./candidates.ts";
 import { type Chooser, blockBytes, kernelCost, packings, rowPackings } from "./choose.ts";
 import { stageFacts } from "./model.ts";
-import { scheduleViolations } from "./nest.ts";
+import { scheduleViolations } from "./stage-rules.ts";
 import { packOperand } from "./primitives/pack.ts";
 import { minimalFilter } from "./primitives/winograd.ts";
 import { type LoopSpec, type Pack, type StageSchedule, type Tail, algorithms } from "./schedule.ts";
