@@ -10,7 +10,7 @@ import { sizesOf } from "./shape.ts";
 
 /** Tensors that are made of their position alone. */
 
-function range(c: NodeContext): Operand {
+export function range(c: NodeContext): Operand {
   const { dtype } = c.input(0);
   const [start, limit, delta] = [0, 1, 2].map((i) => c.input(i).known?.[0]);
   if (delta === 0) return c.fail("a step of 0");
@@ -74,7 +74,7 @@ function diagonal(c: NodeContext, dims: readonly Dim[]): Value {
   return c.g.one("sub", [positions(c, dims, dims.length - 1), positions(c, dims, dims.length - 2)]);
 }
 
-function trilu(c: NodeContext): Operand {
+export function trilu(c: NodeContext): Operand {
   const x = c.input(0);
   if (x.rank < 2) return c.fail(`rank ${x.rank}, expected at least 2`);
   const k = c.optional(1);

@@ -62,7 +62,7 @@ function tuples(c: NodeContext, x: Operand, index: Operand, batch: number): Valu
   return [...Array.from({ length: batch }, (_, i) => positions(c, dims, i)), ...entries];
 }
 
-function gatherNd(c: NodeContext): Operand {
+export function gatherNd(c: NodeContext): Operand {
   const [x, index] = [c.input(0), c.input(1)];
   const batch = c.int("batch_dims", 0);
   if (batch < 0 || batch >= Math.min(x.rank, index.rank)) return c.fail(`batch_dims ${batch} for ranks ${x.rank} and ${index.rank}`);

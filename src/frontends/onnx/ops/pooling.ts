@@ -47,7 +47,7 @@ function poolWindow(c: NodeContext, x: Operand): Window {
   return window(c, x.dims.slice(2), size);
 }
 
-function maxPool(c: NodeContext): readonly (Operand | null)[] {
+export function maxPool(c: NodeContext): readonly (Operand | null)[] {
   const x = c.input(0);
   const win = poolWindow(c, x);
   if (!c.wants(1)) return [c.of(pooled(c, x.value, win, "max")), null];

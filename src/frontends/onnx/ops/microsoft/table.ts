@@ -4,10 +4,12 @@ import { attentionOps } from "./attention.ts";
 import { bitOps } from "./bits.ts";
 import { fusedOps } from "./fused.ts";
 import { groupedOps } from "./grouped.ts";
+import { matrixOps } from "./matrices.ts";
 import { normalizationOps } from "./normalization.ts";
 import { productOps } from "./products.ts";
 import { quantizedOps } from "./quantized.ts";
 import { rotaryOps } from "./rotary.ts";
+import { tensorOps } from "./tensors.ts";
 
 /** The ops that ONNX Runtime adds in a domain of its own (its contrib_ops documentation describes them). */
 export const microsoftOps: OpTable = {
@@ -16,8 +18,10 @@ export const microsoftOps: OpTable = {
   ...bitOps,
   ...fusedOps,
   ...groupedOps,
+  ...matrixOps,
   ...normalizationOps,
   ...productOps,
   ...quantizedOps,
   ...rotaryOps,
+  ...tensorOps,
 };
