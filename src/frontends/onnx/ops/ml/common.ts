@@ -58,7 +58,12 @@ export function classCount(c: NodeContext, integers: string): number {
 }
 /** The label for each number of a class; null where labels are strings, which only fails where somebody wants them. */
 export function labelled(c: NodeContext, labels: readonly bigint[] | null, at: Value): Value | null {
-  return labels === null ? null : c.g.one("gather", [vector(c, i64, labels, "labels"), at], { axes: [0], at: 0 });
+  if (labels === null) return null;
+  // A sum of which one term is not 0: it runs in the same pass over the row that finds the number.
+  const dims = [...at.dims, labels.length];
+  const isIt = c.g.one("eq", [positions(c, dims, 1), c.g.broadcast(at, dims, [0])]);
+  const terms = c.g.one("select", [isIt, c.g.broadcast(vector(c, i64, labels, "labels"), dims, [1]), c.g.splat(i64, dims, 0n)]);
+  return reduced(c, terms, "add", [1]);
 }
 
 /** The number of the largest in each row, the first of equal ones. */

@@ -47,7 +47,8 @@ function labelEncoder(c: NodeContext): Operand {
     const key = keys.data[i] === 0 ? 0 : (keys.data[i] as Num);
     if (!map.has(key)) map.set(key, values.data[i] as Num);
   }
-  const ofNaN = map.get(Number.NaN);
+  // From version 4 on, a NaN is found like another key.
+  const ofNaN = c.version < 4 ? undefined : map.get(Number.NaN);
   map.delete(Number.NaN);
   const d = values.dtype;
   const rest = c.g.splat(d, x.dims, otherwise(c, d));

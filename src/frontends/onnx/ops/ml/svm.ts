@@ -202,7 +202,6 @@ function classifier(c: NodeContext): Mapped {
   const labels = classLabels(c, "classlabels_ints");
   const perClass = c.ints("vectors_per_class") ?? [];
   const classes = Math.max(1, classCount(c, "classlabels_ints"));
-  const isPositive = floats(c, "coefficients").every((w) => w >= 0);
   const result = (at: Value | null, z: Value): Mapped => {
     const names = labels !== null && labels.length === 0 ? [0n, 1n] : labels;
     const label = at === null ? null : labelled(c, names, at);
@@ -213,10 +212,10 @@ function classifier(c: NodeContext): Mapped {
   const scores = pairScores(c, x, perClass);
   const winner = largestIn(c, votesOf(c, scores, classes));
   const hasProbabilities = floats(c, "prob_a").length > 0;
-  // With coefficients that are all positive, the second of two classes always has it.
-  const at = classes === 2 && isPositive && !hasProbabilities ? c.g.splat(winner.dtype, winner.dims, 1) : winner;
-  if (hasProbabilities) return result(at, transformed(c, coupled(c, pairProbabilities(c, scores), classes), t));
-  return result(at, classes === 2 ? bothScores(c, scores, "opposite", t) : transformed(c, scores, t));
+  if (hasProbabilities) return result(winner, transformed(c, coupled(c, pairProbabilities(c, scores), classes), t));
+  if (classes > 2) return result(winner, transformed(c, scores, t));
+  // What ONNX Runtime makes of the score of two classes: softmax is not taken.
+  return result(winner, bothScores(c, scores, t === "SOFTMAX" || t === "SOFTMAX_ZERO" ? "complement" : "opposite", t));
 }
 
 /** Without support vectors: a linear score for each class. */
@@ -228,7 +227,11 @@ function linear(c: NodeContext, x: Value, classes: number, t: Transform): [Value
   const bias = vector(c, f32, new Array<number>(classes).fill(rho[0] as number), "rho");
   const scores = affine(c, x, matrixOf(c, [classes, features], w, "coefficients"), bias);
   if (classes === 1) return [decided(c, scores, 0), transformed(c, scores, t)];
-  return [largestIn(c, scores), transformed(c, scores, t)];
+  const largest = largestIn(c, scores);
+  if (classes > 2) return [largest, transformed(c, scores, t)];
+  // With one offset for two classes ONNX Runtime takes any positive score for the second one.
+  const isPositive = c.withScalar("gt", c.g.one("reduce", [scores], { monoid: "max", axes: [1] }), 0);
+  return [new Formula(c.g).select(isPositive, 1, largest), transformed(c, scores, t)];
 }
 
 export const svmOps: OpTable = {

@@ -172,10 +172,11 @@ function ensemble(c: NodeContext): Operand {
   return c.of(c.g.convert(transformed(c, values, transformOf(c)), c.input(0).dtype));
 }
 
-/** Scores of all classes, and the number of the one that wins. */
+/** Scores of all classes, and the number of the one that wins: of a class label, or (ONNX Runtime's rule) the label itself. */
 interface Classified {
   readonly at: Value;
   readonly scores: Value;
+  readonly isLabel?: boolean;
 }
 
 /** More than two classes: the highest score wins, of those that a row gives one to. */
@@ -199,7 +200,7 @@ function twoClasses(c: NodeContext, s: Scores, base: readonly number[], isPositi
   const hasSecond = s.given[1] !== "never";
   const isBinary = s.given.filter((g) => g !== "never").length === 1;
   const at = (score: Value): Value => decided(c, score, isBinary && isPositive ? 0.5 : 0);
-  const pair = (a: Value, b: Value): Classified => ({ at: at(b), scores: transformed(c, both(a, b), t) });
+  const pair = (a: Value, b: Value): Classified => ({ at: at(b), scores: transformed(c, both(a, b), t), isLabel: !isBinary });
   if (base.length === 2) {
     if (!hasSecond) return pair(f.add(first, base[0] as number), f.add(second, base[1] as number));
     const score = f.add(first, base[1] as number);
@@ -223,7 +224,7 @@ function classifier(c: NodeContext): Mapped {
   const scores = scoresOf(c, x, trees, count, "SUM", count > 2 && base.length === 0);
   const done = count > 2 ? manyClasses(c, scores, base) : twoClasses(c, scores, base, isPositive);
   const z = count > 2 ? transformed(c, done.scores, transformOf(c)) : done.scores;
-  const label = labelled(c, labels, done.at);
+  const label = labelled(c, done.isLabel === true && labels !== null ? [0n, 1n] : labels, done.at);
   return [label === null ? null : c.of(label), c.of(c.g.convert(z, f32))];
 }
 
