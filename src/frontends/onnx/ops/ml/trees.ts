@@ -149,6 +149,16 @@ function withBase(c: NodeContext, scores: Value, base: readonly number[]): Value
   return base.length === 0 ? scores : c.g.one("add", [scores, c.g.broadcast(vector(c, scores.dtype, base, "base"), scores.dims, [1])]);
 }
 
+/** The same, where ONNX Runtime leaves a score that no leaf gives at 0. */
+function withGivenBase(c: NodeContext, s: Scores, base: readonly number[]): Value {
+  const moved = withBase(
+    c,
+    s.values,
+    base.map((b, i) => (s.given[i] === "never" ? 0 : b)),
+  );
+  return s.isGiven === null ? moved : new Formula(c.g).select(s.isGiven, moved, s.values);
+}
+
 function regressor(c: NodeContext): Operand {
   const x = rowsOf(c);
   const ensemble = listedTrees(c, "target", reckoningIn(x));
@@ -158,8 +168,8 @@ function regressor(c: NodeContext): Operand {
   if (count < 1) return c.fail(`n_targets ${count}`);
   const base = numbers(c, "base_values");
   if (base.length !== 0 && base.length !== count) return c.fail(`${base.length} base_values for ${count} targets`);
-  const { values } = scoresOf(c, x, ensemble, count, aggregate, false);
-  return c.of(c.g.convert(transformed(c, withBase(c, values, base), transformOf(c)), f32));
+  const scores = scoresOf(c, x, ensemble, count, aggregate, count > 1 && base.length > 0);
+  return c.of(c.g.convert(transformed(c, count === 1 ? withBase(c, scores.values, base) : withGivenBase(c, scores, base), transformOf(c)), f32));
 }
 
 function ensemble(c: NodeContext): Operand {
@@ -200,13 +210,18 @@ function twoClasses(c: NodeContext, s: Scores, base: readonly number[], isPositi
   const hasSecond = s.given[1] !== "never";
   const isBinary = s.given.filter((g) => g !== "never").length === 1;
   const at = (score: Value): Value => decided(c, score, isBinary && isPositive ? 0.5 : 0);
-  const pair = (a: Value, b: Value): Classified => ({ at: at(b), scores: transformed(c, both(a, b), t), isLabel: !isBinary });
+  const pair = (a: Value, b: Value, deciding = b): Classified => ({ at: at(deciding), scores: transformed(c, both(a, b), t), isLabel: !isBinary });
   if (base.length === 2) {
-    if (!hasSecond) return pair(f.add(first, base[0] as number), f.add(second, base[1] as number));
+    if (!hasSecond) {
+      const score = f.add(first, base[0] as number);
+      return { ...pair(score, second, score), isLabel: false };
+    }
+    // The second base value and the first score, as it is.
     const score = f.add(first, base[1] as number);
     return pair(f.op("neg", score), score);
   }
-  const shifted = base.length === 1 ? f.add(first, base[0] as number) : first;
+  // A score that no leaf gives stays 0.
+  const shifted = base.length === 1 && s.given[0] !== "never" ? f.add(first, base[0] as number) : first;
   if (hasSecond) return pair(shifted, second);
   return { at: at(shifted), scores: bothScores(c, shifted, isPositive ? "complement" : "opposite", t) };
 }
