@@ -1,4 +1,4 @@
-import { type Dim, addDim, dimEquals, maxDim, subDim } from "../../../../base/dim.ts";
+import { type Dim, addDim, dimEquals, dimMin, maxDim, subDim } from "../../../../base/dim.ts";
 import { f32, i32 } from "../../../../base/dtype.ts";
 import type { Value } from "../../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../../context.ts";
@@ -48,13 +48,14 @@ function progressOf(c: NodeContext, q: Heads, buffer: Dim): Progress {
   const total = given.known?.[0] ?? sizes.size(c.g.reshape(sizes.of(given), []), "total", 0, bound);
   const grown = addDim(buffer, rows);
   const room = dimEquals(total, grown) ? grown : bound !== null ? bound : maxDim(buffer, total);
-  // A single batch is the longest.
+  // Nothing came before a first prompt, whose shorter batches are padded. A single batch is the longest.
+  if (dimEquals(total, rows)) return { total, room, past: 0 };
   if (batch === 1 && dimEquals(total, grown)) return { total, room, past: buffer };
-  if (batch === 1 && dimEquals(total, rows)) return { total, room, past: 0 };
   const lengths = c.g.reshape(c.g.convert(c.value(5), i32), [batch]);
-  // Of a first prompt, whose shorter batches are padded, nothing came before.
   const before = c.withScalar("max", c.g.one("sub", [c.withScalar("add", lengths, 1), sizeOver(c, rows, [batch])]), 0);
-  return { total, room, past: before };
+  if (dimMin(subDim(total, rows)) > 0) return { total, room, past: before };
+  const isFirst = c.g.one("eq", [sizeOver(c, total, [batch]), sizeOver(c, rows, [batch])]);
+  return { total, room, past: c.g.one("select", [isFirst, c.g.splat(i32, [batch], 0), before]) };
 }
 
 /** A number for each batch, or one for all, over dims that start with the batch. */
