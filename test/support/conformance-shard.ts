@@ -18,7 +18,7 @@ export const exceptions: readonly Exception[] = JSON.parse(readFileSync(new URL(
 /** In how many files the cases are run, so that some run side by side. */
 const shards = 8;
 
-/** Results are left here for `scripts/coverage.mjs`. */
+/** What became of each case, to be looked at. */
 const results = new URL("../../out/conformance/", import.meta.url);
 
 /** The tests of one shard: its cases by each of the executions. */

@@ -39,6 +39,7 @@ function twin(d: DType): DType {
 
 const x = (d: DType, ...dims: number[]) => ({ x: wholes(d, dims) });
 const two = node("SequenceConstruct", ["x", "x"], "s");
+const optional = (d: DType): Small => ({ nodes: [node("Optional", ["x"], "o"), node("OptionalGetElement", ["o"], "y")], values: x(d, 2, 2) });
 const drawn = (op: string, d: DType): Small => ({ nodes: [node(op, [], "y", { dtype: code(d), shape: [2, 3], seed: { float: 3 } })] });
 /** ONNX draws floats only, whatever the operand whose shape is taken is of. */
 const drawnLike = (op: string, d: DType): Small => ({ nodes: [node(op, ["x"], "y", { dtype: elem.f32, seed: { float: 3 } })], values: x(d, 2, 3) });
@@ -54,11 +55,33 @@ const models: Readonly<Record<string, (d: DType) => Small>> = {
     values: { ...x(d, 1, 2, 4, 4), rois: hostFrom(d, [1, 5], (i) => [0, 0, 1, 3, 3][i] as number) },
   }),
   Multinomial: (d) => ({ nodes: [node("Multinomial", ["x"], "y", { sample_size: 4, seed: { float: 3 } })], values: x(d, 2, 3) }),
-  Optional: (d) => ({ nodes: [node("Optional", ["x"], "o"), node("OptionalGetElement", ["o"], "y")], values: x(d, 2, 2) }),
+  Optional: optional,
+  OptionalGetElement: optional,
+  OptionalHasElement: (d) => ({ nodes: [node("Optional", ["x"], "o"), node("OptionalHasElement", ["o"], "y")], values: x(d, 2, 2) }),
   RandomNormal: (d) => drawn("RandomNormal", d),
   RandomUniform: (d) => drawn("RandomUniform", d),
   RandomNormalLike: (d) => drawnLike("RandomNormalLike", d),
   RandomUniformLike: (d) => drawnLike("RandomUniformLike", d),
+  Scan: (d) => ({
+    nodes: [
+      {
+        op: "Scan",
+        in: ["s", "x"],
+        out: ["last", "y"],
+        attrs: {
+          num_scan_inputs: 1,
+          body: {
+            graph: graph({
+              nodes: [node("Identity", ["item"], "next"), node("Identity", ["state"], "before")],
+              inputs: { state: [nameOf(d), [4]], item: [nameOf(d), [4]] },
+              outputs: ["next", "before"],
+            }),
+          },
+        },
+      },
+    ],
+    values: { s: wholes(d, [4]), ...x(d, 3, 4) },
+  }),
   ConcatFromSequence: (d) => ({ nodes: [two, node("ConcatFromSequence", ["s"], "y", { axis: 1 })], values: x(d, 2, 2) }),
   SequenceAt: (d) => ({ nodes: [two, node("SequenceAt", ["s", "at"], "y")], values: { ...x(d, 2, 2), at: number(1) } }),
   SequenceConstruct: (d) => ({ nodes: [two, node("ConcatFromSequence", ["s"], "y", { axis: 0 })], values: x(d, 2, 2) }),

@@ -1,5 +1,5 @@
 import { type Dim, maxDim, productOf, subDim } from "../../../base/dim.ts";
-import { bool, i32, i64 } from "../../../base/dtype.ts";
+import { bool, f64, i32, i64 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { OpName } from "../../../scalar/ops/table.ts";
 import { axisMask, lengthOf, withoutMasked } from "../axes.ts";
@@ -136,7 +136,8 @@ const logSumExp: Reducer = (c, x, axes) => {
 const meanOf: Reducer = (c, x, axes) => (axes.length === 0 ? x : mean(c, x, axes));
 const norm: Reducer = (c, x, axes) => {
   const total = squares(c, x, axes);
-  return c.g.one("sqrt", [total]);
+  // Of integers, rounded towards zero.
+  return x.dtype.isFloat ? c.g.one("sqrt", [total]) : c.g.convert(c.g.one("sqrt", [c.g.convert(total, f64)]), x.dtype);
 };
 
 /** The first (or last) position of the extremum: the smallest (largest) position whose element equals it. */

@@ -1,4 +1,5 @@
 import { type Dim, addDim, dimEquals, divideExactly, floorDivDim, minDim, mulDim, productOf, subDim } from "../../../base/dim.ts";
+import { bool, i32 } from "../../../base/dtype.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import { type Operand, dimValue } from "../operand.ts";
@@ -60,10 +61,14 @@ function col2im(c: NodeContext): Operand {
   const at = block.map((_, s) =>
     f.add(f.mul(positions(c, over, s), dilations[s] as number), f.mul(positions(c, over, rank + s), strides[s] as number)),
   );
-  const zeros = c.g.splat(x.dtype, [batch, channels, ...around], 0);
-  const sum = c.g.one("scatter", [zeros, columns, ...at], { axes: image.map((_, s) => s + 2), at: 2, combiner: "add" });
+  // The sum of truth values is whether one of them is true.
+  const zeros = c.g.splat(x.dtype === bool ? i32 : x.dtype, [batch, channels, ...around], 0);
+  const terms = c.g.convert(columns, zeros.dtype);
+  const sum = c.g.one("scatter", [zeros, terms, ...at], { axes: image.map((_, s) => s + 2), at: 2, combiner: "add" });
   const dims = [batch, channels, ...image];
-  return c.of(c.g.one("slice", [sum], { start: [0, 0, ...image.map((_, s) => pads[s] as number)], stride: dims.map(() => 1), dims }));
+  return c.of(
+    c.g.one("slice", [c.g.convert(sum, x.dtype)], { start: [0, 0, ...image.map((_, s) => pads[s] as number)], stride: dims.map(() => 1), dims }),
+  );
 }
 
 /** How many channels `rows` rows of columns are, of which each has `taps`. */
