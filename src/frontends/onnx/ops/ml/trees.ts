@@ -218,7 +218,7 @@ function twoClasses(c: NodeContext, s: Scores, base: readonly number[], isPositi
     }
     // The second base value and the first score, as it is.
     const score = f.add(first, base[1] as number);
-    return pair(f.op("neg", score), score);
+    return pair(s.given[0] === "never" ? first : f.op("neg", score), score);
   }
   // A score that no leaf gives stays 0.
   const shifted = base.length === 1 && s.given[0] !== "never" ? f.add(first, base[0] as number) : first;
