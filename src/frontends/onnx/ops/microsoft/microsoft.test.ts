@@ -1,0 +1,166 @@
+import { describe, expect, test } from "vitest";
+import { runBoth } from "../../../../../test/support/onnx-run.ts";
+import { type AttrSpec, type ModelSpec, type TensorSpec, type ValueSpec, model } from "../../../../../test/support/onnx.ts";
+import { type DType, f32, i32, i64, u8 } from "../../../../base/dtype.ts";
+import { type HostTensor, hostFrom } from "../../../../graph/host.ts";
+import { seededRandom } from "../../../../schedule/random.ts";
+import { importOnnx } from "../../import.ts";
+
+const domain = "com.microsoft";
+const random = seededRandom(7);
+
+/** A model of one node 'n' of the domain; inputs that are left out are "". */
+function one(
+  op: string,
+  given: readonly string[],
+  inputs: Record<string, ValueSpec>,
+  attrs: Record<string, AttrSpec> = {},
+  outputs: readonly string[] = ["y"],
+  initializers: Record<string, TensorSpec> = {},
+): ModelSpec {
+  const nodes = [{ op, domain, name: "n", in: given, out: outputs, attrs }];
+  return { opset: 17, domains: { [domain]: 1 }, inputs, initializers, nodes, outputs };
+}
+const floats = (...dims: number[]): HostTensor => hostFrom(f32, dims, () => Math.fround(random() * 2 - 1));
+const whole = (dtype: DType, dims: readonly number[], high: number): HostTensor => hostFrom(dtype, dims, () => Math.floor(random() * high));
+const numbers = (t: HostTensor | undefined): number[] => Array.from(t?.data ?? [], Number);
+function close(got: HostTensor | undefined, want: readonly number[], by = 1e-5): void {
+  expect(got?.data.length).toBe(want.length);
+  numbers(got).forEach((v, i) => void expect(Math.abs(v - (want[i] as number))).toBeLessThanOrEqual(by));
+}
+
+describe("com.microsoft", () => {
+  test("QLinearAdd is the sum of what is meant, in the result's scale", async () => {
+    const [a, b] = [whole(u8, [4, 9], 256), whole(u8, [9], 256)];
+    const single = (v: number): TensorSpec => ({ dtype: "f32", dims: [], values: [v] });
+    const zero = (v: number): TensorSpec => ({ dtype: "u8", dims: [], values: [v] });
+    const constants = { as: single(0.25), az: zero(120), bs: single(0.5), bz: zero(7), ys: single(1), yz: zero(100) };
+    const m = one("QLinearAdd", ["a", "as", "az", "b", "bs", "bz", "ys", "yz"], { a: ["u8", [4, 9]], b: ["u8", [9]] }, {}, ["y"], constants);
+    const even = (v: number): number => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
+    const want = numbers(a).map((v, i) => Math.min(255, Math.max(0, even((v - 120) * 0.25 + (Number(b.data[i % 9]) - 7) * 0.5) + 100)));
+    for (const [y] of await runBoth(m, [a, b])) expect(numbers(y)).toEqual(want);
+  });
+
+  test("MatMulNBits takes 4-bit weights apart, as constants and as data, with an odd number of blocks and padding", async () => {
+    const [rows, k, n, size, blocks] = [3, 40, 5, 16, 3];
+    const [x, w, s, z] = [floats(rows, k), whole(u8, [n, blocks, size / 2], 256), floats(n, blocks), whole(u8, [n * 2], 256)];
+    const nibble = (t: HostTensor, i: number): number => (Number(t.data[i >> 1]) >> (4 * (i & 1))) & 15;
+    const weight = (j: number, i: number): number => {
+      const block = Math.floor(i / size);
+      return (nibble(w, j * blocks * size + i) - nibble(z, j * 4 + block)) * Number(s.data[j * blocks + block]);
+    };
+    const want = Array.from({ length: rows * n }, (_, at) => {
+      const [r, j] = [Math.floor(at / n), at % n];
+      return Array.from({ length: k }, (_, i) => Number(x.data[r * k + i]) * weight(j, i)).reduce((p, q) => p + q, 0);
+    });
+    const attrs = { K: k, N: n, bits: 4, block_size: size };
+    const types = { w: ["u8", w.dims], s: ["f32", s.dims], z: ["u8", z.dims] } as const;
+    const asData = one("MatMulNBits", ["x", "w", "s", "z"], { x: ["f32", [rows, k]], ...types }, attrs);
+    for (const [y] of await runBoth(asData, [x, w, s, z])) close(y, want, 1e-3);
+    const constants: Record<string, TensorSpec> = {
+      w: { dtype: "u8", dims: w.dims, values: numbers(w) },
+      s: { dtype: "f32", dims: s.dims, values: numbers(s) },
+      z: { dtype: "u8", dims: z.dims, values: numbers(z) },
+    };
+    const asConstants = one("MatMulNBits", ["x", "w", "s", "z"], { x: ["f32", [rows, k]] }, attrs, ["y"], constants);
+    for (const [y] of await runBoth(asConstants, [x])) close(y, want, 1e-3);
+  });
+
+  test("GroupQueryAttention appends to each batch's own place of a buffer", async () => {
+    const [batch, heads, shared, features, room] = [2, 4, 2, 8, 6];
+    const lengths = [4, 2];
+    const [q, k, v] = [floats(batch, 1, heads * features), floats(batch, 1, shared * features), floats(batch, 1, shared * features)];
+    const [pk, pv] = [floats(batch, shared, room, features), floats(batch, shared, room, features)];
+    const m = one(
+      "GroupQueryAttention",
+      ["q", "k", "v", "pk", "pv", "lengths", "total"],
+      {
+        q: ["f32", q.dims],
+        k: ["f32", k.dims],
+        v: ["f32", v.dims],
+        pk: ["f32", pk.dims],
+        pv: ["f32", pv.dims],
+        lengths: ["i32", [batch]],
+        total: ["i32", []],
+      },
+      { num_heads: heads, kv_num_heads: shared },
+      ["y", "nk", "nv"],
+    );
+    const put = (past: HostTensor, now: HostTensor): number[] =>
+      numbers(past).map((old, i) => {
+        const [f, row, h, b] = [
+          i % features,
+          Math.floor(i / features) % room,
+          Math.floor(i / features / room) % shared,
+          Math.floor(i / features / room / shared),
+        ];
+        return row === lengths[b] ? Number(now.data[(b * shared + h) * features + f]) : old;
+      });
+    const [nk, nv] = [put(pk, k), put(pv, v)];
+    const want = Array.from({ length: batch * heads }, (_, at) => {
+      const [b, h] = [Math.floor(at / heads), at % heads];
+      const row = (t: readonly number[], j: number): number[] => {
+        const from = ((b * shared + Math.floor(h / (heads / shared))) * room + j) * features;
+        return t.slice(from, from + features);
+      };
+      const e = Array.from({ length: (lengths[b] as number) + 1 }, (_, j) =>
+        Math.exp(row(nk, j).reduce((sum, x, f) => sum + x * Number(q.data[at * features + f]), 0) / Math.sqrt(features)),
+      );
+      const total = e.reduce((x, y) => x + y, 0);
+      return Array.from({ length: features }, (_, f) => e.reduce((sum, p, j) => sum + (p / total) * (row(nv, j)[f] as number), 0));
+    }).flat();
+    const inputs = [q, k, v, pk, pv, hostFrom(i32, [batch], (i) => lengths[i] as number), hostFrom(i32, [], () => 5)];
+    for (const [y, keys, values] of await runBoth(m, inputs)) {
+      close(y, want);
+      close(keys, nk);
+      close(values, nv);
+    }
+  });
+
+  test("Inverse exchanges rows where a pivot is 0", async () => {
+    const x = hostFrom(f32, [2, 2], (i) => [0, 2, 4, 1][i] as number);
+    for (const [y] of await runBoth(one("Inverse", ["x"], { x: ["f32", [2, 2]] }), [x])) close(y, [-0.125, 0.25, 0.5, 0], 1e-7);
+  });
+
+  test("Unique keeps values by their first occurrence", async () => {
+    const x = hostFrom(f32, [6], (i) => [2, 1, 1, 3, 4, 3][i] as number);
+    const m = one("Unique", ["x"], { x: ["f32", [6]] }, {}, ["values", "places", "counts"]);
+    for (const [values, places, counts] of await runBoth(m, [x])) {
+      expect(numbers(values)).toEqual([2, 1, 3, 4]);
+      expect(numbers(places)).toEqual([0, 1, 1, 2, 3, 2]);
+      expect(numbers(counts)).toEqual([1, 2, 2, 1]);
+      expect(counts?.dtype).toBe(i64);
+    }
+  });
+
+  const bad: readonly [string, ModelSpec, RegExp][] = [
+    [
+      "a block size",
+      one("MatMulNBits", ["x", "w", "s"], { x: ["f32", [1, 16]], w: ["u8", [4, 1, 8]], s: ["f32", [4]] }, { K: 16, N: 4, block_size: 12 }),
+      /'n' \(MatMulNBits\).*block_size 12/,
+    ],
+    [
+      "weights of another size",
+      one("MatMulNBits", ["x", "w", "s"], { x: ["f32", [1, 16]], w: ["u8", [4, 1, 7]], s: ["f32", [4]] }, { K: 16, N: 4, block_size: 16 }),
+      /'n' \(MatMulNBits\).*weights \[4, 1, 7\]/,
+    ],
+    [
+      "heads that do not divide features",
+      one("MultiHeadAttention", ["q", "q", "q"], { q: ["f32", [1, 2, 8]] }, { num_heads: 3 }),
+      /'n' \(MultiHeadAttention\).*8 features in 3 heads/,
+    ],
+    ["a missing number of heads", one("Attention", ["x", "w"], { x: ["f32", [1, 2, 4]], w: ["f32", [4, 12]] }), /'n' \(Attention\).*num_heads/],
+    ["a rank", one("QGemm", ["a", "s", "z", "a", "s", "z"], { a: ["u8", [2, 2, 2]], s: ["f32", []], z: ["u8", []] }), /'n' \(QGemm\).*rank 3/],
+    ["an odd number of features", one("BiasSplitGelu", ["x", "b"], { x: ["f32", [1, 3, 7]], b: ["f32", [7]] }), /'n' \(BiasSplitGelu\).*even/],
+    ["groups", one("GroupNorm", ["x", "s", "s"], { x: ["f32", [1, 2, 2, 4]], s: ["f32", [4]] }, { groups: 3 }), /'n' \(GroupNorm\).*3 groups/],
+  ];
+  test.each(bad)("an error about %s names the node", (_, m, message) => {
+    expect(() => importOnnx(model(m))).toThrow(message);
+  });
+
+  test("an op that the domain has not is listed with its domain and version", () => {
+    expect(() => importOnnx(model(one("BeamSearch", ["x"], { x: ["f32", [1]] })))).toThrow(
+      /com\.microsoft\.BeamSearch \(opset 1\) 'n': no mapping for this op/,
+    );
+  });
+});
