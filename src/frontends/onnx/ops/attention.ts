@@ -16,7 +16,7 @@ export const headsOf = (h: Heads): Dim => h.value.dims[h.head] as Dim;
 export const rowsOf = (h: Heads): Dim => h.value.dims[h.row] as Dim;
 
 /** Rank 4 is [batch, heads, rows, features]; of rank 3, [batch, rows, heads · features], the node says how many heads there are. */
-export function heads(c: NodeContext, x: Value, count: string): Heads {
+function heads(c: NodeContext, x: Value, count: string): Heads {
   if (x.dims.length === 4) return { value: x, head: 1, row: 2 };
   if (x.dims.length !== 3) return c.fail(`a tensor of rank ${x.dims.length}, expected 3 or 4`);
   const n = c.int(count, 0);
@@ -48,7 +48,7 @@ export function groupsOf(c: NodeContext, q: Heads, k: Heads): Groups {
 }
 
 /** Products of all queries with all keys of their heads. */
-export function scoresOf(c: NodeContext, q: Heads, k: Heads, groups: Groups): Value {
+function scoresOf(c: NodeContext, q: Heads, k: Heads, groups: Groups): Value {
   const [a, b] = c.paired(q.value, 3, k.value, 3, "features of queries and keys");
   const [queries, keys] = c.paired(a, 0, b, 0, "batches of queries and keys");
   if (groups.each === 1) return c.g.one("dot", [queries, keys], { batchA: [0, q.head], batchB: [0, k.head], contractA: [3], contractB: [3] });

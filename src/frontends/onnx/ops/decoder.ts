@@ -7,7 +7,7 @@ import { type Operand, dimValue } from "../operand.ts";
 import { positions, wideFloat } from "./elementwise.ts";
 
 /** `size` of every `stride` elements from `start` on, along the last dimension. */
-export function lastPart(c: NodeContext, x: Value, start: Dim, size: Dim, stride = 1): Value {
+function lastPart(c: NodeContext, x: Value, start: Dim, size: Dim, stride = 1): Value {
   const last = x.dims.length - 1;
   return c.g.one("slice", [x], {
     start: x.dims.map((_, i) => (i === last ? start : 0)),

@@ -10,7 +10,7 @@ function kernelSizes(c: NodeContext, w: Operand | Value): number[] {
   return size.every((d) => typeof d === "number") ? (size as number[]) : c.unsupported(`weights of the symbolic shape [${w.dims.join(", ")}]`);
 }
 
-export function addBias(c: NodeContext, y: Value, bias: Operand | null): Operand {
+function addBias(c: NodeContext, y: Value, bias: Operand | null): Operand {
   if (bias === null) return c.of(y);
   const [x, b] = c.paired(y, 1, bias.value, 0, "channels, and elements of the bias");
   return c.of(c.g.one("add", [x, c.g.broadcast(b, x.dims, [1])]));

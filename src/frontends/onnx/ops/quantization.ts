@@ -186,14 +186,14 @@ function part(c: NodeContext, v: Value, axis: number, from: number, length: numb
 }
 
 /** The convolution of the integers; padding is 0 of these, so the zero point of what is stored. */
-export function integerConvolution(c: NodeContext, x: Operand, xZero: Operand | null, w: Operand, wZero: Operand | null): Value {
+function integerConvolution(c: NodeContext, x: Operand, xZero: Operand | null, w: Operand, wZero: Operand | null): Value {
   const integers = (o: Operand, zero: Operand | null): Operand =>
     dataOperand(centred(c, o.value, zero === null || isZero(zero) ? null : along(c, zero.value, 0, o.value.dims)));
   return convolve(c, integers(x, xZero), integers(w, wZero));
 }
 
 /** An i32 sum times a factor, as a quantised value. */
-export function requantize(c: NodeContext, sum: Value, factor: Value, zero: Value, to: DType): Operand {
+function requantize(c: NodeContext, sum: Value, factor: Value, zero: Value, to: DType): Operand {
   return c.of(toInteger(c, c.g.one("mul", [c.g.convert(sum, f32), factor]), zero, to));
 }
 

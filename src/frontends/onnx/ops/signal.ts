@@ -9,7 +9,7 @@ import { fourierMatrix, fullTransform, isDirect } from "./fourier.ts";
 import { melWeightMatrix } from "./mel.ts";
 
 /** A size that an input gives, known or not. */
-export function sizeInput(c: NodeContext, i: number, name: string, least: number, bound: Dim | null): Dim {
+function sizeInput(c: NodeContext, i: number, name: string, least: number, bound: Dim | null): Dim {
   const o = c.input(i);
   return o.known?.[0] ?? c.g.bindSize(c.g.reshape(o.value, []), name, least, bound);
 }

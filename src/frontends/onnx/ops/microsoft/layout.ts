@@ -2,13 +2,13 @@ import type { Value } from "../../../../graph/ir.ts";
 import type { NodeContext } from "../../context.ts";
 
 /** [batch, …, channels] as [batch, channels, …]. */
-export function channelsFirst(c: NodeContext, x: Value): Value {
+function channelsFirst(c: NodeContext, x: Value): Value {
   const spatial = x.dims.map((_, i) => i).slice(1, -1);
   return c.g.transpose(x, [0, x.dims.length - 1, ...spatial]);
 }
 
 /** [batch, channels, …] as [batch, …, channels]. */
-export function channelsLast(c: NodeContext, x: Value): Value {
+function channelsLast(c: NodeContext, x: Value): Value {
   const spatial = x.dims.map((_, i) => i).slice(2);
   return c.g.transpose(x, [0, ...spatial, 1]);
 }
