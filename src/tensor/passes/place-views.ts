@@ -73,5 +73,5 @@ function copyOf(sc: Scalars, k: Kernel): { from: Tensor; to: Tensor; offset: Dim
     if (start === null) return null;
     offset[d] = Number(start);
   }
-  return { from, to: w.tensor, offset, axes: axes.map((a, d) => (a < 0 && from.dims.length === w.tensor.dims.length ? d : a)) };
+  return { from, to: w.tensor, offset, axes: axes.map((a, d) => (a < 0 && from.dims.length === w.tensor.dims.length && !axes.includes(d) ? d : a)) };
 }
