@@ -117,6 +117,24 @@ describe("com.microsoft", () => {
     }
   });
 
+  test("GroupQueryAttention counts positions, or takes them from data, behind a cache that grows", async () => {
+    const [past, features] = [5, 16];
+    const [q, k, v] = [floats(1, 1, 4 * features), floats(1, 1, 2 * features), floats(1, 1, 2 * features)];
+    const [pk, pv, cos, sin] = [floats(1, 2, past, features), floats(1, 2, past, features), floats(12, features / 2), floats(12, features / 2)];
+    const of = (t: HostTensor): ValueSpec => ["f32", t.dims];
+    const inputs = { q: of(q), k: of(k), v: of(v), pk: of(pk), pv: of(pv), n: ["i32", [1]], cos: of(cos), sin: of(sin) } as const;
+    const total: TensorSpec = { dtype: "i32", dims: [], values: [past + 1] };
+    const operands = ["q", "k", "v", "pk", "pv", "n", "total", "cos", "sin"];
+    const attrs = { num_heads: 4, kv_num_heads: 2, do_rotary: 1 };
+    const counted = one("GroupQueryAttention", operands, inputs, attrs, ["y", "nk", "nv"], { total });
+    const told = one("GroupQueryAttention", [...operands, "at"], { ...inputs, at: ["i64", [1, 1]] }, attrs, ["y", "nk", "nv"], { total });
+    const given = [q, k, v, pk, pv, hostFrom(i32, [1], () => past), cos, sin];
+    const first = await runBoth(counted, given);
+    const second = await runBoth(told, [...given, hostFrom(i64, [1, 1], () => BigInt(past))]);
+    expect(first[0]?.[1]?.dims).toEqual([1, 2, past + 1, features]);
+    for (const results of [first[1] as (typeof first)[0], ...second]) results.forEach((r, i) => void close(r, numbers(first[0]?.[i])));
+  });
+
   test("Inverse exchanges rows where a pivot is 0", async () => {
     const x = hostFrom(f32, [2, 2], (i) => [0, 2, 4, 1][i] as number);
     for (const [y] of await runBoth(one("Inverse", ["x"], { x: ["f32", [2, 2]] }), [x])) close(y, [-0.125, 0.25, 0.5, 0], 1e-7);
