@@ -12,7 +12,7 @@ import { type LowerContext, type TensorType, defineOp } from "../op.ts";
  * Binary decision trees as flat tables. At an inner node the walk goes to the node `child`, or the one after it if the row's
  * `feature` is at most the node's threshold. A leaf is its own child, and its threshold NaN, so that further steps stay there.
  */
-export interface TreeTables {
+interface TreeTables {
   /** The first node of each tree. */
   readonly roots: Int32Array;
   /** feature and child of each node. */

@@ -130,7 +130,7 @@ function probit(c: NodeContext, p: Value): Value {
 }
 
 /** How the score of one class of two gives that of the other. */
-export type Second = "complement" | "opposite";
+type Second = "complement" | "opposite";
 
 /** Scores of both classes, [rows, 2], from that of one, [rows, 1]. */
 export function bothScores(c: NodeContext, score: Value, second: Second, t: Transform): Value {

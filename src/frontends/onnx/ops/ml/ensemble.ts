@@ -20,7 +20,7 @@ export interface Ensemble {
 export type Aggregate = "SUM" | "AVERAGE" | "MIN" | "MAX";
 
 /** Does a score get something from every row, from none, or does it depend on the row? */
-export type Given = "always" | "never" | "sometimes";
+type Given = "always" | "never" | "sometimes";
 
 /** Scores that trees give, [rows, scores], without base values. */
 export interface Scores {
