@@ -37,7 +37,9 @@ export function hasConstantExtent(a: Axis, loops: readonly LoopSpec[]): boolean 
 }
 
 export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedule): Parametrized {
+  // Axes, and accumulators: what a reduction gives may say where to read.
   const axes = new Set<Variable>([...k.axes, ...allStages(k).flatMap((s) => s.axes)].map((a) => a.variable));
+  for (const s of allStages(k)) for (const a of s.accumulators) axes.add(a.left).add(a.right);
   const params: Param[] = [];
   const args: (Expr | { tensor: Tensor; offset: Expr })[] = [];
   const buffers = new Map<Tensor, Buffer>();
@@ -121,7 +123,6 @@ export function parametrizeKernel(sc: Scalars, k: Kernel, schedule: KernelSchedu
   }
   // Symbols that are left in values are parameters too.
   const bound = new Set<Variable>([...axes, ...params.filter((p) => p.kind === "variable")]);
-  for (const s of allStages(kernel)) for (const a of s.accumulators) for (const v of [a.left, a.right]) bound.add(v);
   const free = new Map<Variable, Expr>();
   for (const v of variablesOf(...allStages(kernel).flatMap(stageExprs))) if (!bound.has(v)) free.set(v, size("z", sc.var(v), { min: v.min }));
   if (free.size > 0) kernel = { ...kernel, stages: kernel.stages.map((s) => mapStage(s, (e) => sc.substitute(e, free))) };
