@@ -380,7 +380,8 @@ class ProgramBuilder {
   }
   /** The rows of a launch, where threads had better share each of them. */
   private rowOf(s: Step, joined: Joined | undefined, values: ReadonlyMap<Variable, Expr>): Pick<Launch, "row"> {
-    if (!this.ownShares || joined === undefined) return {};
+    // Two threads must not write one place, not even the same.
+    if (!this.ownShares || joined === undefined || joined.overlaps) return {};
     const isConstant = (t: Tensor): boolean => this.slots.has(rootOf(this.f, t));
     return sharesRows(this.sc, s.kernel, joined.axes, isConstant) ? { row: this.sc.substitute(joined.row, values) } : {};
   }

@@ -1,7 +1,7 @@
 import { InternalError, VerifyError, invariant } from "../base/errors.ts";
 import { Buffer, type Kernel as LoopKernel, type LoopKind, type Param, type Stmt } from "../loop/ir.ts";
-import type { Expr, Variable } from "../scalar/expr.ts";
-import { rangeOf, simplifyIndex } from "../scalar/index.ts";
+import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
+import { mentions, rangeOf, simplifyIndex } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Accumulator, type Axis, type Kernel, type Stage, type Tensor, type Write, allStages } from "../tensor/ir.ts";
 import type { KernelSchedule, LoopSpec, StageSchedule } from "./schedule.ts";
@@ -47,6 +47,8 @@ export interface Nest {
 export interface Joined {
   readonly row: Expr;
   readonly axes: readonly [string, string];
+  /** May two iterations of the second write the same place, as where a last tile was moved back? */
+  readonly overlaps: boolean;
 }
 
 export function buildNest(sc: Scalars, input: NestInput): Nest {
@@ -126,7 +128,9 @@ class NestBuilder {
     const { sc } = this;
     const n = this.extentOf(b);
     this.count = sc.mul(this.extentOf(a), n);
-    this.joined = { row: n, axes: [a.variable.name, b.variable.name] };
+    const written = allStages(this.input.kernel).flatMap((s) => s.writes.flatMap((w) => w.index));
+    const overlaps = postorder(written).some((e) => e.op === "min" && mentions(e, b.variable));
+    this.joined = { row: n, axes: [a.variable.name, b.variable.name], overlaps };
     const v = sc.variable(`${a.variable.name}_${b.variable.name}`, undefined, { extent: this.count });
     const at = (base: Expr): Position => ({ base, span: sc.int(1), steps: new Map() });
     const positions = new Map([
@@ -185,7 +189,8 @@ class NestBuilder {
       if (joined !== null) {
         const [first, second] = joined;
         this.count = this.sc.mul(first, second);
-        this.joined = { row: second, axes: [spec.axis, next.axis] };
+        const { span } = p.get(axisOf(s, next).variable) as Position;
+        this.joined = { row: second, axes: [spec.axis, next.axis], overlaps: !isWhole(span, next.size) };
         const v = this.sc.variable(`${spec.axis}_${next.axis}`, undefined, { extent: this.count });
         const both = [this.sc.floordiv(this.sc.var(v), second), this.sc.mod(this.sc.var(v), second)];
         return [this.loop(v, null, "serial", this.nest(s, schedule, from, to, p, leaf, both))];
@@ -206,7 +211,7 @@ class NestBuilder {
     if (!this.input.schedule.joined || a.axis === b.axis || !this.distributes(s, a) || !this.distributes(s, b)) return null;
     const trips = (l: LoopSpec): Expr | null => {
       const { span } = p.get(axisOf(s, l).variable) as Position;
-      const whole = divides(span, l.size) || (span.constant !== null && Number(span.constant) % l.size === 0);
+      const whole = isWhole(span, l.size);
       const overlaps = tailOf(s, schedule, l) === "overlap" && rangeOf(span)[0] >= l.size;
       if (!whole && !overlaps) return null;
       const n = whole ? quotient(this.sc, span, l.size) : this.sc.floordiv(this.sc.add(span, this.sc.int(l.size - 1)), this.sc.int(l.size));
@@ -486,6 +491,10 @@ function withoutInner(s: Stage): Stage {
 function divides(span: Expr, size: number): boolean {
   const v = span.variable;
   return size === 1 || (v !== null && v.multiple % size === 0);
+}
+/** Do tiles of that size fill the span? */
+function isWhole(span: Expr, size: number): boolean {
+  return divides(span, size) || (span.constant !== null && Number(span.constant) % size === 0);
 }
 function quotient(sc: Scalars, span: Expr, size: number): Expr {
   return size === 1 ? span : sc.floordiv(span, sc.int(size));

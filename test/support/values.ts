@@ -45,7 +45,8 @@ export function valuesOf(d: DType): Num[] {
       1e19,
       -1e19,
     ];
-    return [...new Set(numbers.map((v) => roundTo(d, v))), -0, inf, -inf, nan];
+    // Not all floats have infinities, or two zeros.
+    return [...new Set(numbers.map((v) => roundTo(d, v))), ...[-0, inf, -inf, nan].filter((v) => Object.is(roundTo(d, v), v))];
   }
   const bits = BigInt(d.bits);
   const [low, high] = d.kind === "int" ? [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n] : [0n, (1n << bits) - 1n];

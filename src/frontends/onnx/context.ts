@@ -247,7 +247,7 @@ export class NodeContext {
    */
   sameDim(x: Dim, y: Dim, what: string): Dim {
     if (mustEqual(x, y)) return x;
-    if (surelyDiffer(x, y)) throw new UserError("shape", `${what}: ${x} has to be ${y}`);
+    if (surelyDiffer(x, y)) throw new UserError("shape", `${what}: ${x} has to be ${y}${shapeHint(x, y)}`);
     const symbol = this.g.currentRegion === 0 ? equality(x, y) : null;
     if (symbol !== null) throw symbol;
     this.sizes.require(x, y);

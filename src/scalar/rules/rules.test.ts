@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { evaluator } from "../../../test/support/evaluate.ts";
 import { randomSource, valuesOf } from "../../../test/support/values.ts";
-import { type DType, dtypes } from "../../base/dtype.ts";
+import { type DType, dtypes, f8e8m0 } from "../../base/dtype.ts";
 import type { Num } from "../../base/numeric.ts";
 import { type Expr, type Variable, variablesOf } from "../expr.ts";
 import { type OpName, findScalarOp } from "../ops/table.ts";
@@ -80,8 +80,9 @@ function indexed(rule: Rule): Rule {
 describe("every simplification keeps the value, bit for bit", () => {
   test.each(simplifyRules.map((r) => [r.name, indexed(r)] as const))("%s", (_, rule) => {
     let fired = 0;
-    for (const dtype of dtypes) {
-      for (let attempt = 0; attempt < (rule.condition === null ? 12 : 150); attempt++) {
+    // Scales of blocks, which have no sign and no 0: no op computes with them.
+    for (const dtype of dtypes.filter((d) => d !== f8e8m0)) {
+      for (let attempt = 0; attempt < (rule.condition === null ? 12 : 400); attempt++) {
         const instance = new Instance(rule, dtype);
         const before = instance.build(rule.from);
         if (before === null || before.op !== rule.from.name) continue;
