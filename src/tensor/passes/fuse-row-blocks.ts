@@ -124,6 +124,8 @@ function fuse(sc: Scalars, c: Chain, blockRows: number): Fused | null {
   const last = sc.sub(sc.dim(height), sc.int(blockRows));
   const begin = dimMultiple(height) % blockRows === 0 ? start : sc.min(start, last);
   const point = (row: Axis) => sc.add(begin, sc.var(row.variable));
+  // Rows that the last block shares with the one before are written by that one alone: the two may run at the same time.
+  const ownRow = (row: Axis) => (begin === start ? null : sc.op("ge", [point(row), start]));
   /** The rows' variables as they are inside of the fused kernel, with a row axis of the stage's own. */
   const bind = (variables: readonly Variable[], row: Axis): Map<Variable, Expr> => {
     return new Map(variables.slice(0, rank).map((v, d) => [v, d === rank - 1 ? point(row) : sc.var((outer[d] as Axis).variable)]));
@@ -157,7 +159,9 @@ function fuse(sc: Scalars, c: Chain, blockRows: number): Fused | null {
       })),
       writes: m.writes.map((w) => {
         const t = locals.get(w.tensor);
-        return t === undefined ? w : { ...w, tensor: t, index: [sc.var(row.variable), ...(isOwn.has(w.tensor) ? w.index : w.index.slice(rank))] };
+        return t === undefined
+          ? { ...w, guard: ownRow(row) }
+          : { ...w, tensor: t, index: [sc.var(row.variable), ...(isOwn.has(w.tensor) ? w.index : w.index.slice(rank))] };
       }),
     };
   };
