@@ -24,7 +24,8 @@ import {
 function linearScores(c: NodeContext, x: Value, count: number): Value {
   const [w, bias] = [floats(c, "coefficients"), floats(c, "intercepts")];
   const features = featureCount(c, x);
-  if (w.length !== count * features) return c.fail(`${w.length} coefficients, expected ${count} times ${features} features`);
+  // Models in the wild have more, which ONNX Runtime does not look at.
+  if (w.length < count * features) return c.fail(`${w.length} coefficients, expected ${count} times ${features} features`);
   if (bias.length !== 0 && bias.length !== count) return c.fail(`${bias.length} intercepts, expected ${count}`);
   return affine(c, x, matrixOf(c, [count, features], w, "coefficients"), bias.length === 0 ? null : vector(c, f32, bias, "intercepts"));
 }
@@ -39,7 +40,7 @@ function classifier(c: NodeContext): Mapped {
   const x = singleRowsOf(c);
   const labels = classLabels(c, "classlabels_ints");
   const features = featureCount(c, x);
-  const count = Math.max(1, floats(c, "intercepts").length || Math.floor(floats(c, "coefficients").length / Math.max(1, features)));
+  const count = Math.max(1, floats(c, "intercepts").length || Math.floor(floats(c, "coefficients").length / features));
   const scores = linearScores(c, x, count);
   const t = transformOf(c);
   const classes = classCount(c, "classlabels_ints");
