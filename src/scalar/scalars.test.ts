@@ -163,7 +163,7 @@ describe("identities of monoids", () => {
             (["mul", "min", "max"] as const)
           : d.isFloat
             ? (["add", "mul", "min", "max"] as const)
-          : (["add", "mul", "min", "max", "and", "or"] as const);
+            : (["add", "mul", "min", "max", "and", "or"] as const);
     for (const name of names) {
       for (const v of [0, 1, -1, 5, 100].map((x) => roundTo(d, x))) {
         expect(roundTo(d, scalarOps[name].evaluate([identityOf(name, d), v], d, [d, d])), `${name} of ${v}`).toBe(v);

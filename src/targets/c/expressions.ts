@@ -88,7 +88,8 @@ export class ExpressionWriter {
       case "comparison":
       case "bits": {
         const [a, b] = args() as [Code, Code];
-        if (how.kind === "bits") return infix(how.symbol, precedence.bits, a, b);
+        // Truth values are ints, but compilers would rather see other operators for them: nothing here may be left out.
+        if (how.kind === "bits") return infix(how.symbol, precedence.bits, e.dtype.kind === "bool" ? castTo("int", a) : a, b);
         // Compilers warn that it is known what becomes of an unsigned number compared with 0.
         const type = arithmeticName((e.args[0] as Expr).dtype);
         if (type.startsWith("u") && e.args.some((x) => x.isConst(0))) return call(this.prelude.use(`tw_${how.name}_${type}`), [a, b]);

@@ -173,7 +173,7 @@ test("LabelEncoder: many keys are searched, of equal ones the first counts", asy
   const keys = Array.from({ length: 90 }, (_, i) => (i * 37) % 89);
   const attrs = { keys_int64s: keys, values_floats: { floats: keys.map((_, i) => i) }, default_float: { float: -2 } };
   const x = hostFrom(i64, [40, 3], (i) => BigInt(i - 10));
-  const want = Array.from(x.data, (v) => (keys.includes(Number(v)) ? keys.indexOf(Number(v)) : -2));
+  const want = Array.from({ length: 120 }, (_, i) => (keys.includes(i - 10) ? keys.indexOf(i - 10) : -2));
   for (const [y] of await runBoth(modelOf("LabelEncoder", attrs, 3, ["y"], "i64", 2), [x])) expectClose(y, want);
 });
 
