@@ -5,7 +5,7 @@ import { scalarOps } from "../../scalar/ops/table.ts";
 import { identityOf } from "../../scalar/scalars.ts";
 import type { Monoid } from "../../tensor/builder.ts";
 import { type HostTensor, forEachIndex, hostTensor, stridesOf } from "../host.ts";
-import { type TensorType, defineOp } from "../op.ts";
+import { type Fail, type TensorType, defineOp } from "../op.ts";
 import { inBounds } from "./shape.ts";
 
 const monoids: readonly string[] = ["add", "mul", "min", "max", "and", "or"] satisfies Monoid[];
@@ -72,6 +72,25 @@ const reduce = defineOp({
   ],
 });
 
+/** Attributes of a window that slides over every dimension. */
+export interface WindowAttrs {
+  readonly window: readonly number[];
+  readonly strides: readonly number[];
+  readonly dilation: readonly number[];
+  readonly pads: readonly (readonly [number, number])[];
+}
+
+/** How many places a window has along each dim. Fails with C2 where an attribute is of another rank, with C3 where it does not fit. */
+export function windowDims(dims: readonly Dim[], attrs: WindowAttrs, fail: Fail): Dim[] {
+  if ([attrs.window, attrs.strides, attrs.dilation, attrs.pads].some((l) => l.length !== dims.length)) fail("C2", `rank ${dims.length}`);
+  return dims.map((d, i) => {
+    const [low, high] = attrs.pads[i] as readonly [number, number];
+    const room = subDim(addDim(d, low + high), ((attrs.window[i] as number) - 1) * (attrs.dilation[i] as number) + 1);
+    if (typeof room === "number" && room < 0) fail("C3", `dimension ${i}: window ${attrs.window[i]} in ${d}`);
+    return addDim(floorDivDim(room, attrs.strides[i] as number), 1);
+  });
+}
+
 const reduceWindow = defineOp({
   name: "reduce_window",
   doc: "Combines the elements in a window that slides over every dimension; outside of the operand lies the monoid's identity.",
@@ -85,13 +104,7 @@ const reduceWindow = defineOp({
   infer({ operands: [x], attrs, fail }) {
     const t = x as TensorType;
     if (!monoids.includes(attrs.monoid)) return fail("C1", `unknown monoid '${attrs.monoid}'`);
-    if ([attrs.window, attrs.strides, attrs.dilation, attrs.pads].some((l) => l.length !== t.dims.length)) fail("C2", `rank ${t.dims.length}`);
-    const dims = t.dims.map((d, i) => {
-      const [low, high] = attrs.pads[i] as readonly [number, number];
-      const room = subDim(addDim(d, low + high), ((attrs.window[i] as number) - 1) * (attrs.dilation[i] as number) + 1);
-      if (typeof room === "number" && room < 0) fail("C3", `dimension ${i}: window ${attrs.window[i]} in ${d}`);
-      return addDim(floorDivDim(room, attrs.strides[i] as number), 1);
-    });
+    const dims = windowDims(t.dims, attrs, fail);
     return [{ dtype: t.dtype, dims }];
   },
   evaluate({ operands: [x], attrs, types: [out] }) {

@@ -1,10 +1,11 @@
-import { type Dim, addDim, floorDivDim, subDim } from "../../base/dim.ts";
+import type { Dim } from "../../base/dim.ts";
 import { i32 } from "../../base/dtype.ts";
 import type { Expr } from "../../scalar/expr.ts";
 import { type Scalars, identityOf } from "../../scalar/scalars.ts";
 import type { Accumulator, Axis } from "../../tensor/ir.ts";
 import { forEachIndex, hostTensor, stridesOf } from "../host.ts";
 import { type TensorType, defineOp } from "../op.ts";
+import { windowDims } from "./reduction.ts";
 import { inBounds } from "./shape.ts";
 
 /**
@@ -45,13 +46,7 @@ const argWindow = defineOp({
   infer({ operands: [x], attrs, fail }) {
     const t = x as TensorType;
     if (t.dtype.kind === "bool") fail("C1", `got ${t.dtype}`);
-    if ([attrs.window, attrs.strides, attrs.dilation, attrs.pads].some((l) => l.length !== t.dims.length)) fail("C2", `rank ${t.dims.length}`);
-    const dims = t.dims.map((d, i) => {
-      const [low, high] = attrs.pads[i] as readonly [number, number];
-      const room = subDim(addDim(d, low + high), ((attrs.window[i] as number) - 1) * (attrs.dilation[i] as number) + 1);
-      if (typeof room === "number" && room < 0) fail("C3", `dimension ${i}: window ${attrs.window[i]} in ${d}`);
-      return addDim(floorDivDim(room, attrs.strides[i] as number), 1);
-    });
+    const dims = windowDims(t.dims, attrs, fail);
     return [
       { dtype: t.dtype, dims },
       { dtype: i32, dims },
