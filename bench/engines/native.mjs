@@ -77,7 +77,7 @@ export function timedEngine(tw, engine, inputs, threads) {
   }
   // Its memory and threads are not needed beside those of the second one.
   engine.dispose();
-  const library = new tw.NativeLibrary(tools.ffi, info.library, manifest.prefix, false);
+  const library = new tw.NativeLibrary(tools.ffi, info.library, manifest.prefix, false, tw.runsOf(manifest));
   const context = library.open(weights, threads);
   const arrays = manifest.inputs.map((p) => inputs.find((i) => i.name === p.name).data);
   const sources = BigUint64Array.from(arrays, (a) => tools.ffi.address(a));

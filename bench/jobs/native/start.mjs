@@ -16,7 +16,7 @@ const openers = {
     return () => {
       const manifest = JSON.parse(readFileSync(join(artifact, "model.json"), "utf8"));
       const file = join(artifact, libraryOf(artifact));
-      const library = new tw.NativeLibrary(ffi, file, manifest.prefix, false);
+      const library = new tw.NativeLibrary(ffi, file, manifest.prefix, false, tw.runsOf(manifest));
       const weights = manifest.weight_bytes === 0 ? null : join(artifact, manifest.weights[0].file);
       const opened = new tw.NativeModel(manifest, { library, file, compiler: "", weights, threads });
       return { run: () => opened.runNow(given), weightBytes: manifest.weight_bytes };
