@@ -75,6 +75,7 @@ export function buildC(
       sourceHash: options.sourceHash ?? "",
       inputNames: source.inputNames,
       outputNames: source.outputNames,
+      outputLabels: source.outputLabels ?? [],
       threads: options.threads ?? 1,
       flops: source.kind === "graph" ? countFlops(source.graph) : null,
     });

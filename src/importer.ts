@@ -21,6 +21,8 @@ interface Named {
   /** Names of the ports as the model's user knows them. */
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  /** Keys of the outputs that are lists of maps; null, or absent for all, for tensors. */
+  readonly outputLabels?: readonly (readonly (number | string)[] | null)[];
 }
 /** A model as a frontend or one of the parsers gives it. */
 export type Source =
@@ -114,5 +116,5 @@ function checkText(verify: () => void): void {
 
 function importModel(bytes: Uint8Array, { name, shapes, symbols, resolver }: ImportOptions): Source {
   const m = importOnnx(bytes, { name, shapes: shapes ?? {}, symbols: symbols ?? {}, resolver: resolver ?? null });
-  return { kind: "graph", graph: m.graph, name, inputNames: m.inputNames, outputNames: m.outputNames };
+  return { kind: "graph", graph: m.graph, name, inputNames: m.inputNames, outputNames: m.outputNames, outputLabels: m.outputLabels };
 }

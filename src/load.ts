@@ -2,12 +2,21 @@ import type { DimSymbol } from "./base/dim.ts";
 import type { Capabilities } from "./base/machine.ts";
 import { UnsupportedError, UserError } from "./base/errors.ts";
 import { Trace, type TraceListener } from "./base/trace.ts";
-import { type Compiled, type PassLists, type PipelineOptions, compileGraph, compileTensor, defaultPasses, withKernels } from "./compile.ts";
+import {
+  type Compiled,
+  type PassLists,
+  type PipelineOptions,
+  compileGraph,
+  compileTensor,
+  defaultPasses,
+  mapKernels,
+  withKernels,
+} from "./compile.ts";
 import { countFlops } from "./graph/flops.ts";
 import type { SymbolOption } from "./frontends/onnx/symbols.ts";
 import type { Source } from "./importer.ts";
 import { evaluateSize } from "./loop/interpret.ts";
-import type { Program } from "./loop/ir.ts";
+import type { Kernel, Program } from "./loop/ir.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
 import { type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
@@ -68,6 +77,7 @@ export interface NamedProgram {
   readonly sourceHash: string;
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  readonly outputLabels?: readonly (readonly (number | string)[] | null)[];
   readonly flops?: number | null;
   readonly profile?: boolean;
   readonly threads?: number;
@@ -122,6 +132,7 @@ export function buildArtifact(source: Source, options: BuildOptions = {}): Built
     sourceHash: options.sourceHash ?? "",
     inputNames: source.inputNames,
     outputNames: source.outputNames,
+    outputLabels: source.outputLabels ?? [],
     flops: source.kind === "graph" ? countFlops(source.graph) : null,
     profile: options.profile ?? false,
     threads: options.threads ?? 1,
@@ -180,20 +191,18 @@ function compileProgram(
       `program '${source.name}' has weights, but loop IR text holds none of their bytes: compile the model, or its graph or tensor text`,
     );
   const trace = new Trace(listeners);
-  const kernels = machines.map((machine) => ({ machine, map: new Map(source.kernels.map((k) => [k, k])) }));
-  const first = (p: Program): Program => withKernels(p, (kernels[0] as (typeof kernels)[number]).map);
+  let kernels: readonly { readonly machine: Capabilities; readonly map: ReadonlyMap<Kernel, Kernel> }[] = machines.map((machine) => ({
+    machine,
+    map: new Map(source.kernels.map((k) => [k, k])),
+  }));
+  const ofFirst = (p: Program, list: typeof kernels): Program => withKernels(p, (list[0] as (typeof list)[number]).map);
   for (const p of passes.kernel) {
-    trace.step(
-      "loop",
-      p.name,
-      () => {
-        for (const { machine, map } of kernels) for (const [original, k] of map) map.set(original, p.run(sc, k, machine));
-      },
-      () => printProgram(first(source)),
-    );
+    const before = kernels;
+    const run = () => before.map(({ machine, map }) => ({ machine, map: mapKernels(map, (k) => p.run(sc, k, machine)) }));
+    kernels = trace.step("loop", p.name, run, (after) => printProgram(ofFirst(source, after)));
   }
   const plan = (): Program => (source.allocations.length === 0 ? source : planMemory(sc, source));
-  const planned = trace.step("loop", "plan-memory", plan, (p) => printProgram(first(p)));
+  const planned = trace.step("loop", "plan-memory", plan, (p) => printProgram(ofFirst(p, kernels)));
   const levels = kernels.map(({ machine, map }) => ({ machine, program: withKernels(planned, map) }));
   const { program } = levels[0] as (typeof levels)[number];
   return { sc, trace, program, levels, weights: [], prepare: [], schedules: new Map() };

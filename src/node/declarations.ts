@@ -36,6 +36,13 @@ function inputType(p: PortInfo): string {
   return p.dims.every((d) => typeof d === "number") ? `${data} | ${withDims} | KeptTensor` : `${withDims} | KeptTensor`;
 }
 
+function outputType(p: PortInfo): string {
+  const tensor = `OutputTensor<${arrayOfPort(p)}, ${dims(p)}>`;
+  if (p.labels === undefined) return tensor;
+  const keys = p.labels.map((l) => JSON.stringify(l)).join(" | ");
+  return `${tensor} & { readonly maps: readonly ReadonlyMap<${keys}, number>[] }`;
+}
+
 /** `model.d.ts`: names, dtypes and ranks of this model's inputs and outputs. */
 export function declarationsOf(m: Manifest): string {
   const field = (name: string, type: string, comment: string) => `  /** ${comment} */\n  readonly ${JSON.stringify(name)}: ${type};`;
@@ -56,12 +63,14 @@ export interface Inputs {
 ${m.inputs.map((p) => field(p.name, inputType(p), shape(p))).join("\n")}
 }
 export interface Outputs {
-${m.outputs.map((p) => field(p.name, `OutputTensor<${arrayOfPort(p)}, ${dims(p)}>`, shape(p))).join("\n")}
+${m.outputs.map((p) => field(p.name, outputType(p), shape(p))).join("\n")}
 }
 export interface PortInfo {
   readonly name: string;
   readonly dtype: string;
   readonly dims: readonly (number | string)[];
+  /** Keys of the maps of an output that is a list of maps. */
+  readonly labels?: readonly (number | string)[];
 }
 export interface ModelInfo {
   readonly target: string;

@@ -1,22 +1,16 @@
 import { InternalError, UserError } from "./errors.ts";
 import { type Given, type Input, type SymbolInfo, bindSymbols, checkInputs } from "./inputs.ts";
 import { type Block, KeptRegion, KeptTensor, alignUp, pageBytes } from "./kept.ts";
-import { ThreadPool, sharedMemoryMissing } from "./threads.ts";
-import { type InputData, type NumberArray, type PortInfo, arrayType, isLong, storedBytes, storedElements } from "./values.ts";
+import { ThreadPool, threadsMissingHere } from "./threads.ts";
+import { type InputData, type OutputTensor, type PortInfo, arrayType, isLong, outputTensor, storedBytes, storedElements } from "./values.ts";
 
 export type { Input, SymbolInfo } from "./inputs.ts";
-export type { InputData, NumberArray, PortInfo } from "./values.ts";
+export type { InputData, NumberArray, OutputTensor, PortInfo } from "./values.ts";
 
 /**
  * What runs a compiled model: memory, inputs and outputs, calls. The files of this folder import only one another: joined
  * (src/node/artifact.ts), and followed by a few lines about one model, their compiled texts are that model's `model.js`.
  */
-
-export interface OutputTensor {
-  readonly data: NumberArray;
-  readonly dims: readonly number[];
-  readonly dtype: string;
-}
 
 export interface KernelInfo {
   readonly name: string;
@@ -170,7 +164,7 @@ export class Model {
     this.pool = pool;
     this.arenaBytes = manifest.arena_bytes ?? 0;
     if (pool === null) return;
-    abandoned.register(this, pool);
+    abandoned?.register(this, pool);
     if (manifest.symbols.length === 0) this.makeRoom([]);
   }
 
@@ -330,7 +324,7 @@ export class Model {
       const { at, dims } = places[i] as (typeof places)[number];
       const type = arrayType(p.dtype);
       const view = new type.make(memory.buffer, at, storedElements(p.dtype, dims));
-      out[p.name] = { data: views ? view : view.slice(), dims, dtype: p.dtype };
+      out[p.name] = outputTensor(p, dims, views ? view : view.slice());
     });
     return out;
   }
@@ -387,12 +381,12 @@ function faultText(faults: readonly string[], fault: number, value: number): str
   return (faults[fault] ?? `fault ${fault}: {}`).replace("{}", String(value));
 }
 
-/** Threads of models that nobody can use any more. */
-const abandoned = new FinalizationRegistry<ThreadPool>((pool) => pool.stop());
+/** Threads of models that nobody can use any more. Some hosts have no registry (and no threads). */
+const abandoned = typeof FinalizationRegistry === "undefined" ? null : new FinalizationRegistry<ThreadPool>((pool) => pool.stop());
 
 /** Why the model runs on one thread here, however many are asked for; null where it can run on several. */
 export function threadsMissing(m: Manifest): string | null {
-  return m.shared_launches === 0 ? "none of the model's kernels has enough to do for several" : sharedMemoryMissing();
+  return m.shared_launches === 0 ? "none of the model's kernels has enough to do for several" : threadsMissingHere();
 }
 
 /** Instantiates a module with exactly the memory it needs, starts its threads and fills in the weights. */

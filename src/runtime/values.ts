@@ -19,6 +19,15 @@ export interface PortInfo {
   readonly name: string;
   readonly dtype: string;
   readonly dims: readonly (number | string)[];
+  /** Of an output that is a list of maps: the key of each column. */
+  readonly labels?: readonly (number | string)[];
+}
+export interface OutputTensor {
+  readonly data: NumberArray;
+  readonly dims: readonly number[];
+  readonly dtype: string;
+  /** Of an output that is a list of maps: one for each row, made when they are asked for. */
+  readonly maps?: readonly ReadonlyMap<number | string, number>[];
 }
 export interface ArrayClass {
   new (buffer: ArrayBufferLike, offset: number, length: number): NumberArray;
@@ -69,6 +78,23 @@ export function storedElements(dtype: string, dims: readonly number[]): number {
 }
 export function storedBytes(dtype: string, dims: readonly number[]): number {
   return Math.ceil((elements(dims) * arrayType(dtype).bits) / 8);
+}
+
+/** An output as callers get it. */
+export function outputTensor(p: PortInfo, dims: readonly number[], data: NumberArray): OutputTensor {
+  const { dtype, labels } = p;
+  if (labels === undefined) return { data, dims, dtype };
+  return {
+    data,
+    dims,
+    dtype,
+    get maps() {
+      return Array.from(
+        { length: data.length / labels.length },
+        (_, row) => new Map(labels.map((l, k) => [l, Number(data[row * labels.length + k])])),
+      );
+    },
+  };
 }
 
 export function checkDims(p: PortInfo, dims: readonly number[]): void {

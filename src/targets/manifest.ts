@@ -19,6 +19,8 @@ export interface ArtifactSource {
   /** Names of the ports as the model's user knows them. */
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  /** Keys of the outputs that are lists of maps; null, or absent for all, for tensors. */
+  readonly outputLabels?: readonly (readonly (number | string)[] | null)[];
   /** Threads to run on where the caller does not say; 1 without. */
   readonly threads?: number;
   /** Additions and multiplications of one run, if they are known. */
@@ -37,7 +39,7 @@ export function describeProgram(a: ArtifactSource): Omit<ModelManifest, "id" | "
     name: a.name,
     threads: a.threads ?? 1,
     inputs: program.inputs.map(port(a.inputNames)),
-    outputs: program.outputs.map(port(a.outputNames)),
+    outputs: program.outputs.map(port(a.outputNames)).map((p, i) => withLabels(p, a.outputLabels?.[i] ?? null)),
     symbols: program.symbols.map(symbolInfo),
     data_symbols: program.dataSymbols.map((d) => symbolInfo(d.symbol)),
     faults: program.faults.map((f) => f.text),
@@ -49,6 +51,10 @@ export function describeProgram(a: ArtifactSource): Omit<ModelManifest, "id" | "
     buffers: memoryPlan(program),
     source_hash: a.sourceHash,
   };
+}
+
+function withLabels(p: PortInfo, labels: PortInfo["labels"] | null): PortInfo {
+  return labels == null ? p : { ...p, labels };
 }
 
 function symbolInfo(s: DimSymbol): SymbolInfo {

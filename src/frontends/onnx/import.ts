@@ -3,7 +3,7 @@ import type { ConstantData } from "../../base/constant.ts";
 import type { Dim } from "../../base/dim.ts";
 import type { GraphFunction } from "../../graph/ir.ts";
 import { Importer, type Problem, opsetMap, withFindings } from "./importer.ts";
-import { type Binding, Operand, Optional, Sequence, dataOperand } from "./operand.ts";
+import { type Binding, type Label, Operand, Optional, Sequence, dataOperand } from "./operand.ts";
 import { newestOpset, oldestOpset } from "./ops/registry.ts";
 import { inOrder } from "./order.ts";
 import { type ModelProto, type ValueInfo, type ValueType, decodeModel } from "./proto.ts";
@@ -41,6 +41,8 @@ export interface ImportedModel {
   readonly graph: GraphFunction;
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  /** Keys of the outputs that are lists of maps; null for tensors. */
+  readonly outputLabels: readonly (readonly Label[] | null)[];
   readonly info: ModelInfo;
 }
 
@@ -71,9 +73,9 @@ export interface Inspection {
 export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): ImportedModel {
   const model = readModel(bytes);
   checkModel(model);
-  const { graph, problems, inputs } = withFindings((f) => build(model, options, options.resolver ?? null, f, false));
+  const { graph, problems, inputs, labels } = withFindings((f) => build(model, options, options.resolver ?? null, f, false));
   if (problems.length > 0 || graph === null) throw unsupported(problems);
-  return { graph, inputNames: ports(inputs).map((p) => p.name), outputNames: graph.resultNames, info: infoOf(model) };
+  return { graph, inputNames: ports(inputs).map((p) => p.name), outputNames: graph.resultNames, outputLabels: labels, info: infoOf(model) };
 }
 
 /**
@@ -145,7 +147,7 @@ function build(model: ModelProto, options: ImportOptions, resolver: ExternalData
   const inputs = bindInputs(model, options, symbols, importer);
   const outputs = importer.graph(model.graph, model.opsets, new Map(inputs.map((i) => [i.name, i.binding])));
   const { problems, g } = importer;
-  if (problems.length > 0 || outputs.some((o) => o === null)) return { graph: null, problems, inputs, outputs };
+  if (problems.length > 0 || outputs.some((o) => o === null)) return { graph: null, problems, inputs, outputs, labels: [] };
   g.origin = [];
   const names = model.graph.outputs.map((o) => o.name);
   // Some models list an output twice; it is one result.
@@ -162,6 +164,7 @@ function build(model: ModelProto, options: ImportOptions, resolver: ExternalData
     problems,
     inputs,
     outputs,
+    labels: results.map((r) => r.operand.labels),
   };
 }
 

@@ -23,6 +23,8 @@ export class Operand {
   private readonly some: readonly (Dim | null)[] | null;
   /** The tensor of the model file that it is, or null. */
   readonly tensor: ModelTensor | null;
+  /** Of a list of maps: the key of each column, every row being a map; null for others. */
+  readonly labels: readonly Label[] | null;
 
   /**
    * `g` is given where the value is made by ops that belong to the region in which they are needed; `some` tells those
@@ -36,8 +38,10 @@ export class Operand {
     g: GraphBuilder | null = null,
     some: readonly (Dim | null)[] | null = null,
     tensor: ModelTensor | null = null,
+    labels: readonly Label[] | null = null,
   ) {
     this.tensor = tensor;
+    this.labels = labels;
     this.g = g;
     this.some = some;
     this.dtype = dtype;
@@ -67,6 +71,23 @@ export class Operand {
     const k = this.known;
     return k?.every((v) => typeof v === "number") ? (k as readonly number[]) : null;
   }
+}
+
+/** A key of a map: a number, or a name. */
+export type Label = number | string;
+
+/** A list of maps: each row of `o` is one, whose keys are `labels`. */
+export function mapsOperand(o: Operand, labels: readonly Label[]): Operand {
+  return new Operand(
+    o.dtype,
+    o.dims,
+    () => o.value,
+    () => o.known,
+    null,
+    null,
+    null,
+    labels,
+  );
 }
 
 /** Data of the graph: nothing is known of its elements, unless there are none. */

@@ -2,7 +2,7 @@ import { InternalError, UserError } from "../../base/errors.ts";
 import { type Given, type Input, bindSymbols, checkInputs } from "../../runtime/inputs.ts";
 import { type Block, type KeptPlace, KeptTensor } from "../../runtime/kept.ts";
 import type { CManifest, KeepOptions, Model, ModelInfo, OutputTensor, Outputs, PortInfo, RunOptions } from "../../runtime/model.ts";
-import { type InputData, type NumberArray, arrayType, isLong, storedBytes, storedElements } from "../../runtime/values.ts";
+import { type InputData, type NumberArray, arrayType, isLong, outputTensor, storedBytes, storedElements } from "../../runtime/values.ts";
 import type { Context, NativeLibrary, RunKind, Sizes } from "./library.ts";
 
 /** What a native model needs to know of itself. */
@@ -250,7 +250,7 @@ export class NativeModel implements Pick<Model, keyof Model> {
     const out: Results = {};
     p.results.forEach(({ port, made, keep }, i) => {
       const { dims, array } = made ?? this.readResult(context, port, i);
-      out[port.name] = keep ? this.kept.add(port.dtype, dims, array) : { data: array, dims, dtype: port.dtype };
+      out[port.name] = keep ? this.kept.add(port.dtype, dims, array) : outputTensor(port, dims, array);
     });
     return out;
   }

@@ -3,9 +3,8 @@ import type { Num } from "../../../../base/numeric.ts";
 import { type HostTensor, hostFrom, hostFromBytes } from "../../../../graph/host.ts";
 import type { Value } from "../../../../graph/ir.ts";
 import type { NodeContext, OpMapping, OpTable } from "../../context.ts";
-import type { Operand } from "../../operand.ts";
+import { type Label, type Operand, mapsOperand } from "../../operand.ts";
 import { Formula } from "../formula.ts";
-import { classCount } from "./common.ts";
 
 /** Keys or values of a LabelEncoder, whichever attribute has them. */
 function listOf(c: NodeContext, which: "keys" | "values"): HostTensor {
@@ -105,17 +104,24 @@ function oneHotEncoder(c: NodeContext): Operand {
   return c.of(c.g.convert(c.g.one("eq", [elements, c.g.broadcast(wanted, dims, [x.rank])]), f32));
 }
 
-/**
- * Probabilities of classes. What ONNX calls a sequence of maps is given as the tensor that it is made of: a row for each map,
- * and its columns are the classes in the order of the node's labels.
- */
+/** The keys of the maps: integers beyond what a JavaScript number holds exactly stay texts, as names are. */
+function labelsOf(c: NodeContext): readonly Label[] {
+  const integers = c.attribute("classlabels_int64s")?.ints ?? [];
+  if (integers.length > 0) return integers.map((v) => (Number.isSafeInteger(Number(v)) ? Number(v) : String(v)));
+  return (c.attribute("classlabels_strings")?.strings ?? []).map((s) => new TextDecoder().decode(s));
+}
+
+/** A list of maps from labels to probabilities: as data they stay the tensor that they are made of, a row for each map. */
 function zipMap(c: NodeContext): Operand {
   const x = c.input(0);
-  const n = classCount(c, "classlabels_int64s");
+  const labels = labelsOf(c);
+  const n = labels.length;
   if (n === 0) return c.fail("there are no class labels");
+  if (new Set(labels).size < n) return c.fail(`the class labels [${labels.join(", ")}] name one twice`);
   const columns = x.dims.at(-1);
-  if (x.rank < 1 || x.rank > 2 || (typeof columns === "number" && columns !== n)) return c.fail(`X is [${x.dims.join(", ")}], expected ${n} columns`);
-  return x;
+  if (columns === undefined || x.rank > 2) return c.fail(`X is [${x.dims.join(", ")}], expected [${n}] or [rows, ${n}]`);
+  const dims = x.dims.with(-1, c.sameDim(columns, n, `columns of X for ${n} class labels`));
+  return mapsOperand(c.of(c.sizes.refine(x.value, dims)), labels);
 }
 
 const unsupported = (what: string): OpMapping => ({ since: 1, map: (c) => c.unsupported(what) });
