@@ -217,31 +217,38 @@ function lowerKernels(
   options: PipelineOptions,
   trace: Trace,
   verify: boolean,
-): Map<LoopKernel, LoopKernel> {
-  const lowered = new Map<LoopKernel, LoopKernel>();
+): ReadonlyMap<LoopKernel, LoopKernel> {
+  let lowered: ReadonlyMap<LoopKernel, LoopKernel> = new Map(programs.flatMap((b) => b.program.kernels.map((k) => [k, k] as const)));
   const machineOf = new Map<LoopKernel, Capabilities>();
   programs.forEach((b, i) => {
-    for (const k of b.program.kernels) {
-      lowered.set(k, k);
-      machineOf.set(k, options.machines?.[i] ?? wasmMachine);
-    }
+    for (const k of b.program.kernels) machineOf.set(k, options.machines?.[i] ?? wasmMachine);
   });
   const forbidden: LoopForm[] = [];
   if (verify) for (const b of programs) verifyProgram(b.program, { after: "after build-loops" });
   for (const p of (options.passes ?? defaultPasses).kernel) {
-    trace.step(
-      "loop",
-      p.name,
-      () => {
-        for (const [original, k] of lowered) lowered.set(original, p.run(sc, k, machineOf.get(original) as Capabilities));
-        return lowered;
-      },
-      () => printProgram(withKernels(main.program, lowered)),
-    );
+    const before = lowered;
+    const run = (k: LoopKernel, original: LoopKernel) => p.run(sc, k, machineOf.get(original) as Capabilities);
+    const print = (after: typeof before) => printProgram(withKernels(main.program, after));
+    lowered = trace.step("loop", p.name, () => mapKernels(before, run), print, before);
     forbidden.push(...(p.removes ?? []));
     if (verify) for (const b of programs) verifyProgram(withKernels(b.program, lowered), { after: `after ${p.name}`, forbidden });
   }
   return lowered;
+}
+
+/** Runs what each kernel has become through a pass; the same map when nothing changed, so that every step's result can still be printed later. */
+export function mapKernels(
+  kernels: ReadonlyMap<LoopKernel, LoopKernel>,
+  run: (kernel: LoopKernel, original: LoopKernel) => LoopKernel,
+): ReadonlyMap<LoopKernel, LoopKernel> {
+  let changed = false;
+  const out = new Map<LoopKernel, LoopKernel>();
+  for (const [original, k] of kernels) {
+    const after = run(k, original);
+    if (after !== k) changed = true;
+    out.set(original, after);
+  }
+  return changed ? out : kernels;
 }
 
 function printSteps(steps: readonly Step[]): string {

@@ -183,6 +183,10 @@ export interface Placement {
   readonly name: string;
   readonly offset: Expr;
   readonly bytes: Expr;
+  readonly role: "input" | "output" | "value" | "scratch" | "report";
+  /** The first and the last launch of main during which it is in use: -1 stands for the time before all, their number for that after them. */
+  readonly first: number;
+  readonly last: number;
 }
 
 /**

@@ -2,7 +2,7 @@ import { UnsupportedError } from "../../base/errors.ts";
 import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
 import { fromPolynomial, polynomialOf, rangeOf } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import type { Program, Stmt } from "../ir.ts";
+import type { Placement, Program, Stmt } from "../ir.ts";
 import { mapBlock, mapStmt } from "../ir.ts";
 import { type Live, type Lives, livesOf } from "./lives.ts";
 import { placeDynamic, withRoomFault } from "./place-dynamic.ts";
@@ -22,6 +22,7 @@ export function planMemory(sc: Scalars, source: Program): Program {
   const found = livesOf(p);
   const { lives } = found;
   const ports = movablePorts(p);
+  const factsOf = placementFacts(p, found);
   const merged = mergeInPlace(found, new Set(ports));
   const roots = [...new Set([...lives.keys()].map((v) => merged.get(v) ?? v))].map((v) => lives.get(v) as Live);
   const dynamic = roots.filter((l) => l.allocation.dynamic === true);
@@ -64,12 +65,45 @@ export function planMemory(sc: Scalars, source: Program): Program {
     main: block(placed.program.main),
     allocations: [],
     ...(ports.length === 0 ? {} : { movable: { main: movedBlock(placed.program.main), ports } }),
-    placements: fixed.map(([v, l]) => ({ name: l.allocation.name, offset: placeOf(v), bytes: l.allocation.bytes })),
+    placements: fixed.map(([v, l]) => ({ name: l.allocation.name, offset: placeOf(v), bytes: l.allocation.bytes, ...factsOf(v, l) })),
     arenaBytes,
     inputs: p.inputs.map(port),
     outputs: p.outputs.map(port),
     report: p.report === null ? null : expr(p.report),
   };
+}
+
+/** What an allocation is for, and between which launches it lives, before results take the places of operands. */
+function placementFacts(p: Program, { lives, moments }: Lives): (v: Variable, l: Live) => Pick<Placement, "role" | "first" | "last"> {
+  const own = new Map([...lives].map(([v, { first, last }]) => [v, { first, last }] as const));
+  const launches = [...moments].filter(([s]) => s.kind === "launch");
+  const at = launches.map(([, moment]) => moment);
+  const roles = new Map<Variable, Placement["role"]>();
+  for (const [s] of launches)
+    if (s.kind === "launch") for (const x of s.scratch) for (const v of variablesOf(s.args[x.arg] as Expr)) roles.set(v, "scratch");
+  for (const v of p.report === null ? [] : variablesOf(p.report)) roles.set(v, "report");
+  for (const x of p.inputs) for (const v of variablesOf(x.address)) roles.set(v, "input");
+  for (const x of p.outputs) for (const v of variablesOf(x.address)) roles.set(v, "output");
+  return (v, l) => {
+    const { first, last } = own.get(v) ?? l;
+    const role = roles.get(v) ?? "value";
+    return {
+      role,
+      first: first < 0 ? -1 : firstFrom(at, first),
+      last: role === "output" || role === "report" ? at.length : firstFrom(at, last + 1) - 1,
+    };
+  };
+}
+
+/** The place of the first number, of those that rise, that is not below a limit; their count where all are. */
+function firstFrom(rising: readonly number[], limit: number): number {
+  let [low, high] = [0, rising.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((rising[middle] as number) < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /**
