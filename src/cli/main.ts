@@ -10,8 +10,8 @@ import { runCommand } from "./run.ts";
 import { tuneCommand } from "./tune.ts";
 import { version } from "../version.ts";
 
-/** Runs one command line; gives its exit status. */
-export async function runCli(args: readonly string[]): Promise<number> {
+/** The command line with all its commands; the page of the documentation is made from it too. */
+export function cliProgram(): Command {
   const program = new Command("tilewright")
     .description(
       "Compiles deep-learning models to small standalone artifacts, of WebAssembly or C. Models are ONNX files, or IR text (.tw) of any level.",
@@ -24,6 +24,12 @@ export async function runCli(args: readonly string[]): Promise<number> {
   for (const make of [compileCommand, runCommand, benchCommand, tuneCommand, inspectCommand, irCommand, checkCommand, doctorCommand])
     program.addCommand(make());
   for (const c of [program, ...program.commands]) c.exitOverride().showHelpAfterError("(--help tells more)");
+  return program;
+}
+
+/** Runs one command line; gives its exit status. */
+export async function runCli(args: readonly string[]): Promise<number> {
+  const program = cliProgram();
   process.exitCode = 0;
   try {
     await program.parseAsync(args, { from: "user" });
