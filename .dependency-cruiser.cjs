@@ -11,6 +11,7 @@ const rooms = {
   frontends: ["graph", "scalar", "base"],
   runtime: ["base"],
   targets: ["loop", "scalar", "runtime", "base"],
+  data: ["runtime", "base"],
 };
 const rootFiles = "^src/version\\.ts$";
 const notTest = { pathNot: "\\.test\\.ts$" };

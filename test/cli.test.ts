@@ -2,7 +2,7 @@ import { readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readNpy, writeNpy } from "../src/node/npy.ts";
+import { readNpy, writeNpy } from "../src/data/npy.ts";
 import { CliFolder, buildForTests, mlpText } from "./support/cli.ts";
 import { externalEntries, model } from "./support/onnx.ts";
 

@@ -5,7 +5,7 @@ import { UserError } from "../base/errors.ts";
 import { readElement } from "../base/numeric.ts";
 import { readFile, writeFile } from "../node/files.ts";
 import { type InputFlags, gatherInputs } from "../node/inputs.ts";
-import { writeNpy } from "../node/npy.ts";
+import { writeNpy } from "../data/npy.ts";
 import type { OutputTensor } from "../runtime/model.ts";
 import { type ModelFlags, enableRelaxedSimd, portText } from "./common.ts";
 import { openNativeSession } from "./native.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { unzipSync } from "fflate";
 import { type HostTensor, hostFromBytes } from "../../src/graph/host.ts";
-import { readNpy } from "../../src/node/npy.ts";
+import { readNpy } from "../../src/data/npy.ts";
 
 /** Results that another runtime got from a model, `MODEL.golden.npz` beside it. */
 export interface Golden {
