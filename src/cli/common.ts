@@ -11,6 +11,7 @@ import { type Sizes, parseSizes } from "../node/option-text.ts";
 import { hasRelaxedSimd } from "../runtime/model.ts";
 
 export { type Sizes, parseBytes, parseCount, parseSizes } from "../node/option-text.ts";
+export { Progress } from "../node/progress.ts";
 
 /** Options of all commands that compile. */
 export interface ModelFlags {
@@ -61,21 +62,6 @@ export function isFolder(file: string): boolean {
 /** Prints what a program is about to tell its user beside the result. */
 export function note(text: string): void {
   process.stderr.write(`${text}\n`);
-}
-
-/** A line on stderr that is overwritten by the next one; silent where stderr is no terminal. */
-export class Progress {
-  private shown = false;
-  readonly listener: TraceListener = (e) => this.show(`${e.stage}: ${e.step}`);
-  show(text: string): void {
-    if (!process.stderr.isTTY) return;
-    process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`);
-    this.shown = true;
-  }
-  done(): void {
-    if (this.shown) process.stderr.write("\r\x1b[K");
-    this.shown = false;
-  }
 }
 
 /** Prints the trace to stderr as `TILEWRIGHT_DEBUG` asks: 1 steps and times, 2 rules that fired, 3…6 the IR after the steps of more and more stages. */
