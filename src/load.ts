@@ -19,7 +19,7 @@ import { evaluateSize } from "./loop/interpret.ts";
 import type { Kernel, Program } from "./loop/ir.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
-import { type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
+import { type Manifest, type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
 import { mostThreads, sharedMemoryMissing } from "./runtime/threads.ts";
 import type { Scalars } from "./scalar/scalars.ts";
 import { type TunedSchedules, machineIdFor } from "./schedule/database.ts";
@@ -127,6 +127,12 @@ export function buildArtifact(source: Source, options: BuildOptions = {}): Built
   const { listeners = [], passes = defaultPasses } = options;
   const compiled = compileSource(source, listeners, passes, pipelineOptions(options));
   checkMemory(compiled, options.threads ?? 1, options.maxMemory);
+  const emit = () => emitArtifact(source, compiled, options);
+  return { artifact: compiled.trace.step("code", "emit-wasm", emit, () => ""), compiled };
+}
+
+/** Emits the modules of a model that was compiled before with the same options; `profile` may differ. */
+export function emitArtifact(source: Source, compiled: Compiled, options: BuildOptions): WasmArtifact {
   const named = {
     name: options.name ?? source.name,
     sourceHash: options.sourceHash ?? "",
@@ -137,15 +143,7 @@ export function buildArtifact(source: Source, options: BuildOptions = {}): Built
     profile: options.profile ?? false,
     threads: options.threads ?? 1,
   };
-  return {
-    artifact: compiled.trace.step(
-      "code",
-      "emit-wasm",
-      () => artifactOf(compiled, named, variantsOf(options)),
-      () => "",
-    ),
-    compiled,
-  };
+  return artifactOf(compiled, named, variantsOf(options));
 }
 
 /** What the pipeline is told of the options. The schedules of both modules, with and without relaxed SIMD, are those for relaxed SIMD where it is made. */
@@ -249,20 +247,33 @@ export function artifactOf(c: Compiled, n: NamedProgram, variants: readonly Vari
   return makeArtifact({ sc: c.sc, program: c.program, weights: c.weights, prepare: c.prepare, version, variants, ...n });
 }
 
+/** Which of an artifact's modules this engine had better run. */
+interface ModuleHere {
+  /** Its place in the manifest's list. */
+  readonly index: number;
+  readonly relaxed: boolean;
+  readonly shared: boolean;
+  /** Why there can only be one thread; null where there can be more. */
+  readonly threadsMissing: string | null;
+}
+
+export function moduleHere(m: Manifest): ModuleHere {
+  const { modules, threads } = m;
+  const missing = threadsMissing(m);
+  const here = (x: Variant): number => Number(x.relaxed === hasRelaxedSimd()) + 2 * Number(x.shared === (threads > 1 && missing === null));
+  const index = modules.reduce((best, x, i) => (here(x) > here(modules[best] ?? x) ? i : best), 0);
+  const { relaxed = false, shared = false } = modules[index] ?? {};
+  return { index, relaxed, shared, threadsMissing: missing ?? (shared ? null : "the model was compiled without the feature mt") };
+}
+
 /** Starts an artifact in this process, without any files. `clock` is for modules made for profiling. */
 export async function startArtifact(a: WasmArtifact, signal?: AbortSignal, clock?: (launch: number) => void): Promise<Model> {
-  const { modules, threads } = a.manifest;
-  const missing = threadsMissing(a.manifest);
-  const here = (m: Variant): number => Number(m.relaxed === hasRelaxedSimd()) + 2 * Number(m.shared === (threads > 1 && missing === null));
-  const chosen = modules.reduce((best, m, i) => (here(m) > here(modules[best] ?? m) ? i : best), 0);
-  const { relaxed = false, shared = false } = modules[chosen] ?? {};
-  const module = await WebAssembly.compile(a.modules[chosen] as BufferSource);
+  const { index, ...kind } = moduleHere(a.manifest);
+  const module = await WebAssembly.compile(a.modules[index] as BufferSource);
   return startModel(a.manifest, {
     module,
-    relaxed,
-    shared,
-    threads,
-    threadsMissing: missing ?? (shared ? null : "the model was compiled without the feature mt"),
+    ...kind,
+    threads: a.manifest.threads,
     writeWeights: (target) => a.writeWeights((offset, bytes) => target.set(bytes, offset), signal),
     ...(clock === undefined ? {} : { clock }),
   });

@@ -35,7 +35,7 @@ function printOrigin(v: Value): string {
 
 function printOp(p: Printer, op: Op): void {
   const results = op.results.map((r) => `%${r.name}: ${printType(r)}`).join(", ");
-  const attrs = Object.entries(op.def.attrs).map(([k, kind]) => `${k} = ${printAttr(kind, op.attrs[k], op)}`);
+  const attrs = Object.entries(attributeTexts(op)).map(([k, text]) => `${k} = ${text}`);
   const [first] = op.results;
   p.line(
     `${results === "" ? "" : `${results} = `}${op.def.name}(${op.operands.map((o) => `%${o.name}`).join(", ")})${attrs.length === 0 ? "" : ` {${attrs.join(", ")}}`}${first === undefined || first.origin.length === 0 ? "" : printOrigin(first)}`,
@@ -49,6 +49,11 @@ function printRegion(p: Printer, r: Region): void {
     for (const op of r.ops) printOp(p, op);
     p.line(`yield ${r.results.map((v) => `%${v.name}`).join(", ")}`);
   });
+}
+
+/** An op's attributes by name, each as the text has it. */
+export function attributeTexts(op: Op): Record<string, string> {
+  return Object.fromEntries(Object.entries(op.def.attrs).map(([k, kind]) => [k, printAttr(kind, op.attrs[k], op)]));
 }
 
 /** An attribute by the kind that its op declares. What is of another kind is printed as it is: the verifier tells. */
