@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { bundleRuntime } from "./bundle-runtime.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = `${root}dist`;
@@ -19,4 +20,5 @@ for (const path of existsSync(dist) ? readdirSync(dist, { recursive: true }) : [
 const tsc = spawnSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
 // In a checkout, npx starts this very file.
 if (existsSync(`${dist}/cli.js`)) chmodSync(`${dist}/cli.js`, 0o755);
+if (existsSync(`${dist}/runtime/artifact.js`)) bundleRuntime(dist);
 process.exit(tsc.status ?? 1);

@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import { UserError } from "../base/errors.ts";
 import { type Built, type BuildOptions, type CompileOptions, buildArtifact, featuresHere, startArtifact } from "../load.ts";
 import { readFile } from "../node/files.ts";
-import type { KnownSizes } from "../node/inputs.ts";
+import type { KnownSizes } from "../data/inputs.ts";
 import { tunedSchedules } from "../node/tuning.ts";
 import { loadArtifact } from "../runtime/artifact.ts";
 import type { Manifest, Model, ModelManifest } from "../runtime/model.ts";
@@ -124,7 +124,7 @@ async function openArtifact(folder: string, flags: ModelFlags): Promise<WasmSess
   const sizes = sizesOfArtifact(folder, manifest, flags);
   const model = await loadArtifact(
     manifest,
-    pathToFileURL(`${path.resolve(folder)}/`),
+    (name) => new URL(name, pathToFileURL(`${path.resolve(folder)}/`)),
     flags.threads === undefined ? {} : { threads: flags.threads },
   );
   noteThreads(model, flags);

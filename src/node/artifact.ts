@@ -166,41 +166,30 @@ function writeAll(fd: number, bytes: Uint8Array, at: number): void {
   for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done, bytes.length - done, at + done);
 }
 
-/** `model.js`: the runtime's own compiled text, and what is this model's. */
+/** `model.js`: what is this model's, and the runtime. Bundlers know a file by the expression `new URL("...", import.meta.url)`, so each stands there. */
 function loaderText(manifest: Manifest): string {
-  const runtime = runtimeText();
   const { buffers: _, ...needed } = manifest;
-  return `// ${manifest.name}, compiled by tilewright ${manifest.version}\n${runtime}
-const manifest = ${JSON.stringify({ ...needed, buffers: [] })};
-
-/** Loads the model from the files beside this one, or from what the options give. */
-export function load(options = {}) {
-    return loadArtifact(manifest, new URL("./", import.meta.url), options);
+  const files = [...manifest.modules, ...manifest.weights].map((f) => JSON.stringify(f.file));
+  const found = files.map((f) => `  ${f}: () => new URL(${f.replace('"', '"./')}, import.meta.url),\n`).join("");
+  return loaderHead(manifest, needed, `{\n${found}}`) + runtimeText();
 }
+
+/** The constants that the runtime's text lacks. */
+function loaderHead(manifest: Manifest, needed: Omit<Manifest, "buffers">, files: string): string {
+  return `// ${manifest.name}, compiled by tilewright ${manifest.version}
+const manifest = ${JSON.stringify({ ...needed, buffers: [] })};
+const files = ${files};
+const find = (file) => files[file]();
+
 `;
 }
 
-/** The files of the runtime, each after those that it imports. */
-const runtimeFiles = ["errors", "values", "kept", "inputs", "threads", "model", "artifact"] as const;
-
-/**
- * The compiled runtime as one module, from which every artifact's JavaScript is made: its files without what they import
- * from one another. The script of its threads is then that very module.
- */
+/** The runtime, from which every artifact's JavaScript is made (scripts/bundle-runtime.mjs). The script of its threads is then that very module. */
 function runtimeText(): string {
-  const parts = runtimeFiles.map((name) => {
-    const file = fileURLToPath(new URL(`../runtime/${name}.js`, import.meta.url));
-    return fs.readFileSync(file, "utf8").replace(/^import \{[^}]*\} from "\.\/(\w+)\.js";\n/gm, (line, from: string) => {
-      if (!(runtimeFiles as readonly string[]).includes(from))
-        throw new InternalError("runtime", `${file} imports what is no part of model.js: ${line}`);
-      return "";
-    });
-  });
-  const text = parts.join("").replace(/^\/\/# sourceMappingURL=.*$/gm, "");
-  for (const script of [`new Worker(new URL("./threads.js", import.meta.url)`, `file = "./threads.js"`])
-    if (!text.includes(script)) throw new InternalError("runtime", `the compiled runtime does not name its threads' script as ${script}`);
-  const own = text.replaceAll(`"./threads.js"`, `"./model.js"`);
-  const foreign = /^(?:import\b|export\b.*\bfrom\b).*$/m.exec(own);
-  if (foreign !== null) throw new InternalError("runtime", `model.js would import: ${foreign[0]}`);
-  return own;
+  const file = fileURLToPath(new URL("../runtime/model.bundle.js", import.meta.url));
+  try {
+    return fs.readFileSync(file, "utf8");
+  } catch (e) {
+    throw new InternalError("runtime", `${file} is missing (${reason(e)}): 'node scripts/bundle-runtime.mjs DIST' makes it in the built folder DIST`);
+  }
 }

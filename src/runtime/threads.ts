@@ -65,7 +65,11 @@ interface Thread {
 
 type NodeThreads = typeof import("node:worker_threads");
 type Scope = {
-  readonly process?: { readonly versions?: { readonly node?: string }; readonly argv?: readonly string[] };
+  readonly process?: {
+    readonly versions?: { readonly node?: string };
+    readonly argv?: readonly string[];
+    readonly getBuiltinModule?: (name: string) => unknown;
+  };
   readonly crossOriginIsolated?: boolean;
   readonly name?: string;
   readonly document?: unknown;
@@ -85,10 +89,21 @@ export function sharedMemoryMissing(): string | null {
   return "this engine has no shared WebAssembly memory";
 }
 
-/** Node's worker threads, by a name that bundlers for browsers do not follow. */
-async function nodeThreads(): Promise<NodeThreads> {
-  const name = "node:worker_threads";
-  return (await import(/* webpackIgnore: true */ /* @vite-ignore */ name)) as NodeThreads;
+/** Why there can only be one thread here; null where there can be more. */
+export function threadsMissingHere(): string | null {
+  if (!onNode && typeof Worker === "undefined") return "no workers can be started here: service workers and edge workers have one thread";
+  return sharedMemoryMissing();
+}
+
+/**
+ * One of Node's own modules, which Deno and Bun have too. It is no import, which bundlers for browsers would follow, and
+ * which service workers forbid.
+ * @throws Error where there are none
+ */
+export function builtin<T>(name: string): T {
+  const found = onNode ? scope.process?.getBuiltinModule?.(name) : undefined;
+  if (found === undefined) throw new Error(onNode ? `${name} needs Node 20.16, 22.3 or newer` : `there is no ${name} here`);
+  return found as T;
 }
 
 function nodeThread(node: NodeThreads): Thread {
@@ -152,7 +167,7 @@ export class ThreadPool {
     }
     let node: NodeThreads | null = null;
     try {
-      if (onNode) node = await nodeThreads();
+      if (onNode) node = builtin<NodeThreads>("node:worker_threads");
     } catch (e) {
       this.missing = `there are no worker threads (${(e as Error).message})`;
       return;
@@ -263,10 +278,9 @@ function leaveFailed(memory: WebAssembly.Memory, e: unknown): void {
 const isThread = onNode ? scope.process?.argv?.[2] === threadMark : scope.name === threadMark && scope.document === undefined;
 
 if (isThread && onNode) {
-  void nodeThreads().then(({ parentPort, workerData }) => {
-    const job = workerData as Partial<ThreadJob> | null;
-    if (job?.tilewright === threadMark && parentPort !== null) void runThread(job as ThreadJob, (n) => parentPort.postMessage(n));
-  });
+  const { parentPort, workerData } = builtin<NodeThreads>("node:worker_threads");
+  const job = workerData as Partial<ThreadJob> | null;
+  if (job?.tilewright === threadMark && parentPort !== null) void runThread(job as ThreadJob, (n) => parentPort.postMessage(n));
 } else if (isThread) {
   addEventListener("message", function start(e: MessageEvent<Partial<ThreadJob> | null>) {
     if (e.data?.tilewright !== threadMark) return;

@@ -1,0 +1,40 @@
+// Makes the part of model.js that all artifacts share: dist/runtime/model.bundle.js, from the compiled files of src/runtime/.
+// It is a module that exports `load` and lacks two constants, `manifest` and `find`; src/node/artifact.ts writes them before it.
+// Run by itself, it takes the folder that was built: node scripts/bundle-runtime.mjs dist
+import { writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { argv } from "node:process";
+import { pathToFileURL } from "node:url";
+import { buildSync } from "esbuild";
+
+const load = `import { loadArtifact } from "./artifact.js";
+export function load(options = {}) {
+  return loadArtifact(manifest, find, options);
+}`;
+
+/** Bundles the runtime that lies in a built folder, there. Names stay, comments go: it is to be read, and to be small. */
+export function bundleRuntime(dist) {
+  const folder = join(dist, "runtime");
+  const { outputFiles } = buildSync({
+    stdin: { contents: load, resolveDir: folder, sourcefile: "load.js" },
+    absWorkingDir: folder,
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "neutral",
+    target: "es2022",
+    charset: "utf8",
+    legalComments: "none",
+    logLevel: "silent",
+  });
+  writeFileSync(join(folder, "model.bundle.js"), ownThreads(outputFiles[0].text));
+}
+
+/** The script of a model's threads is model.js itself: bundlers find it by the very expression that starts a worker. */
+function ownThreads(text) {
+  for (const script of ['new Worker(new URL("./threads.js", import.meta.url)', 'file = "./threads.js"'])
+    if (!text.includes(script)) throw new Error(`the runtime does not name its threads' script as ${script}`);
+  return text.replaceAll('"./threads.js"', '"./model.js"');
+}
+
+if (pathToFileURL(argv[1] ?? "").href === import.meta.url) bundleRuntime(resolve(argv[2] ?? "dist"));
