@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 
 /** Where tests find a browser; without one they are skipped. */
-const browser = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((p) => existsSync(p));
+export const browser = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((p) => existsSync(p));
 /** Why there are no tests in a browser here; null where there are. */
 export const browserMissing: string | null = browser === undefined ? "no Chromium is installed (Debian: apt-get install chromium)" : null;
 
