@@ -7,9 +7,10 @@ export const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Ends the process with a message unless this Node is new enough. */
 export function requireNode() {
-  const major = Number(process.versions.node.split(".")[0]);
-  if (major >= 20) return;
-  console.error(`tilewright needs Node 20 or newer; this is ${process.versions.node}. Get it from https://nodejs.org or with your version manager.`);
+  if (process.getBuiltinModule !== undefined) return;
+  console.error(
+    `tilewright needs Node 20.16, 22.3 or newer; this is ${process.versions.node}. Get it from https://nodejs.org or with your version manager.`,
+  );
   process.exit(2);
 }
 

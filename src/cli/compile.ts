@@ -16,6 +16,7 @@ import { sourceText } from "./source-text.ts";
 interface CompileFlags extends ModelFlags {
   readonly output: string;
   readonly shard?: number;
+  readonly inline?: boolean;
   readonly dumpIr?: string;
   readonly cpu?: string;
 }
@@ -30,6 +31,7 @@ export function compileCommand(): Command {
   return addCpuOption(addCompileOptions(c))
     .requiredOption("-o, --output <dir>", "folder of the artifact")
     .option("--shard <size>", "split the weights into files of at most this size, for example 20MiB", parseBytes)
+    .option("--inline", "one file for everything: modules and weights stand in model.js (for bundlers that copy no files)")
     .option("--dump-ir <dir>", "write the IR after every step that changed it to numbered files")
     .action(compileAction);
 }
@@ -62,7 +64,10 @@ async function compileToWasm(source: Source, options: BuildOptions, flags: Compi
   if (flags.cpu !== undefined) throw new UserError("cpu", "--cpu is for --target c; WebAssembly is for all processors");
   const { artifact } = buildArtifact(source, options);
   progress.show("writing the artifact");
-  const m = await writeArtifact(artifact, flags.output, flags.shard === undefined ? {} : { shardBytes: flags.shard });
+  const m = await writeArtifact(artifact, flags.output, {
+    ...(flags.shard === undefined ? {} : { shardBytes: flags.shard }),
+    inline: flags.inline ?? false,
+  });
   const arena = m.arena_bytes === null ? "" : `, planned peak ${bytesText(m.weights_base + m.weight_bytes + m.arena_bytes)}`;
   return [
     m.modules.map((x) => `${x.file} ${bytesText(x.bytes)}`).join(", "),
@@ -73,6 +78,7 @@ async function compileToWasm(source: Source, options: BuildOptions, flags: Compi
 }
 
 async function compileToC(source: Source, options: BuildOptions, flags: CompileFlags, progress: Progress): Promise<string> {
+  if (flags.inline) throw new UserError("inline", "--inline is for --target wasm; C code maps its weights from a file");
   if (flags.shard !== undefined) throw new UserError("shard", "--shard is for --target wasm; C code maps its weights from one file");
   const { target: _, ...rest } = options;
   const { artifact } = buildC(source, rest, levelsFor(flags.cpu, flags.deterministic ?? false, nativeLevel));

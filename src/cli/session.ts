@@ -1,7 +1,7 @@
 import path from "node:path";
-import { pathToFileURL } from "node:url";
 import { UserError } from "../base/errors.ts";
 import { type Built, type BuildOptions, type CompileOptions, buildArtifact, featuresHere, startArtifact } from "../load.ts";
+import { artifactFiles } from "../node/artifact.ts";
 import { readFile } from "../node/files.ts";
 import type { KnownSizes } from "../data/inputs.ts";
 import { tunedSchedules } from "../node/tuning.ts";
@@ -122,11 +122,7 @@ async function openArtifact(folder: string, flags: ModelFlags): Promise<WasmSess
   const start = performance.now();
   const manifest = readManifest(folder);
   const sizes = sizesOfArtifact(folder, manifest, flags);
-  const model = await loadArtifact(
-    manifest,
-    (name) => new URL(name, pathToFileURL(`${path.resolve(folder)}/`)),
-    flags.threads === undefined ? {} : { threads: flags.threads },
-  );
+  const model = await loadArtifact(manifest, artifactFiles(folder), flags.threads === undefined ? {} : { threads: flags.threads });
   noteThreads(model, flags);
   const module = moduleOf(manifest, model);
   return {

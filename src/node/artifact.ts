@@ -1,17 +1,20 @@
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { InternalError, UserError } from "../base/errors.ts";
+import type { ArtifactFile } from "../runtime/artifact.ts";
 import type { CManifest, Manifest, WeightFile } from "../runtime/model.ts";
 import type { CArtifact } from "../targets/c/artifact.ts";
 import type { WasmArtifact } from "../targets/wasm/artifact.ts";
-import { declarationsOf } from "./declarations.ts";
+import { declarationsOf, headLine } from "./declarations.ts";
 import { hashFile, reason } from "./files.ts";
 
 export interface WriteOptions {
   /** Most bytes of one file of weights; without it there is one file. */
   readonly shardBytes?: number;
+  /** One file holds everything: modules and weights stand in `model.js` as base64. */
+  readonly inline?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -23,12 +26,12 @@ export interface WriteOptions {
 export async function writeArtifact(a: WasmArtifact, folder: string, options: WriteOptions = {}): Promise<Manifest> {
   return inPlace(folder, async (work) => {
     const weights = await writeWeightFiles(a, work, options);
-    const manifest: Manifest = { ...a.manifest, weights };
+    const manifest: Manifest = { ...a.manifest, weights, sharded: options.shardBytes !== undefined };
     const put = (name: string, content: string | Uint8Array) => fs.writeFileSync(path.join(work, name), content);
     manifest.modules.forEach((m, i) => {
       put(m.file, a.modules[i] as Uint8Array);
     });
-    put("model.js", loaderText(manifest));
+    put("model.js", options.inline ? inlineText(manifest, work) : loaderText(manifest));
     put("model.d.ts", declarationsOf(manifest));
     if (ownsPackage(folder)) put("package.json", packageText(manifest));
     put("model.json", manifestText(manifest));
@@ -168,17 +171,60 @@ function writeAll(fd: number, bytes: Uint8Array, at: number): void {
 
 /** `model.js`: what is this model's, and the runtime. Bundlers know a file by the expression `new URL("...", import.meta.url)`, so each stands there. */
 function loaderText(manifest: Manifest): string {
-  const { buffers: _, ...needed } = manifest;
-  const files = [...manifest.modules, ...manifest.weights].map((f) => JSON.stringify(f.file));
-  const found = files.map((f) => `  ${f}: () => new URL(${f.replace('"', '"./')}, import.meta.url),\n`).join("");
-  return loaderHead(manifest, needed, `{\n${found}}`) + runtimeText();
+  const files = fileNames(manifest).map((f) => `  ${JSON.stringify(f)}: () => new URL(${JSON.stringify(`./${f}`)}, import.meta.url),\n`);
+  return loaderHead(manifest, files) + runtimeText();
 }
 
-/** The constants that the runtime's text lacks. */
-function loaderHead(manifest: Manifest, needed: Omit<Manifest, "buffers">, files: string): string {
-  return `// ${manifest.name}, compiled by tilewright ${manifest.version}
-const manifest = ${JSON.stringify({ ...needed, buffers: [] })};
-const files = ${files};
+/** Bytes of a file that become one string. Their number is a multiple of three, so that base64 has no padding before its end. */
+const inlinePiece = 3 << 20;
+/** An engine's longest string, and so source text, has about 2^29 characters; base64 has four for three bytes. */
+const mostInlined = 256 << 20;
+
+/**
+ * `model.js` that needs no other files: it takes them in from the folder that holds them, and removes them there.
+ * @throws UserError `inline` for a model that is too large for one script
+ */
+function inlineText(manifest: Manifest, folder: string): string {
+  const total = [...manifest.modules, ...manifest.weights].reduce((n, f) => n + f.bytes, 0);
+  if (total > mostInlined)
+    throw new UserError(
+      "inline",
+      `modules and weights have ${total} bytes; one script can hold ${mostInlined}: leave out --inline, or have fewer modules (--features simd)`,
+    );
+  const files = fileNames(manifest).map((f) => {
+    const bytes = fs.readFileSync(path.join(folder, f));
+    fs.rmSync(path.join(folder, f));
+    const pieces = Array.from({ length: Math.ceil(bytes.length / inlinePiece) }, (_, i) => bytes.subarray(i * inlinePiece, (i + 1) * inlinePiece));
+    return `  ${JSON.stringify(f)}: () => [${pieces.map((p) => `"${p.toString("base64")}"`).join(", ")}],\n`;
+  });
+  return loaderHead(manifest, files) + runtimeText();
+}
+
+/** Where an artifact's files are, for its `loadArtifact`: in its folder, or in its `model.js`, which is read and not run. */
+export function artifactFiles(folder: string): (file: string) => ArtifactFile {
+  return (file) => {
+    const url = pathToFileURL(path.join(path.resolve(folder), file));
+    const script = path.join(folder, "model.js");
+    if (fs.existsSync(url) || !fs.existsSync(script)) return url;
+    const start = `\n  ${JSON.stringify(file)}: () => [`;
+    const text = fs.readFileSync(script, "utf8");
+    const at = text.indexOf(start);
+    return at < 0 ? url : (JSON.parse(text.slice(at + start.length - 1, text.indexOf("]", at) + 1)) as string[]);
+  };
+}
+
+function fileNames(m: Manifest): string[] {
+  return [...m.modules, ...m.weights].map((f) => f.file);
+}
+
+/** The constants that the runtime's text lacks. The plan of the memory is told by `model.json` alone. */
+function loaderHead(manifest: Manifest, files: readonly string[]): string {
+  // A page may hold the script itself: no text of the model's ends it.
+  const told = JSON.stringify({ ...manifest, buffers: [] }).replaceAll("<", "\\u003c");
+  return `${headLine(manifest)}
+const manifest = ${told};
+const files = {
+${files.join("")}};
 const find = (file) => files[file]();
 
 `;

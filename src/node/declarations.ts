@@ -43,10 +43,15 @@ function outputType(p: PortInfo): string {
   return `${tensor} & { readonly maps: readonly ReadonlyMap<${keys}, number>[] }`;
 }
 
+/** The first line of generated files: a comment, whatever the model is called. */
+export function headLine(m: Pick<Manifest, "name" | "version">): string {
+  return `// ${m.name.replace(/[\r\n\u2028\u2029]+/g, " ")}, compiled by tilewright ${m.version}`;
+}
+
 /** `model.d.ts`: names, dtypes and ranks of this model's inputs and outputs. */
 export function declarationsOf(m: Manifest): string {
   const field = (name: string, type: string, comment: string) => `  /** ${comment} */\n  readonly ${JSON.stringify(name)}: ${type};`;
-  return `// ${m.name}, compiled by tilewright ${m.version}
+  return `${headLine(m)}
 
 /** An output that stayed in the model's memory; give it back as an input, and dispose of it when it is no longer needed. */
 export interface KeptTensor {
@@ -98,10 +103,10 @@ export interface Model {
 export interface LoadOptions {
   /** Threads wanted; \`info()\` tells how many there are and why not more. */
   readonly threads?: number;
-  /** The weights, or where they are. */
+  /** The weights, or where they are; of a sharded artifact all pieces in one, or the folder they are in. */
   readonly weights?: ArrayBuffer | Uint8Array | URL;
-  /** One of the artifact's modules, where it is imported statically. */
-  readonly wasm?: WebAssembly.Module;
+  /** One of the artifact's modules, where it is imported statically, or its bytes. */
+  readonly wasm?: WebAssembly.Module | ArrayBuffer | Uint8Array;
 }
 export function load(options?: LoadOptions): Promise<Model>;
 `;
