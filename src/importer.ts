@@ -2,7 +2,7 @@ import { UserError, VerifyError } from "./base/errors.ts";
 import { Reader, type SymbolBounds } from "./base/text.ts";
 import { importOnnx } from "./frontends/onnx/import.ts";
 import { decodeModel } from "./frontends/onnx/proto.ts";
-import type { SymbolOption } from "./frontends/onnx/symbols.ts";
+import { type SymbolOption, allSymbols } from "./frontends/onnx/symbols.ts";
 import type { ExternalDataResolver } from "./frontends/onnx/tensor.ts";
 import type { GraphFunction } from "./graph/ir.ts";
 import { parseGraph } from "./graph/parse.ts";
@@ -55,6 +55,19 @@ export function inputNamesOf(bytes: Uint8Array): readonly string[] {
   return decodeModel(bytes).graph.inputs.map((i) => i.name);
 }
 
+/** A tensor of the model's interface as the model itself describes it: sizes, the model's names of sizes, null for what it leaves open. */
+export interface DeclaredPort {
+  readonly name: string;
+  readonly dims: readonly (number | string | null)[] | null;
+}
+
+/** What an ONNX model says of its inputs and outputs; nothing for IR text. @throws UserError for what is no model */
+export function declaredPorts(bytes: Uint8Array): { readonly inputs: readonly DeclaredPort[]; readonly outputs: readonly DeclaredPort[] } {
+  if (formatOf(bytes) !== "onnx") return { inputs: [], outputs: [] };
+  const { inputs, outputs } = decodeModel(bytes).graph;
+  return { inputs, outputs };
+}
+
 /** Reads a model of any format. @throws UserError, UnsupportedError, VerifyError */
 export function importSource(bytes: Uint8Array, options: ImportOptions): Source {
   const format = formatOf(bytes);
@@ -62,7 +75,9 @@ export function importSource(bytes: Uint8Array, options: ImportOptions): Source 
   const [named] = Object.keys(options.shapes ?? {});
   if (named !== undefined)
     throw new UserError("shape", `IR text states its shapes itself: change that of '${named}' there; --shape SYMBOL=8 sets a symbol`);
-  const bounds = symbolBounds(options.symbols ?? {});
+  const { [allSymbols]: all, ...symbols } = options.symbols ?? {};
+  if (all !== undefined) throw new UserError("shape", "IR text states the bounds of its symbols itself: change them there, or set a symbol by its name");
+  const bounds = symbolBounds(symbols);
   const r = new Reader(new TextDecoder().decode(bytes), `${options.name}.tw`, bounds);
   const source = parseText(r, format);
   for (const name of bounds.keys())

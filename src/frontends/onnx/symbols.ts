@@ -18,7 +18,7 @@ import {
 import { UserError } from "../../base/errors.ts";
 import type { ValueInfo } from "./proto.ts";
 
-/** A size, or the bounds of a symbolic one. */
+/** A size, or the bounds of a symbolic one. Under the name `*`: of all that have none of their own. */
 export type SymbolOption = number | { readonly min?: number; readonly max?: number; readonly multiple?: number };
 
 /**
@@ -129,8 +129,7 @@ export class Symbols {
   private freshName(key: string, wanted: string): string {
     const old = this.nameOf.get(key);
     if (old !== undefined) return old;
-    let base = wanted.replace(/[^A-Za-z0-9_]+/g, "_").replace(/^(?=[^A-Za-z_])/, "_");
-    if (base in dimCalls) base += "_";
+    const base = plainName(wanted);
     let name = base;
     // A symbol that another was found to be equal to is there before its own turn.
     const awaited = new Set(this.findings.equal.values());
@@ -169,7 +168,7 @@ export class Symbols {
       this.numbered.add(given);
       return name;
     }
-    const option = this.optionOf(name);
+    const option = this.optionOf(name) ?? this.options[allSymbols];
     if (typeof option === "number") {
       checkBound(name, option, 0);
       this.numbered.add(name);
@@ -201,7 +200,7 @@ export class Symbols {
   /** @throws UserError `shape` for an option that names no symbol of the model */
   checkOptions(): void {
     for (const name of Object.keys(this.options)) {
-      if (this.byName.has(name) || this.numbered.has(name)) continue;
+      if (name === allSymbols || this.byName.has(name) || this.numbered.has(name)) continue;
       const known = this.all.map((s) => s.name);
       throw new UserError(
         "shape",
@@ -209,6 +208,15 @@ export class Symbols {
       );
     }
   }
+}
+
+/** What bounds are given under that hold for every symbol without bounds of its own. */
+export const allSymbols = "*";
+
+/** The identifier that a name of the model becomes, unless another one is taken for the same. */
+export function plainName(text: string): string {
+  const name = text.replace(/[^A-Za-z0-9_]+/g, "_").replace(/^(?=[^A-Za-z_])/, "_");
+  return name in dimCalls ? `${name}_` : name;
 }
 
 function checkBound(name: string, n: number, least: number): void {
