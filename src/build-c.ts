@@ -3,8 +3,9 @@ import type { Capabilities } from "./base/machine.ts";
 import { type Compiled, defaultPasses } from "./compile.ts";
 import { countFlops } from "./graph/flops.ts";
 import type { Source } from "./importer.ts";
-import { type BuildOptions, checkOptions, compileSource, unboundedMemory } from "./load.ts";
+import { type BuildOptions, checkOptions, compileSource } from "./load.ts";
 import { evaluateSize } from "./loop/interpret.ts";
+import { openPeak } from "./memory.ts";
 import { describeSchedule, parseSchedule } from "./schedule/schedule.ts";
 import { type CArtifact, makeCArtifact } from "./targets/c/artifact.ts";
 import { type LevelName, levelOf, levels } from "./targets/c/levels.ts";
@@ -56,6 +57,8 @@ export function buildC(
 ): BuiltC {
   checkOptions(options);
   if (options.features !== undefined) throw new UserError("features", "features are modules of target 'wasm'; for C choose levels with --cpu");
+  if (options.keptMemory !== undefined)
+    throw new UserError("kept-memory", "keptMemory is for target 'wasm': native code keeps each tensor in memory of its own, as much as there is");
   if (options.database !== undefined) throw new UserError("db", "tuned schedules are for target 'wasm': leave the database out for C");
   const exact = options.exact ?? false;
   const compiled = compileSource(source, options.listeners ?? [], options.passes ?? defaultPasses, { exact, machines });
@@ -87,18 +90,15 @@ function machinesOf(names: readonly LevelName[]): readonly Capabilities[] {
 }
 
 /** @throws UserError `max-memory` when weights, arena and the threads' scratch memory may need more than the limit */
-function checkMemory({ sc, levels: all, program }: Compiled, threads: number, limit: number | undefined): void {
+function checkMemory(compiled: Compiled, threads: number, limit: number | undefined): void {
+  const { sc, levels: all, program } = compiled;
   if (limit === undefined) return;
-  if (program.room !== null) throw unboundedMemory();
+  if (program.room !== null) throw openPeak(compiled);
   const most = program.symbols.map((s) => s.max);
-  const open = program.symbols.filter((s) => !Number.isFinite(s.max));
+  const open = program.symbols.some((s) => !Number.isFinite(s.max));
   const planned = all.map(({ program: p }) => {
     const changing = sc.add(p.arenaBytes, sc.mul(sc.int(threads > 1 ? threads : 0), threadBytes(sc, p)));
-    if (changing.constant === null && open.length > 0)
-      throw new UserError(
-        "max-memory",
-        `the peak depends on symbols without an upper bound (${open.map((s) => s.name).join(", ")}): bound them, for example --shape ${open[0]?.name}=1..16`,
-      );
+    if (changing.constant === null && open) throw openPeak(compiled);
     return evaluateSize(p, changing, { weights: 0, arena: 0 }, most);
   });
   const [weights, arena] = [weightBytes(program), Math.max(...planned)];

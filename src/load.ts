@@ -1,4 +1,3 @@
-import type { DimSymbol } from "./base/dim.ts";
 import type { Capabilities } from "./base/machine.ts";
 import { UnsupportedError, UserError } from "./base/errors.ts";
 import { Trace, type TraceListener } from "./base/trace.ts";
@@ -15,18 +14,17 @@ import {
 import { countFlops } from "./graph/flops.ts";
 import type { SymbolOption } from "./frontends/onnx/symbols.ts";
 import type { Source } from "./importer.ts";
-import { evaluateSize } from "./loop/interpret.ts";
 import type { Kernel, Program } from "./loop/ir.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
+import { checkMemoryOptions, planMemoryWithin } from "./memory.ts";
+import type { MemoryPlan } from "./runtime/memory.ts";
 import { type Manifest, type Model, hasRelaxedSimd, startModel, threadsMissing } from "./runtime/model.ts";
 import { mostThreads, sharedMemoryMissing } from "./runtime/threads.ts";
 import type { Scalars } from "./scalar/scalars.ts";
 import { type TunedSchedules, machineIdFor } from "./schedule/database.ts";
 import { type Variant, type WasmArtifact, makeArtifact } from "./targets/wasm/artifact.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
-import { threadBytes, weightsBase } from "./targets/wasm/module.ts";
-import { weightBytes } from "./targets/wasm/weights.ts";
 import { version } from "./version.ts";
 
 /** The variants of a module: without and with relaxed SIMD; `mt`: also with memory that threads share. */
@@ -47,8 +45,13 @@ export interface CompileOptions {
   readonly exact?: boolean;
   /** The same bits on every engine: no relaxed operations. */
   readonly deterministic?: boolean;
-  /** Fail when weights and arena need more bytes than this. */
+  /** Fail when more bytes of memory are planned than this, the threads' and those for kept tensors included. */
   readonly maxMemory?: number;
+  /**
+   * Bytes for tensors that `run` keeps inside, all at a time. Without it there is room for all outputs twice, at their largest
+   * sizes, or as much as the engine gives where those have no bound.
+   */
+  readonly keptMemory?: number;
   /** Modules to make; all by default. */
   readonly features?: readonly Feature[];
   /** Schedules that `tilewright tune` found; without it all are the default ones. */
@@ -81,6 +84,7 @@ export interface NamedProgram {
   readonly flops?: number | null;
   readonly profile?: boolean;
   readonly threads?: number;
+  readonly memory?: MemoryPlan;
 }
 
 /** @throws UnsupportedError, UserError for options that this version does not have or that contradict one another */
@@ -101,8 +105,7 @@ export function checkOptions(o: CompileOptions): void {
     );
   if (o.deterministic && o.features?.includes("relaxed"))
     throw new UserError("features", "relaxed SIMD is not deterministic: leave out either 'relaxed' or deterministic");
-  if (o.maxMemory !== undefined && !(o.maxMemory > 0))
-    throw new UserError("max-memory", `the memory limit must be a positive number of bytes, got ${o.maxMemory}`);
+  checkMemoryOptions(o);
 }
 
 /** Which modules are made. */
@@ -126,13 +129,17 @@ export function buildArtifact(source: Source, options: BuildOptions = {}): Built
   checkOptions(options);
   const { listeners = [], passes = defaultPasses } = options;
   const compiled = compileSource(source, listeners, passes, pipelineOptions(options));
-  checkMemory(compiled, options.threads ?? 1, options.maxMemory);
   const emit = () => emitArtifact(source, compiled, options);
   return { artifact: compiled.trace.step("code", "emit-wasm", emit, () => ""), compiled };
 }
 
-/** Emits the modules of a model that was compiled before with the same options; `profile` may differ. */
+/**
+ * Emits the modules of a model that was compiled before with the same options; `profile` may differ.
+ * @throws UserError for memory that is more than the options or WebAssembly allow
+ */
 export function emitArtifact(source: Source, compiled: Compiled, options: BuildOptions): WasmArtifact {
+  const variants = variantsOf(options);
+  const threads = options.threads ?? 1;
   const named = {
     name: options.name ?? source.name,
     sourceHash: options.sourceHash ?? "",
@@ -141,9 +148,10 @@ export function emitArtifact(source: Source, compiled: Compiled, options: BuildO
     outputLabels: source.outputLabels ?? [],
     flops: source.kind === "graph" ? countFlops(source.graph) : null,
     profile: options.profile ?? false,
-    threads: options.threads ?? 1,
+    threads,
+    memory: planMemoryWithin(compiled, { ...options, threads: variants.some((v) => v.shared) ? threads : 1 }),
   };
-  return artifactOf(compiled, named, variantsOf(options));
+  return artifactOf(compiled, named, variants);
 }
 
 /** What the pipeline is told of the options. The schedules of both modules, with and without relaxed SIMD, are those for relaxed SIMD where it is made. */
@@ -204,42 +212,6 @@ function compileProgram(
   const levels = kernels.map(({ machine, map }) => ({ machine, program: withKernels(planned, map) }));
   const { program } = levels[0] as (typeof levels)[number];
   return { sc, trace, program, levels, weights: [], prepare: [], schedules: new Map() };
-}
-
-/** Bytes of weights, arena and the threads' scratch memory together; null when a symbol, or a size that the model computes, has no upper bound. */
-function plannedBytes({ sc, program: p }: Compiled, threads: number): number | null {
-  const most = p.symbols.map((s: DimSymbol) => s.max);
-  const changing = sc.add(p.arenaBytes, sc.mul(sc.int(threads - 1), threadBytes(sc, p)));
-  if (p.room !== null || (changing.constant === null && most.some((m) => !Number.isFinite(m)))) return null;
-  return weightsBase + weightBytes(p) + (evaluateSize(p, changing, { weights: 0, arena: 0 }, most) >>> 0);
-}
-
-function checkMemory(c: Compiled, threads: number, limit: number | undefined): void {
-  const { program: p } = c;
-  const mib = (n: number) => (n < 2 ** 20 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 2 ** 20).toFixed(1)} MiB`);
-  const planned = plannedBytes(c, threads);
-  if (planned !== null && planned > 2 ** 32)
-    throw new UserError("memory", `the model needs ${mib(planned)}; WebAssembly's 32-bit memory ends at 4096 MiB`);
-  if (limit === undefined) return;
-  if (planned === null && p.room !== null) throw unboundedMemory();
-  if (planned === null)
-    throw new UserError(
-      "max-memory",
-      `the peak depends on symbols without an upper bound (${p.symbols
-        .filter((s) => !Number.isFinite(s.max))
-        .map((s) => s.name)
-        .join(", ")}): bound them, for example --shape ${p.symbols[0]?.name}=1..16`,
-    );
-  if (planned > limit)
-    throw new UserError(
-      "max-memory",
-      `the planned peak is ${mib(planned)} (weights ${mib(weightBytes(p))}, arena ${mib(planned - weightBytes(p) - weightsBase)}), more than the limit of ${mib(limit)}`,
-    );
-}
-
-/** The error for a memory limit on a model that places tensors while it runs. */
-export function unboundedMemory(): UserError {
-  return new UserError("max-memory", "the peak depends on sizes without an upper bound that the model computes while it runs: leave the limit out");
 }
 
 /** The artifact of a compiled program, with the variants asked for. */

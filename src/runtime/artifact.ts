@@ -1,4 +1,5 @@
 import { UserError } from "./errors.ts";
+import { checkHash } from "./hash.ts";
 import { type Manifest, type Model, type StartOptions, hasRelaxedSimd, startModel, threadsMissing } from "./model.ts";
 import { builtin, mostThreads, threadsMissingHere } from "./threads.ts";
 
@@ -87,6 +88,7 @@ async function compileBytes(bytes: BufferSource, what: string): Promise<WebAssem
   }
 }
 
+/** Fills in the weights, piece by piece; while one is fetched, the one before is compared with its hash, if the artifact is sharded. */
 async function readWeights(
   manifest: Manifest,
   find: (file: string) => ArtifactFile,
@@ -95,19 +97,24 @@ async function readWeights(
 ): Promise<void> {
   const total = manifest.weights.reduce((n, w) => n + w.bytes, 0);
   if (total !== target.length) throw new UserError("weights", `the manifest's weights have ${total} bytes, expected ${target.length}`);
-  if (given !== undefined && !(given instanceof URL)) {
-    const bytes = given instanceof Uint8Array ? given : new Uint8Array(given);
-    if (bytes.length !== total) throw new UserError("weights", `the given weights have ${bytes.length} bytes, expected ${total}`);
-    target.set(bytes);
-    return;
-  }
+  const bytes = given === undefined || given instanceof URL ? null : given instanceof Uint8Array ? given : new Uint8Array(given);
+  if (bytes !== null && bytes.length !== total) throw new UserError("weights", `the given weights have ${bytes.length} bytes, expected ${total}`);
+  const single = manifest.weights.length === 1;
+  const from = (file: string): ArtifactFile =>
+    !(given instanceof URL) ? place(find, file) : single && !given.pathname.endsWith("/") ? given : new URL(file, given);
   let at = 0;
+  let checked: Promise<void> = Promise.resolve();
   for (const w of manifest.weights) {
-    const single = given !== undefined && manifest.weights.length === 1 && !given.pathname.endsWith("/");
-    const from = given === undefined ? place(find, w.file) : single ? given : new URL(w.file, given);
-    await readInto(from, w.file, target.subarray(at, at + w.bytes));
+    const piece = target.subarray(at, at + w.bytes);
+    if (bytes === null) await readInto(from(w.file), w.file, piece);
+    else piece.set(bytes.subarray(at, at + w.bytes));
+    await checked;
+    if (manifest.sharded) checked = checkHash(w.file, piece, w.hash);
+    // It may fail before anybody waits for it.
+    checked.catch(() => {});
     at += w.bytes;
   }
+  await checked;
 }
 
 function place(find: (file: string) => ArtifactFile, file: string): ArtifactFile {

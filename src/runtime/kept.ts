@@ -1,19 +1,6 @@
+import { addDisposal, disposedError } from "./disposal.ts";
 import { UserError } from "./errors.ts";
-
-export const pageBytes = 65536;
-export const alignUp = (n: number) => Math.ceil(n / 64) * 64;
-
-/** Grows the memory to at least that many bytes. */
-function growMemory(memory: WebAssembly.Memory, bytes: number): void {
-  const missing = Math.ceil(bytes / pageBytes) - memory.buffer.byteLength / pageBytes;
-  if (missing <= 0) return;
-  try {
-    if (bytes > 2 ** 32) throw new RangeError("beyond 32 bits");
-    memory.grow(missing);
-  } catch {
-    throw new UserError("memory", `${Math.ceil(bytes / 2 ** 20)} MiB are needed, more than this engine gives: use smaller sizes`);
-  }
-}
+import { alignUp, growMemory } from "./memory.ts";
 
 /**
  * An output that stayed in the model's memory; give it back as an input of a later run of the same model. It lies above the
@@ -34,10 +21,15 @@ export class KeptTensor {
     this.region = region;
     region.watch(this, block);
   }
-  /** Frees its memory; the handle cannot be used any more. */
+  /** The same as `dispose`. Only where the engine has `Symbol.dispose`. */
+  declare readonly [Symbol.dispose]: () => void;
+  /** Frees its memory; the handle cannot be used any more. To call it again does nothing. */
   dispose(): void {
     if (this.block !== null) this.region.free(this.block);
     this.block = null;
+  }
+  static {
+    addDisposal(KeptTensor.prototype, (t) => t.dispose());
   }
 }
 
@@ -49,9 +41,17 @@ export interface KeptPlace {
 }
 
 export interface Block {
-  /** Bytes from the start of the region. */
-  readonly offset: number;
+  /** Bytes from the start of the region; blocks move together where room is short. */
+  offset: number;
   readonly bytes: number;
+}
+
+/** What a region of kept tensors may take. */
+export interface KeptLimits {
+  /** Where the region begins at the latest; null: wherever it must. */
+  readonly base: number | null;
+  /** Most bytes of it; null: as many as the engine gives. */
+  readonly bytes: number | null;
 }
 
 /**
@@ -59,56 +59,107 @@ export interface Block {
  * sizes), the whole region moves up within the memory.
  */
 export class KeptRegion implements KeptPlace {
-  readonly memory: WebAssembly.Memory;
   base: number;
+  private memory: WebAssembly.Memory | null;
+  private readonly limits: KeptLimits;
   private readonly start: number;
   private readonly blocks = new Set<Block>();
-  private readonly registry: FinalizationRegistry<Block>;
-  constructor(memory: WebAssembly.Memory, base: number) {
+  private readonly registry: FinalizationRegistry<Block> | null;
+  constructor(memory: WebAssembly.Memory, base: number, limits: KeptLimits) {
     this.memory = memory;
     this.base = base;
     this.start = base;
-    this.registry = new FinalizationRegistry((b) => this.blocks.delete(b));
+    this.limits = limits;
+    // Some hosts have none: there handles have to be disposed of.
+    this.registry = typeof FinalizationRegistry === "undefined" ? null : new FinalizationRegistry((b) => this.blocks.delete(b));
   }
+  /** Up to the end of the last block. */
   get bytes(): number {
     let end = 0;
     for (const b of this.blocks) end = Math.max(end, b.offset + b.bytes);
     return end;
   }
   watch(handle: KeptTensor, block: Block): void {
-    this.registry.register(handle, block);
+    this.registry?.register(handle, block);
   }
   free(block: Block): void {
     this.blocks.delete(block);
   }
-  /** The lowest free place of that size; grows the memory when there is none. */
+  /** Lets go of the memory: handles may live on in their users' hands. */
+  release(): void {
+    this.blocks.clear();
+    this.memory = null;
+  }
+
+  /**
+   * The lowest free place of that size; grows the memory when there is none.
+   * @throws UserError `memory` when no more may be kept, or the engine gives no more memory
+   */
   allocate(size: number): Block {
     const bytes = alignUp(size);
-    let offset = 0;
-    for (const b of [...this.blocks].sort((x, y) => x.offset - y.offset)) {
-      if (offset + bytes <= b.offset) break;
-      offset = Math.max(offset, b.offset + b.bytes);
-    }
-    growMemory(this.memory, this.base + offset + bytes);
+    const { bytes: most } = this.limits;
+    let offset = this.freePlace(bytes);
+    if (most !== null && offset + bytes > most) offset = this.compact();
+    if (most !== null && offset + bytes > most) throw this.full(bytes, offset, most);
+    growMemory(this.held(), this.base + offset + bytes);
     const block = { offset, bytes };
     this.blocks.add(block);
     return block;
   }
+  private full(bytes: number, kept: number, most: number): UserError {
+    return new UserError(
+      "memory",
+      `an output of ${bytes} bytes cannot be kept: ${kept} of the ${most} bytes that the model's memory has for kept tensors are taken. Dispose of kept tensors that are no longer needed, or compile the model with more room: --kept-memory ${kept + bytes} (keptMemory in the library)`,
+    );
+  }
+  private freePlace(bytes: number): number {
+    let offset = 0;
+    for (const b of this.inOrder()) {
+      if (offset + bytes <= b.offset) break;
+      offset = Math.max(offset, b.offset + b.bytes);
+    }
+    return offset;
+  }
+  private inOrder(): Block[] {
+    return [...this.blocks].sort((x, y) => x.offset - y.offset);
+  }
+  /** Moves all blocks together; gives where they end. */
+  private compact(): number {
+    const memory = new Uint8Array(this.held().buffer);
+    let end = 0;
+    for (const b of this.inOrder()) {
+      const from = this.base + b.offset;
+      memory.copyWithin(this.base + end, from, from + b.bytes);
+      b.offset = end;
+      end += b.bytes;
+    }
+    return end;
+  }
+
   /** Makes room for an arena that ends at `end`, and for some growth: sizes that grow from run to run must not move all that is kept each time. */
   moveAbove(end: number): void {
     const { bytes } = this;
-    const base = end <= this.base ? this.base : alignUp(end + (bytes === 0 ? 0 : (end - this.start) / 2));
-    growMemory(this.memory, base + bytes);
-    if (base > this.base && bytes > 0) new Uint8Array(this.memory.buffer).copyWithin(base, this.base, this.base + bytes);
+    const memory = this.held();
+    const base = end <= this.base ? this.base : this.baseAbove(end, bytes);
+    growMemory(memory, base + bytes);
+    if (base > this.base && bytes > 0) new Uint8Array(memory.buffer).copyWithin(base, this.base, this.base + bytes);
     this.base = base;
+  }
+  private baseAbove(end: number, bytes: number): number {
+    const roomy = alignUp(end + (bytes === 0 ? 0 : (end - this.start) / 2));
+    return this.limits.base === null ? roomy : Math.max(end, Math.min(roomy, this.limits.base));
   }
   copyIn(from: number, size: number): Block {
     const block = this.allocate(size);
-    new Uint8Array(this.memory.buffer).copyWithin(this.base + block.offset, from, from + size);
+    new Uint8Array(this.held().buffer).copyWithin(this.base + block.offset, from, from + size);
     return block;
   }
   copyOut(block: Block, to: number, size: number): void {
     const from = this.base + block.offset;
-    new Uint8Array(this.memory.buffer).copyWithin(to, from, from + size);
+    new Uint8Array(this.held().buffer).copyWithin(to, from, from + size);
+  }
+  private held(): WebAssembly.Memory {
+    if (this.memory === null) throw disposedError();
+    return this.memory;
   }
 }

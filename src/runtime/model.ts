@@ -1,10 +1,14 @@
+import { addDisposal, disposedError, disposedWhileQueued, whenIdle } from "./disposal.ts";
 import { InternalError, UserError } from "./errors.ts";
-import { type Given, type Input, type SymbolInfo, bindSymbols, checkInputs } from "./inputs.ts";
-import { type Block, KeptRegion, KeptTensor, alignUp, pageBytes } from "./kept.ts";
+import { type Given, type Input, bindSymbols, checkInputs } from "./inputs.ts";
+import { type Block, KeptRegion, KeptTensor } from "./kept.ts";
+import type { Manifest, ModelInfo } from "./manifest.ts";
+import { alignUp, makeMemory, maximumBytes, plannedEnd } from "./memory.ts";
 import { ThreadPool, threadsMissingHere } from "./threads.ts";
 import { type InputData, type OutputTensor, type PortInfo, arrayType, isLong, outputTensor, storedBytes, storedElements } from "./values.ts";
 
 export type { Input, SymbolInfo } from "./inputs.ts";
+export type { CManifest, KernelInfo, Manifest, ModelInfo, ModelManifest, WeightFile } from "./manifest.ts";
 export type { InputData, NumberArray, OutputTensor, PortInfo } from "./values.ts";
 
 /**
@@ -12,91 +16,6 @@ export type { InputData, NumberArray, OutputTensor, PortInfo } from "./values.ts
  * (src/node/artifact.ts), and followed by a few lines about one model, their compiled texts are that model's `model.js`.
  */
 
-export interface KernelInfo {
-  readonly name: string;
-  readonly origins: readonly string[];
-}
-/** A file of weights: the pieces follow one another. */
-export interface WeightFile {
-  readonly file: string;
-  readonly bytes: number;
-  /** SHA-256, in hex. */
-  readonly hash: string;
-}
-/** A piece of the arena. */
-export interface BufferInfo {
-  readonly name: string;
-  /** Bytes from the start of the arena, and their number; a text where symbols decide. */
-  readonly offset: number | string;
-  readonly bytes: number | string;
-}
-/** What the manifests (`model.json`) of all targets say. */
-export interface ModelManifest {
-  readonly format: "tilewright";
-  readonly version: string;
-  /** Ties manifest and code together: each module of target `wasm` holds it in a custom section named `tilewright`. */
-  readonly id: string;
-  readonly name: string;
-  readonly target: string;
-  /** Threads to run on where the caller does not say. */
-  readonly threads: number;
-  /** Launches of kernels that threads share; the others are too small for it. */
-  readonly shared_launches: number;
-  readonly inputs: readonly PortInfo[];
-  readonly outputs: readonly PortInfo[];
-  readonly symbols: readonly SymbolInfo[];
-  /** Sizes and places that a run computes, in the order in which it reports them. Dims of outputs may depend on them. */
-  readonly data_symbols: readonly SymbolInfo[];
-  /** What may end a run before its time, by number; `{}` stands for a value. */
-  readonly faults: readonly string[];
-  /** The fault that says that a run needs more room (its value: how much, in units of 64 bytes); null in a model whose needs are known. */
-  readonly room_fault: number | null;
-  readonly weight_bytes: number;
-  /** Null when it depends on symbols. */
-  readonly arena_bytes: number | null;
-  readonly weights: readonly WeightFile[];
-  readonly kernels: readonly KernelInfo[];
-  /** Additions and multiplications of one run; null when it depends on symbols or is not known. */
-  readonly flops: number | null;
-  readonly buffers: readonly BufferInfo[];
-  /** SHA-256 of the model's file. */
-  readonly source_hash: string;
-}
-
-/** The manifest of target `wasm`. */
-export interface Manifest extends ModelManifest {
-  readonly target: "wasm";
-  /** Byte address of the weights; the arena follows them. */
-  readonly weights_base: number;
-  /** Does main take the addresses of inputs and outputs after the symbols? Kept tensors are then used where they lie. */
-  readonly movable_ports: boolean;
-  readonly modules: readonly { readonly file: string; readonly relaxed: boolean; readonly shared: boolean; readonly bytes: number }[];
-}
-
-/** The manifest of target `c`. */
-export interface CManifest extends ModelManifest {
-  readonly target: "c";
-  /** What the names of its C functions begin with. */
-  readonly prefix: string;
-  /** The kinds of processor that there is code for, widest first. */
-  readonly levels: readonly string[];
-  readonly files: readonly { readonly file: string; readonly bytes: number }[];
-}
-
-export interface ModelInfo {
-  readonly target: string;
-  readonly threads: number;
-  /** Why there are no more threads. */
-  readonly threads_reason: string;
-  readonly relaxed_simd: boolean;
-  /** Is the memory one that threads share? Views of it are then views of a SharedArrayBuffer. */
-  readonly shared_memory: boolean;
-  readonly arena_bytes: number;
-  readonly weight_bytes: number;
-  /** All of the model's memory, kept tensors included. */
-  readonly memory_bytes: number;
-  readonly kernels: readonly KernelInfo[];
-}
 export interface RunOptions {
   /** Outputs are views of the model's memory, valid until the next run. */
   readonly views?: boolean;
@@ -134,17 +53,22 @@ export interface StartOptions {
 }
 
 type Exports = Record<string, (...symbols: number[]) => number>;
+/** What a model says of how it was started. It holds neither the module nor what writes the weights: they may be large. */
+type Started = Pick<StartOptions, "relaxed" | "shared" | "threads" | "threadsMissing">;
 
-/** A loaded model. Runs are queued; each copies its inputs in and its outputs out. */
+/**
+ * A loaded model. Runs are queued; each copies its inputs in and its outputs out. It holds a memory, and threads if it has any,
+ * until it is disposed of. Engines that know `using` do that at the end of a block (`await using`: after the last run).
+ */
 export class Model {
   readonly inputs: readonly PortInfo[];
   readonly outputs: readonly PortInfo[];
   private readonly manifest: Manifest;
-  private readonly start: StartOptions;
+  private readonly start: Started;
   private memory: WebAssembly.Memory | null;
   private exports: Exports;
   private readonly kept: KeptRegion;
-  private readonly pool: ThreadPool | null;
+  private pool: ThreadPool | null;
   /** The largest arena that was needed. */
   private arenaBytes: number;
   /** Times 64 bytes of the arena that a run may use: of a model that places tensors while it runs. */
@@ -152,31 +76,45 @@ export class Model {
   private broken = false;
   private queue: Promise<unknown> = Promise.resolve();
 
+  /** The same as `dispose`. Only where the engine has `Symbol.dispose`. */
+  declare readonly [Symbol.dispose]: () => void;
+  /** Disposes of the model after the runs that were asked for. Only where the engine has `Symbol.asyncDispose`. */
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
+
   /** @internal use `startModel` */
-  constructor(manifest: Manifest, start: StartOptions, memory: WebAssembly.Memory, exports: Exports, pool: ThreadPool | null) {
+  constructor(manifest: Manifest, start: Started, memory: WebAssembly.Memory, exports: Exports, pool: ThreadPool | null) {
+    const weightsEnd = manifest.weights_base + manifest.weight_bytes;
     this.manifest = manifest;
     this.inputs = manifest.inputs;
     this.outputs = manifest.outputs;
-    this.start = start;
+    this.start = { relaxed: start.relaxed, shared: start.shared ?? false, threads: start.threads ?? 1, threadsMissing: start.threadsMissing ?? null };
     this.memory = memory;
     this.exports = exports;
-    this.kept = new KeptRegion(memory, alignUp(manifest.weights_base + manifest.weight_bytes + (manifest.arena_bytes ?? 0)));
+    this.kept = new KeptRegion(memory, alignUp(weightsEnd + (manifest.arena_bytes ?? 0)), {
+      base: plannedEnd(manifest.memory, weightsEnd, this.mostThreads),
+      bytes: manifest.memory.kept_bytes,
+    });
     this.pool = pool;
     this.arenaBytes = manifest.arena_bytes ?? 0;
     if (pool === null) return;
-    abandoned?.register(this, pool);
+    abandoned?.register(this, pool, this);
     if (manifest.symbols.length === 0) this.makeRoom([]);
   }
 
   /**
    * Runs the model once, after the runs asked for before.
-   * @throws UserError for a missing or unknown input, or one of a wrong dtype, size or shape, and `size` where a size that the
-   * model computes is not what it must be; InternalError when a kernel fails
+   * @throws UserError for a missing or unknown input, or one of a wrong dtype, size or shape; `size` where a size that the model
+   * computes is not what it must be; `memory` where the sizes need more than there is; `disposed` when the model is disposed of
+   * before the run begins. InternalError when a kernel fails
    */
   run(inputs: Inputs, options?: RunOptions): Promise<Outputs>;
   run<K extends string>(inputs: Inputs, options: KeepOptions<K>): Promise<Record<K, KeptTensor> & Outputs>;
   run(inputs: Inputs, options: RunOptions | KeepOptions<string> = {}): Promise<Results> {
-    const result = this.queue.then(() => this.execute(inputs, options));
+    if (this.memory === null) return Promise.reject(disposedError());
+    const result = this.queue.then(() => {
+      if (this.memory === null) throw disposedWhileQueued();
+      return this.execute(inputs, options);
+    });
     this.queue = result.catch(() => {});
     return result;
   }
@@ -188,7 +126,7 @@ export class Model {
 
   private execute(inputs: Inputs, options: RunOptions | KeepOptions<string>): Results {
     const { memory } = this;
-    if (memory === null) throw new UserError("disposed", "the model was disposed of; load it again");
+    if (memory === null) throw disposedError();
     if (this.broken) throw new UserError("broken", "an earlier run of the model failed; load it again");
     const keep = "keep" in options ? options.keep : [];
     const given = checkInputs(this.manifest, inputs, keep, this.kept);
@@ -212,10 +150,15 @@ export class Model {
   private keptBlocks(symbols: readonly number[], keep: readonly string[]): Map<string, Block> {
     const blocks = new Map<string, Block>();
     if (!this.manifest.movable_ports || this.manifest.data_symbols.length > 0) return blocks;
-    this.outputs.forEach((p, i) => {
-      if (!keep.includes(p.name)) return;
-      blocks.set(p.name, this.kept.allocate(storedBytes(p.dtype, this.outputDims(p, i, symbols))));
-    });
+    try {
+      this.outputs.forEach((p, i) => {
+        if (!keep.includes(p.name)) return;
+        blocks.set(p.name, this.kept.allocate(storedBytes(p.dtype, this.outputDims(p, i, symbols))));
+      });
+    } catch (e) {
+      for (const b of blocks.values()) this.kept.free(b);
+      throw e;
+    }
     return blocks;
   }
   private portAddresses(given: readonly Given[], blocks: ReadonlyMap<string, Block>, symbols: readonly number[]): number[] {
@@ -282,11 +225,16 @@ export class Model {
     const planned = this.bytes("arena_bytes", symbols);
     if (this.dynamic) this.room = Math.max(this.room, Math.ceil(planned / 64) + firstRoom);
     const arena = Math.max(planned, 64 * this.room);
-    const end = alignUp(weights_base + weight_bytes + arena + 64);
+    const end = alignUp(weights_base + weight_bytes + arena);
     const scratch = this.pool === null ? 0 : this.bytes("thread_bytes", symbols);
-    this.kept.moveAbove(end + ((this.start.threads ?? 1) - 1) * scratch);
+    this.kept.moveAbove(end + (this.mostThreads - 1) * scratch);
     this.pool?.setScratch(end, scratch);
     this.arenaBytes = Math.max(this.arenaBytes, arena);
+  }
+
+  /** Threads that there is memory for. */
+  private get mostThreads(): number {
+    return this.start.shared ? (this.start.threads ?? 1) : 1;
   }
 
   private writeInput(memory: WebAssembly.Memory, i: number, given: Given, symbols: readonly number[]): void {
@@ -314,11 +262,19 @@ export class Model {
     const out: Results = {};
     const places = this.outputs.map((p, i) => ({ at: this.call(`output_${i}`, symbols), dims: this.outputDims(p, i, symbols) }));
     // First what is kept: it may grow the memory, after which older views are dead.
-    this.outputs.forEach((p, i) => {
-      const { at, dims } = places[i] as (typeof places)[number];
-      if (!keep.includes(p.name)) return;
-      out[p.name] = new KeptTensor(p.dtype, dims, blocks.get(p.name) ?? this.kept.copyIn(at, storedBytes(p.dtype, dims)), this.kept);
-    });
+    const handles: KeptTensor[] = [];
+    try {
+      this.outputs.forEach((p, i) => {
+        const { at, dims } = places[i] as (typeof places)[number];
+        if (!keep.includes(p.name)) return;
+        const handle = new KeptTensor(p.dtype, dims, blocks.get(p.name) ?? this.kept.copyIn(at, storedBytes(p.dtype, dims)), this.kept);
+        handles.push(handle);
+        out[p.name] = handle;
+      });
+    } catch (e) {
+      for (const h of handles) h.dispose();
+      throw e;
+    }
     this.outputs.forEach((p, i) => {
       if (keep.includes(p.name)) return;
       const { at, dims } = places[i] as (typeof places)[number];
@@ -331,8 +287,8 @@ export class Model {
 
   /** What a kept output holds, copied out. */
   read(kept: KeptTensor): OutputTensor {
-    if (this.memory === null || kept.region !== this.kept || kept.block === null)
-      throw new UserError("kept", "this tensor is not kept by this model (any more)");
+    if (this.memory === null) throw disposedError();
+    if (kept.region !== this.kept || kept.block === null) throw new UserError("kept", "this tensor is not kept by this model (any more)");
     const view = new (arrayType(kept.dtype).make)(this.memory.buffer, this.kept.base + kept.block.offset, storedElements(kept.dtype, kept.dims));
     return { data: view.slice(), dims: kept.dims, dtype: kept.dtype };
   }
@@ -349,6 +305,7 @@ export class Model {
       arena_bytes: this.arenaBytes,
       weight_bytes: manifest.weight_bytes,
       memory_bytes: this.memory?.buffer.byteLength ?? 0,
+      maximum_bytes: maximumBytes(manifest.memory, manifest.weights_base + manifest.weight_bytes, this.mostThreads),
       kernels: manifest.kernels,
     };
   }
@@ -360,11 +317,28 @@ export class Model {
     return threads === 1 || missing === null ? asked : `${asked}, but ${missing}`;
   }
 
-  /** Ends the threads and lets go of all memory. */
+  /**
+   * Ends the threads and lets go of all memory, that of kept tensors included. Runs that have not begun are rejected. The engine
+   * frees the memory as soon as nobody holds views of it. To call it again does nothing.
+   */
   dispose(): void {
+    abandoned?.unregister(this);
     this.pool?.stop();
+    this.pool = null;
+    this.kept.release();
     this.memory = null;
     this.exports = {};
+  }
+
+  static {
+    addDisposal(
+      Model.prototype,
+      (m) => m.dispose(),
+      async (m) => {
+        await whenIdle(() => m.queue);
+        m.dispose();
+      },
+    );
   }
 }
 
@@ -392,10 +366,11 @@ export function threadsMissing(m: Manifest): string | null {
 /** Instantiates a module with exactly the memory it needs, starts its threads and fills in the weights. */
 export async function startModel(manifest: Manifest, start: StartOptions): Promise<Model> {
   checkModule(manifest, start.module);
-  const memory = makeMemory(manifest.weights_base + manifest.weight_bytes + (manifest.arena_bytes ?? 0), start.shared ?? false);
+  const threads = start.threads ?? 1;
+  const maximum = maximumBytes(manifest.memory, manifest.weights_base + manifest.weight_bytes, start.shared ? threads : 1);
+  const memory = makeMemory(manifest.memory.initial_bytes, maximum, start.shared ?? false);
   const instance = await WebAssembly.instantiate(start.module, { env: { memory, clock: start.clock ?? (() => {}) } });
   const pool = start.shared ? new ThreadPool(memory) : null;
-  const threads = start.threads ?? 1;
   const started = pool === null || threads === 1 || (start.threadsMissing ?? null) !== null ? null : pool.start(start.module, threads);
   try {
     if (manifest.weight_bytes > 0) await start.writeWeights(new Uint8Array(memory.buffer, manifest.weights_base, manifest.weight_bytes));
@@ -406,25 +381,6 @@ export async function startModel(manifest: Manifest, start: StartOptions): Promi
     pool?.stop();
     throw e;
   }
-}
-
-/** Pages that a shared memory may grow to: what this engine reserves, at best all that 32 bits can address. */
-const mostPages = [65536, 32768, 16384, 8192];
-
-/** @throws UserError `memory` when the engine gives no memory of that size */
-function makeMemory(bytes: number, shared: boolean): WebAssembly.Memory {
-  const initial = Math.ceil(bytes / pageBytes) + 1;
-  const options: WebAssembly.MemoryDescriptor[] = shared
-    ? [...mostPages.filter((p) => p >= initial), initial].map((maximum) => ({ initial, maximum, shared }))
-    : [{ initial }];
-  for (const o of options) {
-    try {
-      return new WebAssembly.Memory(o);
-    } catch {
-      // The next one asks for less.
-    }
-  }
-  throw new UserError("memory", `the model needs ${Math.ceil(bytes / 2 ** 20)} MiB, more than this engine gives`);
 }
 
 /** @throws UserError `artifact` when the module was not made together with the manifest */

@@ -1,4 +1,5 @@
 import { InternalError, UserError } from "../../base/errors.ts";
+import { addDisposal, disposedError, disposedWhileQueued, whenIdle } from "../../runtime/disposal.ts";
 import { type Given, type Input, bindSymbols, checkInputs } from "../../runtime/inputs.ts";
 import { type Block, type KeptPlace, KeptTensor } from "../../runtime/kept.ts";
 import type { CManifest, KeepOptions, Model, ModelInfo, OutputTensor, Outputs, PortInfo, RunOptions } from "../../runtime/model.ts";
@@ -108,17 +109,21 @@ export class NativeModel implements Pick<Model, keyof Model> {
   private readonly held: Held;
   private readonly kept = new KeptArrays();
   /** For each input the place where its values are put before a run: in the arena itself, or memory that is copied from. */
-  private readonly places: (NumberArray | null)[];
+  private places: (NumberArray | null)[];
   private readonly inArena: readonly boolean[];
   /**
    * Outputs that `runNow` gave as views; its next call writes them again where sizes are the same. A run beside JavaScript
    * always writes new ones: whoever has a view could transfer its memory away meanwhile.
    */
-  private readonly views: (NumberArray | null)[];
+  private views: (NumberArray | null)[];
   private arenaBytes: number;
   private disposed = false;
   private running = false;
   private queue: Promise<unknown> = Promise.resolve();
+  /** The same as `dispose`. Only where the engine has `Symbol.dispose`. */
+  declare readonly [Symbol.dispose]: () => void;
+  /** Disposes of the model after the runs that were asked for. Only where the engine has `Symbol.asyncDispose`. */
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
 
   /** @internal use `compile`; @throws UserError when the model cannot be opened */
   constructor(manifest: NativeManifest, start: NativeStart) {
@@ -150,12 +155,15 @@ export class NativeModel implements Pick<Model, keyof Model> {
 
   /**
    * Runs the model once, after the runs asked for before. The inputs' values are taken when the run starts.
-   * @throws UserError for a missing or unknown input, or one of a wrong dtype, size or shape
+   * @throws UserError for a missing or unknown input, or one of a wrong dtype, size or shape; `disposed` when the model is
+   * disposed of before the run begins
    */
   run(inputs: Inputs, options?: RunOptions): Promise<Outputs>;
   run<K extends string>(inputs: Inputs, options: KeepOptions<K>): Promise<Record<K, KeptTensor> & Outputs>;
   run(inputs: Inputs, options: RunOptions | KeepOptions<string> = {}): Promise<Results> {
+    if (this.disposed) return Promise.reject(disposedError());
     const result = this.queue.then(async () => {
+      if (this.disposed) throw disposedWhileQueued();
       const context = this.context();
       const p = this.prepare(inputs, options, false);
       this.running = true;
@@ -164,7 +172,7 @@ export class NativeModel implements Pick<Model, keyof Model> {
         return this.collect(p, context);
       } finally {
         this.running = false;
-        if (this.disposed) release(this.held);
+        if (this.disposed) this.letGo();
       }
     });
     this.queue = result.catch(() => {});
@@ -181,7 +189,7 @@ export class NativeModel implements Pick<Model, keyof Model> {
   }
 
   private context(): Context {
-    if (this.disposed || this.held.context === null) throw new UserError("disposed", "the model was disposed of; load it again");
+    if (this.disposed || this.held.context === null) throw disposedError();
     return this.held.context;
   }
 
@@ -266,7 +274,8 @@ export class NativeModel implements Pick<Model, keyof Model> {
 
   /** What a kept output holds, copied out. */
   read(kept: KeptTensor): OutputTensor {
-    const array = this.disposed || kept.region !== this.kept || kept.block === null ? undefined : this.kept.arrays.get(kept.block);
+    if (this.disposed) throw disposedError();
+    const array = kept.region !== this.kept || kept.block === null ? undefined : this.kept.arrays.get(kept.block);
     if (array === undefined) throw new UserError("kept", "this tensor is not kept by this model (any more)");
     return { data: array.slice(), dims: kept.dims, dtype: kept.dtype };
   }
@@ -284,6 +293,7 @@ export class NativeModel implements Pick<Model, keyof Model> {
       shared_memory: false,
       arena_bytes: this.arenaBytes,
       weight_bytes: manifest.weight_bytes,
+      maximum_bytes: null,
       memory_bytes: this.disposed ? 0 : manifest.weight_bytes + this.arenaBytes + this.kept.bytes,
       kernels: manifest.kernels,
       level: context === null ? "none" : start.library.levelName(context),
@@ -305,12 +315,33 @@ export class NativeModel implements Pick<Model, keyof Model> {
     return this.start.library.launchTimes(this.context(), launches);
   }
 
-  /** Ends the threads and lets go of all memory; a run that is going on is awaited first. */
+  /**
+   * Ends the threads and lets go of all memory, that of kept tensors included. Runs that have not begun are rejected; one that is
+   * going on is awaited, and gives its results. To call it again does nothing.
+   */
   dispose(): void {
     this.disposed = true;
     abandoned.unregister(this);
+    if (!this.running) this.letGo();
+  }
+
+  private letGo(): void {
     this.kept.arrays.clear();
-    if (!this.running) release(this.held);
+    // Some of them are views of the arena.
+    this.places = [];
+    this.views = [];
+    release(this.held);
+  }
+
+  static {
+    addDisposal(
+      NativeModel.prototype,
+      (m) => m.dispose(),
+      async (m) => {
+        await whenIdle(() => m.queue);
+        m.dispose();
+      },
+    );
   }
 }
 

@@ -1,7 +1,9 @@
 import type { Kernel } from "../../loop/ir.ts";
+import type { MemoryPlan } from "../../runtime/memory.ts";
 import type { Manifest } from "../../runtime/model.ts";
 import { type ArtifactSource, describeProgram } from "../manifest.ts";
 import type { WasmFunction } from "./encoder.ts";
+import { maximumPages, planModelMemory } from "./memory.ts";
 import { emitModule, sharedLaunches, weightsBase } from "./module.ts";
 import { sealModules } from "./seal.ts";
 import { type WeightSink, weightBytes, writeWeights } from "./weights.ts";
@@ -25,6 +27,8 @@ export interface ArtifactInput extends ArtifactSource {
   readonly variants: readonly Variant[];
   /** Modules whose main calls `env.clock` after every launch. */
   readonly profile?: boolean;
+  /** Without it as much as the program needs, and room to keep outputs. */
+  readonly memory?: MemoryPlan;
 }
 
 /** Emits the modules and describes them. */
@@ -33,6 +37,7 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
   const { movable } = a.program;
   const program = movable === undefined ? a.program : { ...a.program, main: movable.main };
   const bytes = weightBytes(program);
+  const memory = a.memory ?? planModelMemory(sc, program, { threads: a.threads ?? 1 });
   // Modules that differ only in their memory have the same kernels.
   const code = { plain: new Map<Kernel, WasmFunction>(), relaxed: new Map<Kernel, WasmFunction>() };
   const emitted = a.variants.map((v) =>
@@ -40,6 +45,7 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
       relaxed: v.relaxed,
       shared: v.shared ?? false,
       weightBytes: bytes,
+      maximum: maximumPages(memory, weightsBase + bytes, v.shared ?? false),
       profile: a.profile ?? false,
       kernels: v.relaxed ? code.relaxed : code.plain,
     }),
@@ -53,6 +59,8 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     weights_base: weightsBase,
     movable_ports: movable !== undefined,
     weight_bytes: bytes,
+    memory,
+    sharded: false,
     modules: a.variants.map((v, i) => ({
       file: `model${v.relaxed ? ".relaxed" : ""}${v.shared ? ".mt" : ""}.wasm`,
       relaxed: v.relaxed,

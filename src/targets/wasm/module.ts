@@ -1,6 +1,7 @@
 import { InternalError } from "../../base/errors.ts";
 import { type Kernel, type Launch, type Param, type Program, isBuffer } from "../../loop/ir.ts";
 import { inDoubles } from "../../loop/doubles.ts";
+import { pageBytes } from "../../runtime/memory.ts";
 import { controlBlock } from "../../runtime/threads.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
@@ -12,13 +13,14 @@ import { Sharing, fitsBlock } from "./threads.ts";
 
 /** Weights start here. What lies below is the threads' control block; address 0 stays invalid. */
 export const weightsBase = controlBlock.end;
-const pageBytes = 65536;
 
 export interface ModuleOptions {
   readonly relaxed: boolean;
   readonly shared: boolean;
   /** Bytes of all weights, padded to 64. */
   readonly weightBytes: number;
+  /** Pages that the memory may grow to; without it, or null, as many as there are. */
+  readonly maximum?: number | null;
   /** The memory starts small and is grown between calls (prepare programs). */
   readonly growable?: boolean;
   /** `main` calls the imported `env.clock` with the launch's number after each launch. */
@@ -49,7 +51,7 @@ export const exportNames = {
 /** Pages that a program with known sizes needs; for symbolic ones the pages below the arena. */
 export function initialPages(p: Program, weightBytes: number): number {
   const arena = p.arenaBytes.constant === null ? 0 : Number(p.arenaBytes.constant) >>> 0;
-  return Math.ceil((weightsBase + weightBytes + arena) / pageBytes) + 1;
+  return Math.ceil((weightsBase + weightBytes + arena) / pageBytes);
 }
 
 /** A program in a module of several: its exports are prefixed. */
@@ -74,7 +76,7 @@ export function emitModule(sc: Scalars, parts: readonly ModulePart[], options: M
   for (const part of parts) emitProgram(sc, part, options, index, functions, sharing);
   const pages = parts.map((p) => initialPages(p.program, options.weightBytes));
   const initial = options.growable ? Math.min(...pages) : Math.max(...pages);
-  const memory = { initial, maximum: options.shared ? 65536 : null, shared: options.shared };
+  const memory = { initial, maximum: options.maximum ?? (options.shared ? 65536 : null), shared: options.shared };
   return encodeModule(functions, imports, memory, sharing ?? {});
 }
 
