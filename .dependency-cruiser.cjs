@@ -68,6 +68,27 @@ module.exports = {
       to: { path: "^src/tune/" },
     },
     {
+      name: "explorer-needs-no-node",
+      comment: "The explorer runs in a page's worker: it imports all rooms but src/node/ and the command line.",
+      severity: "error",
+      from: { path: "^src/explorer/", ...notTest },
+      to: { path: "^src/(node|cli|check|tune)/" },
+    },
+    {
+      name: "worker-is-small",
+      comment: "src/worker/ is a page's side of a compiler that runs elsewhere: the page gets the runtime and the errors, never the compiler.",
+      severity: "error",
+      from: { path: "^src/worker/", pathNot: ["\\.test\\.ts$", "^src/worker/thread\\.ts$", "^src/worker/serve\\.ts$"] },
+      to: { path: "^src/", pathNot: "^src/(worker|runtime|base)/", dependencyTypesNot: ["type-only", "type-import"] },
+    },
+    {
+      name: "pipeline-knows-no-explorer",
+      comment: "The explorer and the worker drive the pipeline; the pipeline never imports them.",
+      severity: "error",
+      from: { path: "^src/", pathNot: ["^src/(explorer|worker|node|cli|ort)/", "^src/cli", "\\.test\\.ts$"] },
+      to: { path: "^src/(explorer|worker)/" },
+    },
+    {
       name: "tests-are-leaves",
       comment: "No source file imports a test.",
       severity: "error",

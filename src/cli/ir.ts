@@ -9,7 +9,7 @@ import { disassemble } from "../targets/wasm/disassemble.ts";
 import { type ModelFlags, debugListeners, loadSource } from "./common.ts";
 import { addCompileOptions, addCpuOption, command } from "./options.ts";
 import { compileOptions } from "./session.ts";
-import { sourceText } from "./source-text.ts";
+import { sourceText } from "../explorer/source.ts";
 
 const stages = ["graph", "tensor", "loop", "code"] as const;
 type Stage = (typeof stages)[number];

@@ -1,3 +1,5 @@
+import type { DimSymbol } from "../base/dim.ts";
+
 /**
  * What the explorer tells of a model and of its compilation: plain data, which a worker can send to a page. Texts of whole
  * IRs and graphs can be large, and are asked for one by one (`TextRef`, `GraphView`).
@@ -29,7 +31,7 @@ export interface SymbolView {
   readonly max: number | null;
   readonly multiple: number;
   /** `input`: it follows from the sizes of the inputs. `data`: the model computes it. */
-  readonly source: "input" | "data";
+  readonly source: DimSymbol["source"];
 }
 
 /** Why one node cannot be compiled. */

@@ -104,6 +104,11 @@ export function inspectOnnx(bytes: Uint8Array, options: ImportOptions = {}): Ins
   };
 }
 
+/** What a model's file says of itself. @throws UserError when it is no readable model */
+export function onnxInfo(bytes: Uint8Array): ModelInfo {
+  return infoOf(decodeModel(bytes));
+}
+
 /** The model in a file, its nodes in order. */
 function readModel(bytes: Uint8Array): ModelProto {
   const model = decodeModel(bytes);

@@ -1,0 +1,59 @@
+import { type DimSymbol, symbolDim } from "../base/dim.ts";
+import type { Compiled } from "../compile.ts";
+import { evaluateSize } from "../loop/interpret.ts";
+import type { Program } from "../loop/ir.ts";
+import type { Expr } from "../scalar/expr.ts";
+import { printExpr } from "../scalar/text.ts";
+import { typicalSize } from "../schedule/access.ts";
+import { weightBytes } from "../targets/wasm/weights.ts";
+import { launchesOf } from "./kernel-times.ts";
+import { viewDim } from "./graph.ts";
+import type { MemoryView, WeightView } from "./types.ts";
+
+/** What a symbol is taken to be where nobody says: what the cost model reckons with. */
+export function sizeOf(s: DimSymbol, sizes: Readonly<Record<string, number>>): number {
+  return sizes[s.name] ?? typicalSize(symbolDim(s));
+}
+
+/** The plan of the arena at these sizes of symbols. */
+export function viewMemory(c: Compiled, sizes: Readonly<Record<string, number>> = {}): MemoryView {
+  const { program: p } = c;
+  const symbols = p.symbols.map((s) => sizeOf(s, sizes));
+  const at = sizeReader(p, symbols);
+  return {
+    sizes: Object.fromEntries(p.symbols.map((s, i) => [s.name, symbols[i] as number])),
+    arenaBytes: at(p.arenaBytes),
+    weightBytes: weightBytes(p),
+    buffers: (p.placements ?? []).map(({ name, role, offset, bytes, first, last }) => ({
+      name,
+      role,
+      offset: at(offset),
+      bytes: at(bytes),
+      offsetText: printExpr(offset),
+      bytesText: printExpr(bytes),
+      first,
+      last,
+    })),
+    grows: p.room !== null,
+    launches: launchesOf(p.main).length,
+  };
+}
+
+/** Evaluates sizes, which are kept modulo 2^32. */
+function sizeReader(p: Program, symbols: readonly number[]): (e: Expr) => number {
+  return (e) => (e.constant === null ? evaluateSize(p, e, { weights: 0, arena: 0 }, symbols) : Number(e.constant)) >>> 0;
+}
+
+export function viewWeights({ program, weights }: Compiled): WeightView[] {
+  return program.weightSlots.map((slot, i) => {
+    const t = weights[i];
+    return {
+      name: slot.name,
+      dtype: t?.dtype.name ?? "",
+      dims: t?.dims.map(viewDim) ?? [],
+      offset: slot.offset,
+      bytes: slot.bytes,
+      origins: t?.origin ?? [],
+    };
+  });
+}
