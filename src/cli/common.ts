@@ -21,6 +21,7 @@ export interface ModelFlags {
   readonly deterministic?: boolean;
   readonly exact?: boolean;
   readonly maxMemory?: number;
+  readonly keptMemory?: number;
   readonly features?: readonly Feature[];
   readonly db?: string | undefined;
 }

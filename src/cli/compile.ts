@@ -5,13 +5,14 @@ import { type BuildOptions, buildArtifact } from "../load.ts";
 import { writeArtifact, writeCArtifact } from "../node/artifact.ts";
 import { buildArtifactLibrary } from "../node/native/index.ts";
 import { nativeLevel } from "../node/native/processor.ts";
+import { plannedEnd } from "../runtime/memory.ts";
 import type { CManifest, Manifest } from "../runtime/model.ts";
 import type { Source } from "../importer.ts";
 import { type ModelFlags, Progress, bytesText, debugListeners, loadSource, note, parseBytes } from "./common.ts";
 import { IrDump } from "./dump.ts";
 import { addCompileOptions, addCpuOption, command } from "./options.ts";
 import { compileOptions } from "./session.ts";
-import { sourceText } from "./source-text.ts";
+import { sourceText } from "../explorer/source.ts";
 
 interface CompileFlags extends ModelFlags {
   readonly output: string;
@@ -68,11 +69,10 @@ async function compileToWasm(source: Source, options: BuildOptions, flags: Compi
     ...(flags.shard === undefined ? {} : { shardBytes: flags.shard }),
     inline: flags.inline ?? false,
   });
-  const arena = m.arena_bytes === null ? "" : `, planned peak ${bytesText(m.weights_base + m.weight_bytes + m.arena_bytes)}`;
   return [
     m.modules.map((x) => `${x.file} ${bytesText(x.bytes)}`).join(", "),
     weightsText(m),
-    `${arenaText(m)}${arena}`,
+    `${arenaText(m)}${peakText(m, flags.keptMemory)}`,
     `${m.kernels.length} kernels`,
   ].join("; ");
 }
@@ -95,6 +95,13 @@ async function compileToC(source: Source, options: BuildOptions, flags: CompileF
 
 function weightsText(m: Manifest | CManifest): string {
   return m.weights.length === 0 ? "no weights" : `weights ${bytesText(m.weight_bytes)}${m.weights.length > 1 ? ` in ${m.weights.length} files` : ""}`;
+}
+/** What a model whose sizes have a bound needs at most: weights, arena and the threads' scratch memory; and what was asked for besides. */
+function peakText(m: Manifest, kept: number | undefined): string {
+  const threads = m.modules.some((x) => x.shared) ? m.threads : 1;
+  const end = plannedEnd(m.memory, m.weights_base + m.weight_bytes, threads);
+  const room = kept === undefined ? "" : `, ${bytesText(kept)} for kept tensors`;
+  return `${end === null ? "" : `, planned peak ${bytesText(end)}`}${room}`;
 }
 function arenaText(m: Manifest | CManifest): string {
   return m.arena_bytes === null ? "arena by its symbols' sizes" : `arena ${bytesText(m.arena_bytes)}`;

@@ -35,6 +35,7 @@ export function compileOptions(flags: ModelFlags): CompileOptions {
     ...(flags.deterministic === undefined ? {} : { deterministic: flags.deterministic }),
     ...(flags.exact === undefined ? {} : { exact: flags.exact }),
     ...(flags.maxMemory === undefined ? {} : { maxMemory: flags.maxMemory }),
+    ...(flags.keptMemory === undefined ? {} : { keptMemory: flags.keptMemory }),
     ...(flags.features === undefined ? {} : { features: flags.features }),
     ...(flags.db === undefined ? {} : { database: tunedSchedules(flags.db, note) }),
   };
@@ -98,7 +99,7 @@ export function knownSizes(s: Sizes): KnownSizes {
 
 /** The sizes that the options give for an artifact. @throws UserError for options that do not fit it */
 export function sizesOfArtifact(folder: string, manifest: ModelManifest, flags: ModelFlags): KnownSizes {
-  for (const k of ["deterministic", "exact", "maxMemory", "features", "db"] as const) {
+  for (const k of ["deterministic", "exact", "maxMemory", "keptMemory", "features", "db"] as const) {
     if (flags[k] !== undefined)
       throw new UserError(
         "option",
@@ -151,5 +152,10 @@ function readManifest(folder: string): Manifest {
   const lists = ["inputs", "outputs", "symbols", "modules", "weights", "kernels"] as const;
   if (manifest?.format !== "tilewright" || !lists.every((k) => Array.isArray(manifest[k])))
     throw new UserError("artifact", `${file} is not the manifest of an artifact`);
+  if (typeof manifest.memory !== "object")
+    throw new UserError(
+      "artifact",
+      `${folder} was compiled by tilewright ${manifest.version}, before artifacts said how much memory they take: compile the model again`,
+    );
   return manifest as Manifest;
 }
