@@ -52,12 +52,14 @@ export function headLine(m: Pick<Manifest, "name" | "version">): string {
 export function declarationsOf(m: Manifest): string {
   const field = (name: string, type: string, comment: string) => `  /** ${comment} */\n  readonly ${JSON.stringify(name)}: ${type};`;
   return `${headLine(m)}
+/// <reference lib="esnext.disposable" />
 
 /** An output that stayed in the model's memory; give it back as an input, and dispose of it when it is no longer needed. */
 export interface KeptTensor {
   readonly dtype: string;
   readonly dims: readonly number[];
   dispose(): void;
+  [Symbol.dispose](): void;
 }
 export interface OutputTensor<A, D> {
   readonly data: A;
@@ -86,6 +88,7 @@ export interface ModelInfo {
   readonly arena_bytes: number;
   readonly weight_bytes: number;
   readonly memory_bytes: number;
+  readonly maximum_bytes: number | null;
   readonly kernels: readonly { readonly name: string; readonly origins: readonly string[] }[];
 }
 export interface Model {
@@ -98,7 +101,12 @@ export interface Model {
   /** What a kept output holds, copied out. */
   read(kept: KeptTensor): OutputTensor<ArrayBufferView, readonly number[]>;
   info(): ModelInfo;
+  /** Ends the threads and frees all memory; runs that have not begun are rejected. */
   dispose(): void;
+  /** For \`using\`, in engines that know it. */
+  [Symbol.dispose](): void;
+  /** For \`await using\`: disposes of the model after the runs that were asked for. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 export interface LoadOptions {
   /** Threads wanted; \`info()\` tells how many there are and why not more. */
