@@ -41,7 +41,9 @@ export async function compileToFolder({ file, request, modelHash, folder, extern
       listeners: [(e) => step(`${e.stage}: ${e.step}`)],
     });
     step("writing the artifact");
-    return describe(await writeArtifact(artifact, folder, request.shard === null ? {} : { shardBytes: request.shard }));
+    return describe(
+      await writeArtifact(artifact, folder, { inline: request.inline, ...(request.shard === null ? {} : { shardBytes: request.shard }) }),
+    );
   } finally {
     model.close();
   }

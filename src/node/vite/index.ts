@@ -112,7 +112,7 @@ class Session {
       if (request.db !== null) context.addWatchFile(request.db);
       const { folder } = await this.compile(context, id, file, request);
       this.declare(file, ownQuery(query), folder);
-      if (server && this.config.command === "build") return this.server.add(folder, path.parse(file).name);
+      if (server && !request.inline && this.config.command === "build") return this.server.add(folder, path.parse(file).name);
       return path.join(folder, "model.js").split(path.sep).join("/");
     } catch (e) {
       this.report.end(file);

@@ -18,6 +18,8 @@ export interface ModelOptions {
   readonly maxMemory?: number | string;
   /** Weights in files of at most this size: bytes, or a text like `20MiB`. */
   readonly shard?: number | string;
+  /** Modules and weights as text in the import's own script, for small models and for builds of one file. */
+  readonly inline?: boolean;
   /** A file of schedules that `tilewright tune` found; a relative path starts at Vite's root. */
   readonly db?: string;
 }
@@ -31,11 +33,12 @@ export interface Request {
   readonly features: readonly Feature[] | null;
   readonly maxMemory: number | null;
   readonly shard: number | null;
+  readonly inline: boolean;
   readonly db: string | null;
 }
 
 /** Queries that ask Vite, not us, for something. */
-const foreign = ["url", "raw", "inline", "no-inline", "worker", "sharedworker", "init"];
+const foreign = ["url", "raw", "no-inline", "worker", "sharedworker", "init"];
 /** What Vite adds to queries of its own accord. */
 const ignored = ["t", "v", "import"];
 
@@ -48,6 +51,7 @@ const fromText: { readonly [K in OptionName]-?: (texts: readonly string[]) => Re
   features: (t) => t.flatMap((x) => x.split(",")) as Feature[],
   maxMemory: last,
   shard: last,
+  inline: (t) => parseFlag(last(t)),
   db: last,
 };
 
@@ -118,6 +122,7 @@ export function requestOf(layers: readonly ModelOptions[], absolute: (file: stri
     features: o.features ?? null,
     maxMemory: bytes(o.maxMemory),
     shard: bytes(o.shard),
+    inline: o.inline ?? false,
     db: o.db === undefined ? null : absolute(o.db),
   };
 }

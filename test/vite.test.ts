@@ -1,0 +1,312 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { type Plugin, build, createServer, preview } from "vite";
+import { afterAll, describe, expect, test } from "vitest";
+import type { TilewrightOptions } from "../src/node/vite/index.ts";
+import { browserMissing } from "./support/browser.ts";
+import { externalEntries, model as onnx, rawBytes } from "./support/onnx.ts";
+import { openPage } from "./support/page.ts";
+import { ViteProject, pluginFile, scaleText, tilewright, urlOf } from "./support/vite-project.ts";
+
+// Models that modules import, under Vite: the development server, builds for pages and for servers, and Vitest.
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+if (browserMissing !== null) console.log(`Vite in a browser is skipped: ${browserMissing}`);
+const digits = join(root, "examples/digits/digits.onnx");
+const projects: ViteProject[] = [];
+function project(files: Readonly<Record<string, string | Uint8Array>>): ViteProject {
+  const p = new ViteProject(files);
+  projects.push(p);
+  return p;
+}
+afterAll(() => {
+  for (const p of projects) p.remove();
+});
+
+async function runNode(p: ViteProject, args: readonly string[]): Promise<string> {
+  return (await promisify(execFile)(process.execPath, args, { cwd: p.path, encoding: "utf8" })).stdout;
+}
+const page = (script: string) => `<!doctype html><meta charset="utf-8"><title>page</title><script type="module" src="${script}"></script>`;
+const say = `const say = (body) => fetch(import.meta.env.BASE_URL + "said", { method: "POST", body });
+addEventListener("error", (e) => say("failed: " + e.message));
+addEventListener("unhandledrejection", (e) => say("failed: " + e.reason?.stack));
+`;
+
+describe.skipIf(browserMissing !== null)("in a browser", () => {
+  test("development: threads run, a changed model comes in, a wrong one is told of, and the next one works again", async () => {
+    const p = project({
+      "index.html": page("/src/main.js"),
+      "src/main.js": `import { load } from "./scale.tw?threads=2";
+${say}
+async function show(load) {
+  const model = await load();
+  const { y } = await model.run({ x: new Float32Array(512 * 1024).fill(1.5) });
+  say(y.data[0] + " " + y.data[9999] + ", " + model.info().threads + " threads");
+  model.dispose();
+}
+import.meta.hot.accept("./scale.tw?threads=2", (m) => m && show(m.load));
+import.meta.hot.on("vite:error", (e) => say("error: " + e.err.message + e.err.stack));
+await show(load);
+`,
+      "src/scale.tw": scaleText(2),
+    });
+    const server = await createServer(p.config({ isolate: true }));
+    await server.listen();
+    const { heard, close } = openPage(urlOf(server), p.ear);
+    try {
+      expect(await heard()).toBe("3 3, 2 threads");
+      p.write("src/scale.tw", scaleText(3));
+      expect(await heard()).toBe("4.5 4.5, 2 threads");
+      p.write("src/scale.tw", scaleText(3).replace("mul(%x, %b)", "mull(%x, %b)"));
+      expect(await heard()).toMatch(/^error: src\/scale.tw cannot be compiled: [^]*mull/);
+      p.write("src/scale.tw", scaleText(4));
+      expect(await heard()).toBe("6 6, 2 threads");
+    } finally {
+      await close();
+      await server.close();
+    }
+    expect(p.told.filter((t) => t.startsWith("tilewright: src/scale.tw: code"))).toHaveLength(3);
+  });
+
+  test("build: under a base, with hashed files, threads, a worker of the user's own, and a strict content security policy", async () => {
+    const p = project({
+      "index.html": page("/src/main.ts").replace(
+        "<title>",
+        `<meta http-equiv="content-security-policy" content="default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"><title>`,
+      ),
+      "src/main.ts": `import { load } from "./scale.tw";
+import { load as loadDigits } from "./digits.onnx?features=simd,relaxed";
+import { load as small } from "./small.tw?inline";
+${say}
+const model = await load();
+const { y } = await model.run({ x: new Float32Array(512 * 1024).fill(1.5) });
+const tiny = await small();
+const { logits } = await (await loadDigits()).run({ image: new Float32Array(64).fill(0.5) });
+const said = [y.data[0], model.info().threads, (await tiny.run({ x: [1] })).y.data[0], logits.data[0].toFixed(3)];
+const worker = new Worker(new URL("./own.ts", import.meta.url), { type: "module" });
+worker.addEventListener("message", (e) => say([...said, e.data].join(" ")));
+`,
+      "src/own.ts": `import { load } from "./scale.tw?deterministic";
+const model = await load();
+const { y } = await model.run({ x: new Float32Array(512 * 1024).fill(2.5) });
+postMessage([y.data[7], model.info().threads, model.info().relaxed_simd].join(" "));
+`,
+      "src/scale.tw": scaleText(2),
+      "src/small.tw": scaleText(5).replaceAll("512, 1024", "1"),
+    });
+    p.copy(digits, "src/digits.onnx");
+    const config = p.config({ isolate: true, models: { "src/scale.tw": { threads: 2 } } }, { base: "/sub/path/", worker: { format: "es" } });
+    await build(config);
+    const assets = p.list("dist/assets");
+    for (const name of ["model-[\\w-]+\\.wasm", "model\\.relaxed-[\\w-]+\\.wasm", "model\\.weights-[\\w-]+\\.bin"])
+      expect(assets.filter((f) => new RegExp(`^${name}$`).test(f)).length, name).toBeGreaterThan(0);
+    const server = await preview(config);
+    const { heard, close } = openPage(urlOf(server), p.ear);
+    try {
+      expect(await heard()).toBe("3 2 5 0.333 5 2 false");
+    } finally {
+      await close();
+      await server.close();
+    }
+  });
+});
+
+describe("on servers", () => {
+  const script = `import { load } from "./scale.tw";
+export async function scale(value) {
+  const model = await load({ threads: 2 });
+  const { y } = await model.run({ x: new Float32Array(512 * 1024).fill(value) });
+  const { threads, threads_reason } = model.info();
+  model.dispose();
+  return y.data[0] + " " + y.data[9999] + ", " + threads + " threads" + (threads > 1 ? "" : ": " + threads_reason);
+}
+`;
+  const saying = "const { scale } = await import(/* @vite-ignore */ process.argv[2]);\nconsole.log(await scale(1.5));\n";
+
+  test("development: a module that the server itself runs", async () => {
+    const p = project({ "src/scale.js": script, "src/scale.tw": scaleText(2) });
+    const server = await createServer(p.config({}, { server: { middlewareMode: true, ws: false } }));
+    const { scale } = await server.ssrLoadModule("/src/scale.js");
+    expect(await scale(1.5)).toBe("3 3, 2 threads");
+    await server.close();
+  });
+
+  test("build: the artifact lies beside what is built, whole, and is imported from there", async () => {
+    const files = { "src/scale.js": script, "src/inline.js": script.replace("scale.tw", "scale.tw?inline"), "src/say.js": saying };
+    const p = project({ ...files, "src/scale.tw": scaleText(2) });
+    const input = Object.keys(files).map((f) => join(p.path, f));
+    await build(p.config({}, { build: { ssr: true, rolldownOptions: { input, output: { entryFileNames: "deep/[name].js" } } } }));
+    const [folder, ...more] = p.list("dist/models");
+    expect(folder).toMatch(/^scale-[0-9a-f]{8}$/);
+    expect(more).toEqual([]);
+    expect(await runNode(p, ["dist/deep/say.js", "./scale.js"])).toBe("3 3, 2 threads\n");
+    // One file has no script for threads.
+    expect(await runNode(p, ["dist/deep/say.js", "./inline.js"])).toMatch(/^3 3, 1 threads: .*1 of 1 workers did not start: /);
+  });
+
+  test("Vitest: a test imports a model", async () => {
+    const p = project({
+      "src/scale.js": script,
+      "src/scale.tw": scaleText(2),
+      "src/scale.test.js": `import { expect, test } from "vitest";
+import { scale } from "./scale.js";
+test("scale", async () => expect(await scale(1.5)).toBe("3 3, 2 threads"));
+`,
+      "vitest.config.js": `import { tilewright } from ${JSON.stringify(pluginFile)};
+export default { plugins: [tilewright()] };
+`,
+    });
+    expect(await runNode(p, [join(root, "node_modules/vitest/vitest.mjs"), "run", "--reporter=json"])).toContain('"numPassedTests":1');
+  });
+});
+
+describe("the cache", () => {
+  test("a model is compiled once; another model, other options and other external data are another artifact", async () => {
+    const weights = { location: "weights.bin" };
+    const p = project({
+      "main.js": `import { load } from "./linear.onnx";
+export const run = async () => [...(await (await load()).run({ x: [1, 1] })).y.data].join(" ");
+`,
+      "linear.onnx": onnx({
+        nodes: [{ op: "MatMul", in: ["x", "w"], out: ["y"] }],
+        inputs: { x: ["f32", [1, 2]] },
+        outputs: ["y"],
+        initializers: { w: { dtype: "f32", dims: [2, 2], extra: externalEntries(weights) } },
+      }),
+      "weights.bin": rawBytes("f32", [1, 2, 3, 4]),
+    });
+    const compiled = () => p.told.filter((t) => t.startsWith("tilewright: linear.onnx: code")).length;
+    const once = async (options: TilewrightOptions = {}) => {
+      const server = await createServer(p.config(options, { server: { middlewareMode: true, ws: false } }));
+      const { run } = await server.ssrLoadModule("/main.js");
+      const result = await run();
+      await server.close();
+      return `${result}; ${compiled()} compiled`;
+    };
+    expect(await once()).toBe("4 6; 1 compiled");
+    expect(await once()).toBe("4 6; 1 compiled");
+    p.write("weights.bin", rawBytes("f32", [1, 2, 3, 5]));
+    expect(await once()).toBe("4 7; 2 compiled");
+    expect(await once({ exact: true })).toBe("4 7; 3 compiled");
+    p.write("weights.bin", rawBytes("f32", [1, 2, 3, 4]));
+    expect(await once()).toBe("4 6; 3 compiled");
+    expect(p.list("node_modules/.vite/tilewright").filter((f) => !f.endsWith(".json"))).toHaveLength(3);
+  });
+
+  test("a file of external data that changes is a change of the model", async () => {
+    const p = project({});
+    p.write(
+      "main.js",
+      'import { load } from "./linear.onnx";\nexport const run = async () => [...(await (await load()).run({ x: [1, 1] })).y.data].join(" ");\n',
+    );
+    p.write("weights.bin", rawBytes("f32", [1, 2, 3, 4]));
+    p.write(
+      "linear.onnx",
+      onnx({
+        nodes: [{ op: "MatMul", in: ["x", "w"], out: ["y"] }],
+        inputs: { x: ["f32", [1, 2]] },
+        outputs: ["y"],
+        initializers: { w: { dtype: "f32", dims: [2, 2], extra: externalEntries({ location: "weights.bin" }) } },
+      }),
+    );
+    const server = await createServer(p.config({}, { server: { middlewareMode: true, ws: false } }));
+    const result = async () => (await server.ssrLoadModule("/main.js")).run();
+    expect(await result()).toBe("4 6");
+    p.write("weights.bin", rawBytes("f32", [1, 2, 3, 5]));
+    await expect.poll(result, { timeout: 20_000 }).toBe("4 7");
+    await server.close();
+  });
+});
+
+describe("types", () => {
+  const use = `import { load } from "./scale.tw";
+import { load as other } from "./scale.tw?threads=2&exact";
+export const same: typeof load = other;
+const model = await load({ threads: 2 });
+const { y } = await model.run({ x: new Float32Array(1024) });
+export const data: Float32Array = y.data;
+// @ts-expect-error There is no such output.
+export const none = (await model.run({ x: [1] })).z;
+// @ts-expect-error It is no text.
+export const text: string = await (await other()).run({ x: [1] });
+`;
+  const tsconfig = (more: object) =>
+    JSON.stringify({
+      compilerOptions: { target: "es2022", lib: ["es2022", "dom"], strict: true, noEmit: true, types: [], ...more },
+      include: ["src"],
+    });
+  const cases = [
+    ["bundler", { module: "esnext", moduleResolution: "bundler" }],
+    ["nodenext", { module: "nodenext", allowArbitraryExtensions: true }],
+  ] as const;
+
+  test.each(cases)("TypeScript finds them with moduleResolution %s, queries included", async (types, options) => {
+    const p = project({ "src/main.ts": use, "src/scale.tw": scaleText(2), "tsconfig.json": tsconfig(options) });
+    await build(p.config({ types }, { build: { lib: { entry: "src/main.ts", formats: ["es"] } } }));
+    expect(p.list("src")).toEqual(
+      ["main.ts", types === "bundler" ? "scale.tw.d.ts" : "scale.d.tw.ts", "scale.tw", "scale.tw.threads-2-exact.d.ts"].sort(),
+    );
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    expect(await runNode(p, [tsc]).catch((e: { stdout: string }) => e.stdout)).toBe("");
+  });
+
+  test("none are written where none are wanted, and a file of the user's own stays", async () => {
+    const p = project({ "src/main.js": 'export * from "./scale.tw";', "src/scale.tw": scaleText(2) });
+    const lib = { build: { lib: { entry: "src/main.js", formats: ["es" as const] } } };
+    await build(p.config({ types: false }, lib));
+    expect(p.list("src")).toEqual(["main.js", "scale.tw"]);
+    p.write("src/scale.tw.d.ts", "export const load: 1;\n");
+    await build(p.config({}, lib));
+    expect(readFileSync(join(p.path, "src/scale.tw.d.ts"), "utf8")).toBe("export const load: 1;\n");
+  });
+
+  test("the plugin is one of Vite's", () => {
+    const plugin: Plugin = tilewright({ threads: 2 });
+    expect(plugin.name).toBe("tilewright");
+  });
+});
+
+describe("what is wrong is told", () => {
+  const message = async (importing: string, options: TilewrightOptions = {}, files: Readonly<Record<string, string | Uint8Array>> = {}) => {
+    const p = project({ "src/main.js": `export * from ${JSON.stringify(importing)};`, "src/scale.tw": scaleText(2), ...files });
+    const failed = await build(p.config(options, { build: { lib: { entry: "src/main.js", formats: ["es"] } } })).then(
+      () => null,
+      (e: Error) => e.message,
+    );
+    expect(p.list("node_modules/.vite/tilewright")).toEqual([]);
+    return failed;
+  };
+  const unknown = onnx({
+    nodes: [
+      { op: "Frob", in: ["x"], out: ["h"], name: "one" },
+      { op: "Grok", in: ["h"], out: ["y"], name: "two" },
+    ],
+    inputs: { x: ["f32", [2]] },
+    outputs: ["y"],
+  });
+
+  test.each<[importing: string, options: TilewrightOptions, expected: RegExp]>([
+    ["./unknown.onnx", {}, /src\/unknown.onnx cannot be compiled: [^]*Frob.*'one'[^]*Grok.*'two'/],
+    ["./scale.tw?thread=2", {}, /'\?thread=2' asks for 'thread', which is no option; there are: threads, shape/],
+    ["./scale.tw?threads=no", {}, /'no' is no whole number of at least 1/],
+    ["./scale.tw?exact=perhaps", {}, /'perhaps' is neither true nor false/],
+    ["./scale.tw?max-memory=1kB", {}, /the planned peak is .* more than the limit of 1.0 KiB/],
+    ["./scale.tw", { features: ["fast" as "simd"] }, /unknown feature 'fast'/],
+    ["./scale.tw", { models: { "src/scale.tw": { shard: "soon" } } }, /'soon' is no size/],
+    ["./scale.tw", { thread: 2 } as TilewrightOptions, /there is no option 'thread'/],
+    ["./scale.tw", { db: "no.json" }, /no.json: cannot be read \(it does not exist\)/],
+    ["./none.onnx", {}, /Could not resolve|not found|UNLOADABLE|ENOENT|no such file/i],
+  ])("%s %o", async (importing, options, expected) => {
+    expect(await message(importing, options, { "src/unknown.onnx": unknown })).toMatch(expected);
+  });
+
+  test("imports that ask Vite for something are left to Vite", async () => {
+    const p = project({ "src/main.js": 'import text from "./scale.tw?raw";\nexport const length = text.length;\n', "src/scale.tw": scaleText(2) });
+    await build(p.config({}, { build: { lib: { entry: "src/main.js", formats: ["es"], fileName: "main" } } }));
+    expect(p.told.filter((t) => t.startsWith("tilewright"))).toEqual([]);
+    expect(await runNode(p, ["-e", `import("./dist/main.js").then((m) => console.log(m.length))`])).toBe(`${scaleText(2).length}\n`);
+  });
+});
