@@ -2,7 +2,23 @@ import { PbfWriter } from "pbf";
 
 /** Writes ONNX files: the few messages and fields that the models of these programs need. */
 
-const types = { float32: 1, uint8: 2, int8: 3, uint16: 4, int16: 5, int32: 6, int64: 7, string: 8, bool: 9, float16: 10, float64: 11, uint32: 12, uint64: 13, uint4: 21, int4: 22 };
+const types = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  uint16: 4,
+  int16: 5,
+  int32: 6,
+  int64: 7,
+  string: 8,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+  uint32: 12,
+  uint64: 13,
+  uint4: 21,
+  int4: 22,
+};
 
 function message(write) {
   const w = new PbfWriter();
@@ -53,7 +69,8 @@ function node([op, inputs, outputs, attributes = {}]) {
 
 /** A dim is a size, a name, or null: not known. */
 function value(name, [type, dims]) {
-  const dim = (d) => message((w) => (typeof d === "number" ? w.writeVarintField(1, d) : typeof d === "string" ? w.writeStringField(2, d) : undefined));
+  const dim = (d) =>
+    message((w) => (typeof d === "number" ? w.writeVarintField(1, d) : typeof d === "string" ? w.writeStringField(2, d) : undefined));
   const shape = message((w) => {
     for (const d of dims) w.writeBytesField(1, dim(d));
   });
