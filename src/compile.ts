@@ -7,23 +7,23 @@ import { lowerGraph } from "./graph/lower.ts";
 import { type GraphPass, graphPasses } from "./graph/passes/pipeline.ts";
 import { printGraph } from "./graph/print.ts";
 import { verifyGraph } from "./graph/verify.ts";
-import { type Kernel as LoopKernel, type Program, type Stmt, mapStmt } from "./loop/ir.ts";
+import { type Kernel as LoopKernel, mapStmt, type Program, type Stmt } from "./loop/ir.ts";
 import { type KernelPass, kernelPasses } from "./loop/passes/pipeline.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
 import { type LoopForm, verifyProgram } from "./loop/verify.ts";
 import { type Variable, variablesOf } from "./scalar/expr.ts";
-import { Scalars } from "./scalar/scalars.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
-import { type BuiltProgram, type KernelCache, type Step, buildProgram, flattenSteps, rescheduleSteps, scheduleFunction } from "./schedule/build.ts";
+import { Scalars } from "./scalar/scalars.ts";
+import { type BuiltProgram, buildProgram, flattenSteps, type KernelCache, rescheduleSteps, type Step, scheduleFunction } from "./schedule/build.ts";
 import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts";
-import { type ScheduleDatabase, databaseChooser, layoutOrders } from "./schedule/database.ts";
+import { databaseChooser, layoutOrders, type ScheduleDatabase } from "./schedule/database.ts";
 import { assignLayouts } from "./schedule/layout.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
-import { type Tensor, type TensorFunction, allStages, stageExprs } from "./tensor/ir.ts";
-import { type TensorPass, tensorPasses } from "./tensor/passes/pipeline.ts";
-import { mapSegments } from "./tensor/segments.ts";
+import { allStages, stageExprs, type Tensor, type TensorFunction } from "./tensor/ir.ts";
+import { type TensorPass, placementPasses, tensorPasses } from "./tensor/passes/pipeline.ts";
 import { printTensor } from "./tensor/print.ts";
+import { mapSegments } from "./tensor/segments.ts";
 import { verifyTensor } from "./tensor/verify.ts";
 
 /** What the pipeline is asked for. */
@@ -114,7 +114,7 @@ export function compileTensor(
 ): Compiled {
   const verify = options.verify ?? verifyByDefault();
   const plain = optimizeTensor(sc, source, options, trace, verify);
-  const f = layTensors(sc, plain, options, trace, verify);
+  const f = placeTensors(sc, layTensors(sc, plain, options, trace, verify), options, trace, verify);
   const constants = new Set(f.tensors.filter((t) => t.data !== null));
   const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, chooserOf(options, constants)), printSteps);
   const { run, ahead } = partitionSteps(steps, constants, new Set(f.outputs), new Set(f.symbols.map((s) => sc.symbol(s))));
@@ -206,6 +206,17 @@ function layTensors(sc: Scalars, plain: TensorFunction, options: PipelineOptions
   const assign = () => mapSegments(sc, plain, (g) => assignLayouts(sc, firstMachine(options), g, options.exact ?? false, given));
   const f = trace.step("tensor", "assign-layouts", assign, printTensor, plain);
   if (verify) verifyTensor(f, { after: "after assign-layouts" });
+  return f;
+}
+
+/** What is decided of places once orders are: the empty schedule takes the function as it is. */
+function placeTensors(sc: Scalars, laid: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
+  let f = laid;
+  if (options.schedule === "empty") return f;
+  for (const p of placementPasses) {
+    f = trace.step("tensor", p.name, () => p.run(sc, f, firstMachine(options)), printTensor, f);
+    if (verify) verifyTensor(f, { after: `after ${p.name}` });
+  }
   return f;
 }
 

@@ -11,7 +11,8 @@ export type Dim = number | SymDim;
  * A named size, known when the model runs. `min ≤ value ≤ max`, and `multiple` divides it. Symbols of source `input` follow
  * from the sizes of the inputs; those of source `data` are computed by the model itself (how many elements are not zero),
  * and have their value from where an op binds it. `bound` is an upper bound of such a one in symbols that are bound before,
- * by which memory is planned; null where there is none.
+ * by which memory is planned; null where there is none. Those of source `capacity` are extents that a tensor's rows have in
+ * memory, where its place has room for more; `bound` is the extent without.
  */
 export interface DimSymbol {
   readonly kind: "symbol";
@@ -19,7 +20,7 @@ export interface DimSymbol {
   readonly min: number;
   readonly max: number;
   readonly multiple: number;
-  readonly source: "input" | "data";
+  readonly source: "input" | "data" | "capacity";
   readonly bound: Dim | null;
 }
 export type DimOp = "floordiv" | "mod" | "max" | "min";
@@ -56,6 +57,11 @@ export function makeSymbol(name: string, min = 1, max = Number.POSITIVE_INFINITY
 export function makeDataSymbol(name: string, min: number, bound: Dim | null): DimSymbol {
   const max = bound === null ? Number.POSITIVE_INFINITY : Math.max(min, dimMax(bound));
   return { kind: "symbol", name, min, max, multiple: 1, source: "data", bound };
+}
+
+/** How many rows a tensor's place in memory has room for; at least as many as it has. */
+export function makeCapacitySymbol(name: string, rows: Dim): DimSymbol {
+  return { kind: "symbol", name, min: dimMin(rows), max: Number.POSITIVE_INFINITY, multiple: 1, source: "capacity", bound: rows };
 }
 
 export function symbolDim(s: DimSymbol): Dim {
@@ -338,7 +344,7 @@ function limit(d: Dim, upper: boolean): Dim | null {
 
 function limitAtom(a: DimAtom, upper: boolean): Dim | null {
   if (a.kind === "symbol") {
-    if (a.source === "input") return symbolDim(a);
+    if (a.source !== "data") return symbolDim(a);
     if (!upper) return a.min;
     return a.bound === null ? null : limit(a.bound, true);
   }

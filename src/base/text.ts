@@ -1,4 +1,17 @@
-import { type Dim, type DimOp, type DimSymbol, addDim, dimCalls, makeDataSymbol, makeSymbol, mulDim, subDim, symbolDim, termsOf } from "./dim.ts";
+import {
+  type Dim,
+  type DimOp,
+  type DimSymbol,
+  addDim,
+  dimCalls,
+  makeCapacitySymbol,
+  makeDataSymbol,
+  makeSymbol,
+  mulDim,
+  subDim,
+  symbolDim,
+  termsOf,
+} from "./dim.ts";
 import { type DType, findDType } from "./dtype.ts";
 import { UserError } from "./errors.ts";
 
@@ -199,7 +212,7 @@ export class Reader {
     }
     return s;
   }
-  /** `symbol n in [1, 16] multiple 4`, or for a size that the model computes `symbol k in [0, inf] data <= n`, after the word `symbol`. */
+  /** `symbol n in [1, 16] multiple 4`, for a size that the model computes `symbol k in [0, inf] data <= n`, for the rows that a place has room for `symbol r capacity n`, after the word `symbol`. */
   symbolDeclaration(): DimSymbol {
     const at = this.peek();
     const name = this.name();
@@ -216,9 +229,11 @@ export class Reader {
     const whole = Number.isSafeInteger(min) && (Number.isSafeInteger(max) || max === Number.POSITIVE_INFINITY) && Number.isSafeInteger(multiple);
     if (!whole || min < 0 || max < min || multiple < 1)
       this.fail(`symbol '${name}': expected 0 <= min <= max and a multiple of at least 1, all whole numbers`, at);
-    const s = this.accept("data")
-      ? makeDataSymbol(name, min, this.accept("<=") ? this.dim() : null)
-      : this.bounded(makeSymbol(name, min, max, multiple));
+    const s = this.accept("capacity")
+      ? makeCapacitySymbol(name, this.dim())
+      : this.accept("data")
+        ? makeDataSymbol(name, min, this.accept("<=") ? this.dim() : null)
+        : this.bounded(makeSymbol(name, min, max, multiple));
     this.symbols.set(name, s);
     return s;
   }
@@ -236,6 +251,7 @@ export class Reader {
 export function printSymbol(s: DimSymbol): string {
   if (s.source === "data")
     return `symbol ${s.name} in [${s.min}, ${s.max === Number.POSITIVE_INFINITY ? "inf" : s.max}] data${s.bound === null ? "" : ` <= ${s.bound}`}`;
+  if (s.source === "capacity") return `symbol ${s.name} capacity ${s.bound}`;
   const range = s.min === 1 && s.max === Number.POSITIVE_INFINITY ? "" : ` in [${s.min}, ${s.max === Number.POSITIVE_INFINITY ? "inf" : s.max}]`;
   return `symbol ${s.name}${range}${s.multiple === 1 ? "" : ` multiple ${s.multiple}`}`;
 }

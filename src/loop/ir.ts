@@ -190,8 +190,20 @@ export interface Placement {
 }
 
 /**
- * A main that takes and gives tensors wherever its caller has them. `ports` stand for the byte addresses of inputs, then
- * outputs, and follow the symbols among its parameters.
+ * An output that begins with an input's rows (along `dim`) and goes on with others, as a cache does. Main binds (`let`) the
+ * capacities, the rows that the places of input and output have room for, to those that they have; with other values, the
+ * same for both, and one address for both, main adds the new rows where the old ones lie.
+ */
+export interface Growth {
+  readonly input: number;
+  readonly output: number;
+  readonly dim: number;
+  readonly capacities: readonly [Variable, Variable];
+}
+
+/**
+ * A main that takes and gives tensors wherever its caller has them. Its parameters are, after the symbols, the capacities of
+ * the program's growths, two for each, and the byte addresses of inputs, then outputs: all these are `ports`.
  */
 export interface MovableMain {
   readonly main: readonly Stmt[];
@@ -226,6 +238,8 @@ export interface Program {
   readonly faults: readonly Fault[];
   /** With dynamic allocations: how many times 64 bytes from the arena's start main may use, a parameter after the symbols. Else null. */
   readonly room: Variable | null;
+  /** What may grow where it lies; no part of the text form. */
+  readonly growths?: readonly Growth[];
   /** What planning decided, for the artifact's manifest; no part of the text form. */
   readonly placements?: readonly Placement[];
   /** The same main with the places of all ports as parameters; no part of the text form. */

@@ -1,4 +1,5 @@
 import { addDisposal, disposedError } from "./disposal.ts";
+import { type Rows, runsOf } from "./caches.ts";
 import { UserError } from "./errors.ts";
 import { alignUp, growMemory } from "./memory.ts";
 
@@ -25,7 +26,7 @@ export class KeptTensor {
   declare readonly [Symbol.dispose]: () => void;
   /** Frees its memory; the handle cannot be used any more. To call it again does nothing. */
   dispose(): void {
-    if (this.block !== null) this.region.free(this.block);
+    if (this.block !== null) this.region.unwatch(this, this.block);
     this.block = null;
   }
   static {
@@ -35,15 +36,20 @@ export class KeptTensor {
 
 /** Where a model keeps tensors. */
 export interface KeptPlace {
-  /** Frees the block when the handle is collected as garbage. */
+  /** The block has one more handle; to collect that as garbage is to dispose of it. */
   readonly watch: (handle: KeptTensor, block: Block) => void;
-  readonly free: (block: Block) => void;
+  /** The handle is disposed of; with its last one the block is freed. */
+  readonly unwatch: (handle: KeptTensor, block: Block) => void;
 }
 
 export interface Block {
   /** Bytes from the start of the region; blocks move together where room is short. */
   offset: number;
   readonly bytes: number;
+  /** How what can grow lies in it; null for what is packed. */
+  readonly rows: Rows | null;
+  /** Handles of tensors in it: of a cache that grows there may be several. */
+  handles: number;
 }
 
 /** What a region of kept tensors may take. */
@@ -71,7 +77,7 @@ export class KeptRegion implements KeptPlace {
     this.start = base;
     this.limits = limits;
     // Some hosts have none: there handles have to be disposed of.
-    this.registry = typeof FinalizationRegistry === "undefined" ? null : new FinalizationRegistry((b) => this.blocks.delete(b));
+    this.registry = typeof FinalizationRegistry === "undefined" ? null : new FinalizationRegistry((b) => this.drop(b));
   }
   /** Up to the end of the last block. */
   get bytes(): number {
@@ -80,10 +86,20 @@ export class KeptRegion implements KeptPlace {
     return end;
   }
   watch(handle: KeptTensor, block: Block): void {
-    this.registry?.register(handle, block);
+    block.handles++;
+    this.registry?.register(handle, block, handle);
   }
-  free(block: Block): void {
-    this.blocks.delete(block);
+  unwatch(handle: KeptTensor, block: Block): void {
+    this.registry?.unregister(handle);
+    this.drop(block);
+  }
+  private drop(block: Block): void {
+    block.handles--;
+    this.freeUnused(block);
+  }
+  /** Frees a block that no handle speaks of. */
+  freeUnused(block: Block): void {
+    if (block.handles <= 0) this.blocks.delete(block);
   }
   /** Lets go of the memory: handles may live on in their users' hands. */
   release(): void {
@@ -95,16 +111,21 @@ export class KeptRegion implements KeptPlace {
    * The lowest free place of that size; grows the memory when there is none.
    * @throws UserError `memory` when no more may be kept, or the engine gives no more memory
    */
-  allocate(size: number): Block {
+  allocate(size: number, rows: Rows | null = null): Block {
     const bytes = alignUp(size);
     const { bytes: most } = this.limits;
     let offset = this.freePlace(bytes);
     if (most !== null && offset + bytes > most) offset = this.compact();
     if (most !== null && offset + bytes > most) throw this.full(bytes, offset, most);
     growMemory(this.held(), this.base + offset + bytes);
-    const block = { offset, bytes };
+    const block: Block = { offset, bytes, rows, handles: 0 };
     this.blocks.add(block);
     return block;
+  }
+  /** May a block of that size be allocated? */
+  hasRoom(size: number): boolean {
+    const { bytes: most } = this.limits;
+    return most === null || [...this.blocks].reduce((n, b) => n + b.bytes, 0) + alignUp(size) <= most;
   }
   private full(bytes: number, kept: number, most: number): UserError {
     return new UserError(
@@ -154,9 +175,14 @@ export class KeptRegion implements KeptPlace {
     new Uint8Array(this.held().buffer).copyWithin(this.base + block.offset, from, from + size);
     return block;
   }
-  copyOut(block: Block, to: number, size: number): void {
-    const from = this.base + block.offset;
-    new Uint8Array(this.held().buffer).copyWithin(to, from, from + size);
+  /** Copies a tensor to an address of the memory. */
+  copyOut(block: Block, to: number, dtype: string, dims: readonly number[]): void {
+    this.copyTo(new Uint8Array(this.held().buffer), to, block, dtype, dims);
+  }
+  /** Copies a tensor so that its elements follow one another. */
+  copyTo(target: Uint8Array, at: number, block: Block, dtype: string, dims: readonly number[]): void {
+    const memory = new Uint8Array(this.held().buffer, this.base + block.offset, block.bytes);
+    for (const [from, to, bytes] of runsOf(block, dtype, dims)) target.set(memory.subarray(from, from + bytes), at + to);
   }
   private held(): WebAssembly.Memory {
     if (this.memory === null) throw disposedError();

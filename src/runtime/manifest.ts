@@ -1,3 +1,4 @@
+import type { Growth } from "./caches.ts";
 import type { SymbolInfo } from "./inputs.ts";
 import type { MemoryPlan } from "./memory.ts";
 import type { PortInfo } from "./values.ts";
@@ -62,6 +63,8 @@ export interface Manifest extends ModelManifest {
   readonly weights_base: number;
   /** Does main take the addresses of inputs and outputs after the symbols? Kept tensors are then used where they lie. */
   readonly movable_ports: boolean;
+  /** Outputs that may lie where an input does; for each main takes, before the addresses, the rows that the two places have room for. */
+  readonly growths: readonly Growth[];
   readonly memory: MemoryPlan;
   /** The weights are in pieces whose hashes are checked while they are loaded. */
   readonly sharded: boolean;

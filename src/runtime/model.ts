@@ -1,3 +1,4 @@
+import { type Growth, blockFor, capacityOf, isPacked } from "./caches.ts";
 import { addDisposal, disposedError, disposedWhileQueued, whenIdle } from "./disposal.ts";
 import { InternalError, UserError } from "./errors.ts";
 import { type Given, type Input, bindSymbols, checkInputs } from "./inputs.ts";
@@ -132,45 +133,72 @@ export class Model {
     const given = checkInputs(this.manifest, inputs, keep, this.kept);
     const symbols = bindSymbols(this.manifest, given, (i, k, values) => this.call(`input_${i}_dim_${k}`, values));
     if (symbols.length > 0 || this.dynamic) this.makeRoom(symbols);
-    const blocks = this.keptBlocks(symbols, keep);
+    const blocks = this.keptBlocks(symbols, keep, given);
     try {
       given.forEach((g, i) => this.writeInput(memory, i, g, symbols));
-      const ports = this.portAddresses(given, blocks, symbols);
+      const ports = this.portArguments(given, blocks, symbols);
       let data = this.runMain(memory, symbols, ports);
       // A run leaves the inputs as they were where it may have to be repeated.
       for (; data === null; data = this.runMain(memory, symbols, ports)) this.makeRoom(symbols);
       return this.readOutputs(memory, [...symbols, ...data], options.views ?? false, keep, blocks);
     } catch (e) {
-      for (const b of blocks.values()) this.kept.free(b);
+      for (const b of blocks.values()) this.kept.freeUnused(b);
       throw e;
     }
   }
 
   /** Places among the kept tensors for outputs to keep, where main can write to them itself. */
-  private keptBlocks(symbols: readonly number[], keep: readonly string[]): Map<string, Block> {
+  private keptBlocks(symbols: readonly number[], keep: readonly string[], given: readonly Given[]): Map<string, Block> {
     const blocks = new Map<string, Block>();
-    if (!this.manifest.movable_ports || this.manifest.data_symbols.length > 0) return blocks;
+    const { movable_ports, data_symbols, growths } = this.manifest;
+    if (!movable_ports || data_symbols.length > 0) return blocks;
     try {
       this.outputs.forEach((p, i) => {
         if (!keep.includes(p.name)) return;
-        blocks.set(p.name, this.kept.allocate(storedBytes(p.dtype, this.outputDims(p, i, symbols))));
+        const dims = this.outputDims(p, i, symbols);
+        const growth = growths.find((g) => g.output === i);
+        if (growth === undefined) blocks.set(p.name, this.kept.allocate(storedBytes(p.dtype, dims)));
+        else {
+          const out = { dtype: p.dtype, dims, most: this.mostRows(growth) };
+          blocks.set(p.name, blockFor(this.kept, growth, given[growth.input] as Given, out, new Set(blocks.values())));
+        }
       });
     } catch (e) {
-      for (const b of blocks.values()) this.kept.free(b);
+      for (const b of blocks.values()) this.kept.freeUnused(b);
       throw e;
     }
     return blocks;
   }
-  private portAddresses(given: readonly Given[], blocks: ReadonlyMap<string, Block>, symbols: readonly number[]): number[] {
+  /** The most rows that an output may have; null where its size has no bound. */
+  private mostRows({ output, dim }: Growth): number | null {
+    const largest = this.manifest.symbols.map((s) => s.max);
+    return largest.some((m) => m === null) ? null : this.call(`output_${output}_dim_${dim}`, largest as number[]);
+  }
+  /** What a movable main takes after the symbols: the rows that places have room for, and the places. */
+  private portArguments(given: readonly Given[], blocks: ReadonlyMap<string, Block>, symbols: readonly number[]): number[] {
     if (!this.manifest.movable_ports) return [];
     const place = (b: Block) => this.kept.base + b.offset;
-    return [
-      ...given.map((g, i) => (g.kept === null ? this.call(`input_${i}`, symbols) : place(g.kept))),
-      ...this.outputs.map((p, i) => {
-        const b = blocks.get(p.name);
-        return b === undefined ? this.call(`output_${i}`, symbols) : place(b);
-      }),
-    ];
+    const blockOf = (output: number) => blocks.get((this.outputs[output] as PortInfo).name) ?? null;
+    const capacities = this.manifest.growths.flatMap(({ input, output, dim }) => {
+      const g = given[input] as Given;
+      const rows = this.outputDims(this.outputs[output] as PortInfo, output, symbols);
+      return [capacityOf(this.blockRead(g, input), dim, g.dims), capacityOf(blockOf(output), dim, rows)];
+    });
+    const inputs = given.map((g, i) => {
+      const b = this.blockRead(g, i);
+      return b === null ? this.call(`input_${i}`, symbols) : place(b);
+    });
+    const outputs = this.outputs.map((_, i) => {
+      const b = blockOf(i);
+      return b === null ? this.call(`output_${i}`, symbols) : place(b);
+    });
+    return [...capacities, ...inputs, ...outputs];
+  }
+  /** The block where main can read an input as it lies there. */
+  private blockRead({ kept, dims }: Given, input: number): Block | null {
+    if (kept === null || !this.manifest.movable_ports) return null;
+    const grows = this.manifest.growths.some((g) => g.input === input && g.dim === kept.rows?.dim);
+    return grows || isPacked(kept, dims) ? kept : null;
   }
   private outputDims(p: PortInfo, i: number, symbols: readonly number[]): number[] {
     return p.dims.map((d, k) => (typeof d === "number" ? d : this.call(`output_${i}_dim_${k}`, symbols)));
@@ -240,10 +268,10 @@ export class Model {
   private writeInput(memory: WebAssembly.Memory, i: number, given: Given, symbols: readonly number[]): void {
     const p = this.inputs[i] as PortInfo;
     const type = arrayType(p.dtype);
-    if (given.kept !== null && this.manifest.movable_ports) return;
+    if (this.blockRead(given, i) !== null) return;
     const at = this.call(`input_${i}`, symbols);
     if (given.kept !== null) {
-      this.kept.copyOut(given.kept, at, storedBytes(p.dtype, given.dims));
+      this.kept.copyOut(given.kept, at, p.dtype, given.dims);
       return;
     }
     const data = given.data as InputData;
@@ -267,7 +295,9 @@ export class Model {
       this.outputs.forEach((p, i) => {
         const { at, dims } = places[i] as (typeof places)[number];
         if (!keep.includes(p.name)) return;
-        const handle = new KeptTensor(p.dtype, dims, blocks.get(p.name) ?? this.kept.copyIn(at, storedBytes(p.dtype, dims)), this.kept);
+        const block = blocks.get(p.name) ?? this.kept.copyIn(at, storedBytes(p.dtype, dims));
+        if (block.rows !== null) block.rows.filled = dims[block.rows.dim] as number;
+        const handle = new KeptTensor(p.dtype, dims, block, this.kept);
         handles.push(handle);
         out[p.name] = handle;
       });
@@ -289,8 +319,10 @@ export class Model {
   read(kept: KeptTensor): OutputTensor {
     if (this.memory === null) throw disposedError();
     if (kept.region !== this.kept || kept.block === null) throw new UserError("kept", "this tensor is not kept by this model (any more)");
-    const view = new (arrayType(kept.dtype).make)(this.memory.buffer, this.kept.base + kept.block.offset, storedElements(kept.dtype, kept.dims));
-    return { data: view.slice(), dims: kept.dims, dtype: kept.dtype };
+    const bytes = new Uint8Array(storedBytes(kept.dtype, kept.dims));
+    this.kept.copyTo(bytes, 0, kept.block, kept.dtype, kept.dims);
+    const data = new (arrayType(kept.dtype).make)(bytes.buffer, 0, storedElements(kept.dtype, kept.dims));
+    return { data, dims: kept.dims, dtype: kept.dtype };
   }
 
   /** What the model is, and how it runs here. */

@@ -1,33 +1,34 @@
-import { type Dim, addDim, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
+import { addDim, type Dim, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { InternalError, UnsupportedError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
 import type { Names } from "../base/text.ts";
-import type { Allocation, Kernel as LoopKernel, Launch, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
-import { type Expr, type Variable, loadsOf, variablesOf } from "../scalar/expr.ts";
+import type { Allocation, Growth, Launch, Kernel as LoopKernel, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
+import { type Expr, loadsOf, type Variable, variablesOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import type { Opaque } from "../tensor/opaque.ts";
 import {
   type Axis,
+  allStages,
   type Body,
+  bodiesOf,
+  type Capacity,
   type Control,
   type Kernel,
-  type Stage,
-  Tensor,
-  type TensorFunction,
-  allStages,
-  bodiesOf,
   layoutOf,
   readsOf,
   rootOf,
+  type Stage,
+  Tensor,
+  type TensorFunction,
   writesOf,
 } from "../tensor/ir.ts";
+import type { Opaque } from "../tensor/opaque.ts";
 import { typicalSize } from "./access.ts";
 import { type Chooser, loopsChooser } from "./choose.ts";
 import { HostSteps } from "./host.ts";
 import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
-import { type Joined, buildNest } from "./nest.ts";
+import { buildNest, type Joined } from "./nest.ts";
 import { buildOpaque } from "./opaque.ts";
 import { parametrizeKernel } from "./parametrize.ts";
 import { type KernelSchedule, printSchedule } from "./schedule.ts";
@@ -163,6 +164,16 @@ function borderKernel(sc: Scalars, f: TensorFunction, t: Tensor): Kernel | null 
   return { name: `${t.name}.border`, axes: [], locals: [], stages };
 }
 
+/** The outputs that may lie where an input does. */
+function growthsOf(sc: Scalars, f: TensorFunction, steps: readonly Step[]): Growth[] {
+  const pairs = new Map(steps.flatMap((s) => (s.kernel.identity === undefined ? [] : [[s.kernel.identity.to, s.kernel.identity.from] as const])));
+  return [...pairs].map(([to, from]): Growth => {
+    const [given, made] = [from, to].map((t) => layoutOf(f, t).capacity) as [Capacity, Capacity];
+    const variable = (c: Capacity): Variable => sc.dim(c.rows).variable as Variable;
+    return { input: f.inputs.indexOf(from), output: f.outputs.indexOf(to), dim: given.dim, capacities: [variable(given), variable(made)] };
+  });
+}
+
 /** Bytes of a tensor's buffer, padding included. */
 function bufferDims(f: TensorFunction, t: Tensor): Dim[] {
   const { pad } = layoutOf(f, t);
@@ -266,6 +277,9 @@ class ProgramBuilder {
     }
     const host = this.host.finish(this.block(steps, true));
     const inputSymbols = f.symbols.filter((s) => s.source === "input");
+    const capacities = f.symbols
+      .filter((s) => s.source === "capacity")
+      .map((s): Stmt => ({ kind: "let", variable: sc.symbol(s), value: sc.dim(s.bound ?? 0) }));
     const port = (t: Tensor): Port => ({ name: t.name, dtype: t.dtype, dims: t.dims, address: sc.var(this.allocationOf(t).address) });
     const inputs = f.inputs.map(port);
     const outputs = f.outputs.map(port);
@@ -276,7 +290,7 @@ class ProgramBuilder {
       kernels: [...this.kernels],
       arena: this.arena,
       weights: this.weights,
-      main: host.main,
+      main: [...capacities, ...host.main],
       allocations: [...this.allocations.values(), ...this.scratches, ...host.allocations],
       arenaBytes: sc.int(0),
       weightSlots: [...this.slots.values()],
@@ -286,6 +300,7 @@ class ProgramBuilder {
       report: host.report,
       faults: host.faults,
       room: [...this.allocations.values(), ...this.scratches].some((a) => a.dynamic) ? sc.variable("room", i32, { min: 0 }) : null,
+      growths: growthsOf(sc, f, steps),
     };
     return { program, weights: this.constants, schedules: this.schedules };
   }
@@ -431,11 +446,18 @@ class ProgramBuilder {
     return a;
   }
 
+  /** A copy from one place to the same need not be made. */
+  private unlessThere({ identity }: Kernel, launch: Stmt): Stmt {
+    if (identity === undefined) return launch;
+    const [from, to] = [identity.from, identity.to].map((t) => this.addressOf(t, this.sc.int(0))) as [Expr, Expr];
+    return { kind: "if", condition: this.sc.op("ne", [from, to]), then: [launch], otherwise: [] };
+  }
+
   /** The statements of steps; `outermost`: in no branch or loop. */
   private block(steps: readonly Step[], outermost: boolean): Stmt[] {
     return steps.flatMap((s): Stmt[] => {
       const c = s.kernel.control;
-      if (c === undefined) return [this.launch(s)];
+      if (c === undefined) return [this.unlessThere(s.kernel, this.launch(s))];
       const bodies = s.bodies.map((b) => this.block(b, false));
       switch (c.kind) {
         case "bind":

@@ -1,18 +1,18 @@
-import { type Dim, addDim, dimEquals, mulDim } from "../base/dim.ts";
+import { addDim, type Dim, dimEquals, mulDim } from "../base/dim.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
-import { mentionedIn, polynomialOf, fromPolynomial, rangeOf, simplifyIndices, type Monomial } from "../scalar/index.ts";
+import { fromPolynomial, type Monomial, mentionedIn, polynomialOf, rangeOf, simplifyIndices } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import {
   type Axis,
+  allStages,
   type Kernel,
   type Layout,
+  layoutOf,
+  mapStage,
   type Stage,
   type Tensor,
   type TensorFunction,
   type View,
-  allStages,
-  layoutOf,
-  mapStage,
   viewAxis,
 } from "../tensor/ir.ts";
 import { splitAxes } from "./split.ts";
@@ -53,7 +53,8 @@ function stridesIn(sc: Scalars, dims: readonly Dim[], layout: Layout): Expr[] {
   for (const d of [...layout.order].reverse()) {
     out[d] = stride;
     const [lo, hi] = layout.pad[d] ?? [0, 0];
-    stride = sc.mul(stride, sc.add(sc.dim(dims[d] as Dim), sc.int(lo + hi)));
+    const rows = layout.capacity?.dim === d ? layout.capacity.rows : (dims[d] as Dim);
+    stride = sc.mul(stride, sc.add(sc.dim(rows), sc.int(lo + hi)));
   }
   return out;
 }

@@ -94,6 +94,13 @@ export interface Kernel {
   readonly locals: readonly Tensor[];
   readonly stages: readonly Stage[];
   readonly control?: Control;
+  readonly identity?: Identity;
+}
+
+/** A kernel that copies elements of one tensor to the same indices of the other: where both lie in one place, there is nothing to do. */
+export interface Identity {
+  readonly from: Tensor;
+  readonly to: Tensor;
 }
 
 /** What the host program does between kernels; and opaque steps, which are kernels that passes do not look into. */
@@ -160,12 +167,18 @@ export function viewAxis(v: View, dim: number): number {
 
 /**
  * Where a tensor's elements lie: its dims in the physical order `order` (outermost first), each padded by zeros on both
- * sides; or, with `view`, inside another tensor's buffer, shifted by `offset` in each dim.
+ * sides; or, with `view`, inside another tensor's buffer, shifted by `offset` in each dim. With a `capacity` the rows of a
+ * dim take as much room as if there were so many: the tensor can grow where it lies.
  */
 export interface Layout {
   readonly order: readonly number[];
   readonly pad: readonly (readonly [number, number])[];
   readonly view: View | null;
+  readonly capacity?: Capacity;
+}
+export interface Capacity {
+  readonly dim: number;
+  readonly rows: Dim;
 }
 
 export interface TensorFunction {
@@ -183,6 +196,20 @@ export interface TensorFunction {
 /** The stages of a kernel, those inside others included. */
 export function allStages(k: Kernel): Stage[] {
   return k.stages.flatMap((s) => [...(s.inner?.stages ?? []), s]);
+}
+
+/** The stage of a kernel that is nothing but one stage with one plain write, else null. */
+export function soleStage(k: Kernel): Stage | null {
+  const [s] = k.stages;
+  return k.stages.length === 1 &&
+    k.axes.length === 0 &&
+    s !== undefined &&
+    s.inner === null &&
+    s.writes.length === 1 &&
+    s.writes[0]?.combiner === null &&
+    s.writes[0].guard === null
+    ? s
+    : null;
 }
 
 /** Every expression of a stage, inner stages not included. */

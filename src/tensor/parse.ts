@@ -5,15 +5,15 @@ import { type DType, findDType, i32 } from "../base/dtype.ts";
 import type { Reader, Token } from "../base/text.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Scope, parseExpr } from "../scalar/text.ts";
-import type { Opaque } from "./opaque.ts";
-import { parseStatements } from "./opaque-text.ts";
+import { parseExpr, type Scope } from "../scalar/text.ts";
 import {
   type Accumulator,
   type Axis,
   type AxisKind,
   type Body,
+  type Capacity,
   type Control,
+  type Identity,
   type Inner,
   type Kernel,
   type Layout,
@@ -24,6 +24,8 @@ import {
   type Write,
   type WriteCombiner,
 } from "./ir.ts";
+import type { Opaque } from "./opaque.ts";
+import { parseStatements } from "./opaque-text.ts";
 
 /** Reads one `tensor @name { … }`, as `printTensor` prints it. @throws UserError `syntax`, with the place. */
 export function parseTensor(r: Reader, sc: Scalars): TensorFunction {
@@ -35,6 +37,7 @@ interface WrittenLayout {
   readonly tensor: Tensor;
   readonly order: readonly number[];
   readonly pad: Layout["pad"];
+  readonly capacity?: Capacity;
   readonly view: { readonly of: Token; readonly offset: readonly Dim[]; readonly axes?: readonly number[] } | null;
 }
 
@@ -75,9 +78,9 @@ class TensorParser {
       } else r.fail(`expected 'symbol', 'input', 'constant', 'temp', 'kernel' or 'output', got '${r.peek().text}'`);
     }
     const layouts = new Map(
-      this.layouts.map((l): [Tensor, Layout] => [
-        l.tensor,
-        { order: l.order, pad: l.pad, view: l.view === null ? null : { ...l.view, of: this.lookup(l.view.of, l.view.of.text.slice(1)) } },
+      this.layouts.map(({ tensor, ...l }): [Tensor, Layout] => [
+        tensor,
+        { ...l, view: l.view === null ? null : { ...l.view, of: this.lookup(l.view.of, l.view.of.text.slice(1)) } },
       ]),
     );
     return { name, symbols: [...r.symbols.values()], inputs, outputs, tensors: all, kernels, layouts };
@@ -119,12 +122,22 @@ class TensorParser {
     if (!r.accept("order")) return null;
     const order = r.list("(", ")", () => r.number());
     const pad = r.accept("pad") ? r.list("(", ")", () => [r.number(), r.number()] as const) : order.map(() => [0, 0] as const);
-    if (!r.accept("view")) return { order, pad, view: null };
+    const capacity = r.accept("capacity") ? { capacity: this.capacity() } : {};
+    if (!r.accept("view")) return { order, pad, ...capacity, view: null };
     const of = r.peek();
     r.value();
     const offset = r.list("(", ")", () => r.dim());
     const axes = r.accept("axes") ? r.list("(", ")", () => r.number()) : null;
-    return { order, pad, view: { of, offset, ...(axes === null ? {} : { axes }) } };
+    return { order, pad, ...capacity, view: { of, offset, ...(axes === null ? {} : { axes }) } };
+  }
+  private capacity(): Capacity {
+    const r = this.r;
+    r.expect("(");
+    const dim = r.number();
+    r.expect(",");
+    const rows = r.dim();
+    r.expect(")");
+    return { dim, rows };
   }
   private constant(): Tensor {
     const h = this.header();
@@ -255,8 +268,14 @@ class TensorParser {
     const name = r.symbol();
     const scope = new Map<string, Variable>();
     const axes = r.is("[") ? this.axes(scope) : [];
+    const identity = r.accept("identity") ? { identity: this.identity() } : {};
     const { locals, stages } = this.body(scope);
-    return { name, axes, locals, stages };
+    return { name, axes, locals, stages, ...identity };
+  }
+  private identity(): Identity {
+    const from = this.tensor();
+    this.r.expect("->");
+    return { from, to: this.tensor() };
   }
   private body(scope: ReadonlyMap<string, Variable>): { locals: Tensor[]; stages: Stage[] } {
     const r = this.r;

@@ -2,8 +2,8 @@ import { printData } from "../base/data-text.ts";
 import { Printer, printSymbol, safeName } from "../base/text.ts";
 import type { Expr } from "../scalar/expr.ts";
 import { NameTable, printExpr } from "../scalar/text.ts";
-import { printStatements } from "./opaque-text.ts";
 import { type Axis, type Body, type Control, type Kernel, type Layout, type Stage, Tensor, type TensorFunction } from "./ir.ts";
+import { printStatements } from "./opaque-text.ts";
 
 /** The text form of a tensor function; `parseTensor` reads it back. */
 export function printTensor(f: TensorFunction): string {
@@ -39,7 +39,8 @@ function declaration(t: Tensor, layout: Layout | undefined, hideOrigin = false):
     layout.view === null
       ? ""
       : ` view %${layout.view.of.name}(${layout.view.offset.join(", ")})${layout.view.axes === undefined ? "" : ` axes(${layout.view.axes.join(", ")})`}`;
-  return `${base} order(${layout.order.join(", ")})${pad}${view}`;
+  const capacity = layout.capacity === undefined ? "" : ` capacity(${layout.capacity.dim}, ${layout.capacity.rows})`;
+  return `${base} order(${layout.order.join(", ")})${pad}${capacity}${view}`;
 }
 
 /** `f` tells the symbols, whose names axes must not take. */
@@ -51,8 +52,9 @@ function printKernel(p: Printer, k: Kernel, f: TensorFunction): void {
   const names = new NameTable();
   for (const s of f.symbols) names.reserve(s.name);
   const axes = k.axes.length > 0 ? ` ${printAxes(k.axes, names)}` : "";
+  const identity = k.identity === undefined ? "" : ` identity %${k.identity.from.name} -> %${k.identity.to.name}`;
   p.block(
-    `kernel @${k.name}${axes}`,
+    `kernel @${k.name}${axes}${identity}`,
     () => {
       for (const t of k.locals) p.line(`local ${declaration(t, undefined)}`);
       for (const s of k.stages) printStage(p, s, names.child());

@@ -1,22 +1,25 @@
 import { type DimSymbol, dimSymbols, dimsEqual } from "../base/dim.ts";
 import { Violations } from "../base/verify.ts";
-import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
+import { type Expr, postorder, type Variable } from "../scalar/expr.ts";
 import { mentionedIn } from "../scalar/index.ts";
 import { printExpr } from "../scalar/text.ts";
 import { operationFault } from "../scalar/verify.ts";
 import {
   type Accumulator,
   type Axis,
+  allKernels,
+  allStages,
   type Control,
+  type Identity,
   type Kernel,
+  layoutOf,
+  readsOf,
+  rootOf,
   type Stage,
+  soleStage,
   Tensor,
   type TensorFunction,
   type Write,
-  allKernels,
-  allStages,
-  layoutOf,
-  readsOf,
   writesOf,
 } from "./ir.ts";
 import { verifyOpaque } from "./opaque-verify.ts";
@@ -47,6 +50,8 @@ import { layOutTensor } from "./print.ts";
  *      what their results (for stacked ones: a slice of it) need. What only a body writes, only that body reads.
  * T15  An opaque step runs over parallel axes; it says what it reads and writes, each all and nothing else, and reads nothing
  *      that it writes, locals apart. Its variables are bound before they are used, and only those of a `let` change.
+ * T16  Rows have room by a capacity symbol, in tensors that are no views. A kernel is an identity from an input to an output
+ *      that both have it for the same dim; it is one stage that writes what it reads of the one into the other.
  */
 
 export interface TensorVerifyOptions {
@@ -130,6 +135,13 @@ class TensorVerifier {
       at,
       () => "T10: one non-negative pad on each side of each dim",
     );
+    const { capacity } = layout;
+    if (capacity !== undefined)
+      this.found.check(
+        layout.view === null && capacity.dim < rank && this.symbols.get(String(capacity.rows))?.source === "capacity",
+        at,
+        () => "T16: a capacity is a symbol of that kind, for a dim of a tensor that is no view",
+      );
     const seen = new Set<Tensor>([t]);
     for (let v = layout.view; v !== null; v = layoutOf(this.f, v.of).view) {
       if (seen.has(v.of)) {
@@ -190,6 +202,16 @@ class TensorVerifier {
       if (reason !== null) this.found.add(`@${s.name}`, `T13: ${reason}`);
     }
     for (const s of k.stages) this.stage(s, bound, locals, later);
+    if (k.identity !== undefined) this.identity(k, k.identity, at);
+  }
+
+  private identity(k: Kernel, { from, to }: Identity, at: string): void {
+    const { f } = this;
+    const dims = [from, to].map((t) => layoutOf(f, t).capacity?.dim);
+    const write = soleStage(k)?.writes[0];
+    const copies = write !== undefined && write.value.op === "load" && write.value.attr === from && rootOf(f, write.tensor) === to;
+    const grows = dims[0] !== undefined && dims[0] === dims[1] && f.inputs.includes(from) && f.outputs.includes(to);
+    this.found.check(copies && grows, at, () => `T16: is no copy of %${from.name} into an output %${to.name} that grows where it lies`);
   }
 
   private control(c: Control, at: string): void {

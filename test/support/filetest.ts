@@ -21,7 +21,7 @@ import { seededRandom } from "../../src/schedule/random.ts";
 import type { TensorFunction } from "../../src/tensor/ir.ts";
 import { parseTensor } from "../../src/tensor/parse.ts";
 import { wasmMachine } from "../../src/targets/wasm/machine.ts";
-import { tensorPasses } from "../../src/tensor/passes/pipeline.ts";
+import { placementPasses, tensorPasses } from "../../src/tensor/passes/pipeline.ts";
 import { printTensor } from "../../src/tensor/print.ts";
 import { verifyTensor } from "../../src/tensor/verify.ts";
 import { type Bounded, boundGraph } from "./bounds.ts";
@@ -151,7 +151,7 @@ function tensorPassed(sc: Scalars, source: TensorFunction, passes: readonly stri
   let f = source;
   verifyTensor(f);
   for (const name of passes) {
-    f = find("tensor", tensorPasses, name).run(sc, f, wasmMachine);
+    f = find("tensor", [...tensorPasses, ...placementPasses], name).run(sc, f, wasmMachine);
     verifyTensor(f, { after: `after ${name}` });
   }
   return printTensor(f);

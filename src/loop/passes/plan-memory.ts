@@ -58,13 +58,15 @@ export function planMemory(sc: Scalars, source: Program): Program {
   const movedMemo = new Map<Expr, Expr>();
   const movedExpr = (e: Expr): Expr => sc.substituteAll([e], moved, movedMemo)[0] as Expr;
   const movedBlock = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, movedExpr, movedBlock));
+  const capacities = new Set((p.growths ?? []).flatMap((g) => g.capacities));
+  const movedMain = (b: readonly Stmt[]) => movedBlock(b).filter((s) => s.kind !== "let" || !capacities.has(s.variable));
   const port = (x: Program["inputs"][0]) => ({ ...x, address: expr(x.address) });
   const fixed = [...lives].filter(([, l]) => l.allocation.dynamic !== true);
   return {
     ...placed.program,
     main: block(placed.program.main),
     allocations: [],
-    ...(ports.length === 0 ? {} : { movable: { main: movedBlock(placed.program.main), ports } }),
+    ...(ports.length === 0 ? {} : { movable: { main: movedMain(placed.program.main), ports: [...capacities, ...ports] } }),
     placements: fixed.map(([v, l]) => ({ name: l.allocation.name, offset: placeOf(v), bytes: l.allocation.bytes, ...factsOf(v, l) })),
     arenaBytes,
     inputs: p.inputs.map(port),

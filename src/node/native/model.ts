@@ -54,13 +54,14 @@ type Results = Record<string, OutputTensor | KeptTensor>;
 /** Kept outputs: each in memory of its own that nobody else sees. */
 class KeptArrays implements KeptPlace {
   readonly arrays = new Map<Block, NumberArray>();
-  private readonly registry = new FinalizationRegistry<Block>((b) => this.free(b));
-  readonly watch = (handle: KeptTensor, block: Block): void => this.registry.register(handle, block);
-  readonly free = (block: Block): void => {
+  private readonly registry = new FinalizationRegistry<Block>((b) => this.arrays.delete(b));
+  readonly watch = (handle: KeptTensor, block: Block): void => this.registry.register(handle, block, handle);
+  readonly unwatch = (handle: KeptTensor, block: Block): void => {
+    this.registry.unregister(handle);
     this.arrays.delete(block);
   };
   add(dtype: string, dims: readonly number[], array: NumberArray): KeptTensor {
-    const block = { offset: 0, bytes: array.byteLength };
+    const block: Block = { offset: 0, bytes: array.byteLength, rows: null, handles: 1 };
     this.arrays.set(block, array);
     return new KeptTensor(dtype, dims, block, this);
   }

@@ -58,6 +58,7 @@ export function makeArtifact(a: ArtifactInput): WasmArtifact {
     shared_launches: sharedLaunches(program).length,
     weights_base: weightsBase,
     movable_ports: movable !== undefined,
+    growths: (movable === undefined ? [] : (a.program.growths ?? [])).map(({ input, output, dim }) => ({ input, output, dim })),
     weight_bytes: bytes,
     memory,
     sharded: false,

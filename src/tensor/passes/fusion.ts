@@ -1,9 +1,9 @@
 import { type Dim, dimEquals, dimMin, productOf, subDim } from "../../base/dim.ts";
-import { type Expr, type Variable, loadsOf, postorder } from "../../scalar/expr.ts";
+import { type Expr, loadsOf, postorder, type Variable } from "../../scalar/expr.ts";
 import { mentions, polynomialOf, simplifyIndices } from "../../scalar/index.ts";
 import { type OpName, scalarOps } from "../../scalar/ops/table.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Kernel, type Stage, type Tensor, type TensorFunction, mapStage, readsOf, stageExprs, writesOf } from "../ir.ts";
+import { type Kernel, mapStage, readsOf, type Stage, soleStage, stageExprs, type Tensor, type TensorFunction, writesOf } from "../ir.ts";
 
 /** What the fusion passes ask of a function: who writes and reads what. */
 export interface Users {
@@ -36,20 +36,6 @@ export function usersOf(f: TensorFunction): Users {
     }
   }
   return { writers, readers, visible };
-}
-
-/** The stage of a kernel that is nothing but one stage with one plain write, else null. */
-export function soleStage(k: Kernel): Stage | null {
-  const [s] = k.stages;
-  return k.stages.length === 1 &&
-    k.axes.length === 0 &&
-    s !== undefined &&
-    s.inner === null &&
-    s.writes.length === 1 &&
-    s.writes[0]?.combiner === null &&
-    s.writes[0].guard === null
-    ? s
-    : null;
 }
 
 /** `T[i…] = value(i…)` with every axis one index: what can be computed anew wherever it is read. */

@@ -4,6 +4,7 @@ import type { TensorFunction } from "../ir.ts";
 import { fuseEpilogues } from "./fuse-epilogues.ts";
 import { fuseSiblings } from "./fuse-siblings.ts";
 import { fuseRowBlocks } from "./fuse-row-blocks.ts";
+import { growInPlace } from "./grow-in-place.ts";
 import { groupRows } from "./group-rows.ts";
 import { placeViews } from "./place-views.ts";
 import { inlineProducers } from "./inline-producers.ts";
@@ -30,4 +31,9 @@ export const tensorPasses: readonly TensorPass[] = [
   { name: "fuse-row-blocks", doc: "Contraction, row-wise chain and contraction (attention) run block by block of rows.", run: fuseRowBlocks },
   // Rows first: a chain over one row already reads it from the cache.
   { name: "fuse-siblings", doc: "Reductions over the same tensor become one stage.", run: fuseSiblings },
+];
+
+/** The passes that follow once it is decided where the elements of every tensor lie; they see the function whole, with its steps of the host program. */
+export const placementPasses: readonly TensorPass[] = [
+  { name: "grow-in-place", doc: "Outputs that are an input with more rows (caches) may lie where that lies.", run: growInPlace },
 ];
