@@ -11,6 +11,7 @@ import { differences, toleranceOf } from "./compare.ts";
 import { type Outcome, outcomeOf } from "./conformance.ts";
 import { corpus } from "./corpora.ts";
 import { ownModel } from "./coverage-models.ts";
+import { domainModelBytes } from "./domain-models.ts";
 import { type Variant, dtypeNamed, dtypesOf, schemas, templates, variant } from "./coverage.ts";
 import { type Case, type Ready, importModel } from "./onnx-cases.ts";
 import { runInWasm } from "./run.ts";
@@ -113,7 +114,7 @@ async function attempt(op: string, name: string, cases: readonly Case[]): Promis
     return { ...none, interpreter: o, wasm: o };
   }
   let refused: Outcome | null = null;
-  const own = ownModel(op, dtype);
+  const own = ownModel(op, dtype) ?? domainModelBytes(op, dtype);
   const variants = own !== null ? [() => own] : cases.slice(0, mostCases).map((c) => () => variant(op, c, dtype));
   for (const make of variants) {
     let ready: Ready | null = null;

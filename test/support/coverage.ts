@@ -2,9 +2,10 @@ import { readFileSync } from "node:fs";
 import { type DType, findDType } from "../../src/base/dtype.ts";
 import { hostFrom, type HostTensor } from "../../src/graph/host.ts";
 import { type Case, caseNames, inputValues, readCase, retyped } from "./onnx-cases.ts";
+import { domainOps } from "./domain-models.ts";
 import { type OnnxValue, isList } from "./onnx-values.ts";
 
-/** What the schema of an op says, from scripts/onnx-schemas.json. */
+/** What the schema of an op says, from scripts/onnx-schemas.json and scripts/domain-schemas.json. */
 interface Schema {
   readonly since: readonly number[];
   readonly deprecated?: true;
@@ -12,13 +13,27 @@ interface Schema {
   readonly outputs: readonly string[];
   readonly types: Readonly<Record<string, readonly string[]>>;
 }
-export const schemas: Readonly<Record<string, Schema>> = JSON.parse(
-  readFileSync(new URL("../../scripts/onnx-schemas.json", import.meta.url), "utf8"),
-).ops;
+/** The same of an op of ONNX Runtime's domains: behind an operand's type a ? where it may be left out, a * where there may be many. */
+export interface DomainSchema extends Schema {
+  readonly attributes: Readonly<Record<string, string>>;
+}
+function read<S extends Schema>(file: string): Readonly<Record<string, S>> {
+  return JSON.parse(readFileSync(new URL(`../../scripts/${file}`, import.meta.url), "utf8")).ops;
+}
+export const domainSchemas = read<DomainSchema>("domain-schemas.json");
+/** All of ONNX, and of the domains those that there is a model for. */
+export const schemas: Readonly<Record<string, Schema>> = {
+  ...read("onnx-schemas.json"),
+  ...Object.fromEntries(domainOps.flatMap((op) => (domainSchemas[op] === undefined ? [] : [[op, domainSchemas[op]]]))),
+};
+
+const plain = (type: string): string => type.replace(/[?*]$/, "");
 
 /** The type variable that a row of the coverage table goes over: the first input's, or the first output's of an op without inputs. */
-function variableOf(s: Schema): string | null {
-  const v = s.inputs[0] ?? s.outputs[0] ?? "";
+function variableOf(op: string, s: Schema): string | null {
+  const inDomain = op in domainSchemas;
+  // Of operands of other domains' ops, the first that has a choice.
+  const v = plain((inDomain ? s.inputs.find((i) => (s.types[plain(i)] ?? []).length > 1) : undefined) ?? s.inputs[0] ?? s.outputs[0] ?? "");
   return v in s.types ? v : null;
 }
 
@@ -26,9 +41,9 @@ function variableOf(s: Schema): string | null {
 export function dtypesOf(op: string): readonly string[] {
   const s = schemas[op];
   if (s === undefined) return [];
-  const v = variableOf(s);
+  const v = variableOf(op, s);
   // An op that has no choice.
-  if (v === null) return [s.inputs[0] ?? s.outputs[0] ?? ""];
+  if (v === null) return [plain(s.inputs[0] ?? s.outputs[0] ?? "")];
   const all = s.types[v] ?? [];
   const tensors = all.filter((t) => !t.includes("("));
   return tensors.length > 0 ? tensors : [...new Set(all.map((t) => t.replace(/.*\(|\)+$/g, "")))];
@@ -64,7 +79,7 @@ export interface Variant {
 /** A case in another dtype; null where the dtype is in no tensor that is fed. @throws UnsupportedError for values of dtypes that there are none for */
 export function variant(op: string, c: Case, dtype: DType): Variant | null {
   const s = schemas[op] as Schema;
-  const v = variableOf(s);
+  const v = variableOf(op, s);
   const [node] = c.proto.graph.nodes;
   if (node === undefined) return null;
   if (v === null) return { model: c.model, values: inputValues(c) };
