@@ -6,7 +6,7 @@ export async function passPage(dist) {
   const { graphPasses } = await dist("graph/passes/pipeline.js");
   const { localRules } = await dist("graph/passes/simplify.js");
   const { recognitionRules } = await dist("graph/passes/recognition.js");
-  const { tensorPasses } = await dist("tensor/passes/pipeline.js");
+  const { placementPasses, tensorPasses } = await dist("tensor/passes/pipeline.js");
   const { kernelPasses } = await dist("loop/passes/pipeline.js");
   const { simplifyRules } = await dist("scalar/rules/simplify.js");
   const list = (passes) =>
@@ -21,7 +21,7 @@ export async function passPage(dist) {
     "## On graph IR",
     list(graphPasses),
     "## On tensor IR",
-    list(tensorPasses),
+    list([...tensorPasses, ...placementPasses]),
     "## On the kernels of loop IR",
     list(kernelPasses),
     "## Rules of `simplify` and `recognise-composites`",
