@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { bundleBrowser } from "./bundle-browser.mjs";
 import { bundleRuntime } from "./bundle-runtime.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -21,4 +22,5 @@ const tsc = spawnSync(process.execPath, [`${root}node_modules/typescript/bin/tsc
 // In a checkout, npx starts this very file.
 if (existsSync(`${dist}/cli.js`)) chmodSync(`${dist}/cli.js`, 0o755);
 if (existsSync(`${dist}/runtime/artifact.js`)) bundleRuntime(dist);
+if (existsSync(`${dist}/worker/index.js`)) bundleBrowser(dist);
 process.exit(tsc.status ?? 1);
