@@ -78,8 +78,8 @@ module.exports = {
       name: "worker-is-small",
       comment: "src/worker/ is a page's side of a compiler that runs elsewhere: the page gets the runtime and the errors, never the compiler.",
       severity: "error",
-      from: { path: "^src/worker/", pathNot: ["\\.test\\.ts$", "^src/worker/thread\\.ts$", "^src/worker/serve\\.ts$"] },
-      to: { path: "^src/", pathNot: "^src/(worker|runtime|base)/", dependencyTypesNot: ["type-only", "type-import"] },
+      from: { path: "^src/worker/", pathNot: ["\\.test\\.ts$", "^src/worker/thread/"] },
+      to: { path: "^src/", pathNot: ["^src/(worker|runtime|base)/", rootFiles], dependencyTypesNot: ["type-only", "type-import"] },
     },
     {
       name: "pipeline-knows-no-explorer",

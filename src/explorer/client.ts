@@ -1,5 +1,5 @@
 import { UserError } from "../base/errors.ts";
-import { errorOf } from "./errors.ts";
+import { errorOf } from "../worker/errors.ts";
 import type { Answer, CallName, Calls, Request } from "./protocol.ts";
 import type {
   Exploration,
@@ -148,7 +148,7 @@ export class ExplorerClient {
     if (w === undefined) return;
     if (a.kind === "progress") w.progress?.(a.progress);
     else if (a.kind === "result") w.done(a.get as never);
-    else w.failed(a.error.name === "AbortError" ? new DOMException(a.error.message, "AbortError") : errorOf(a.error));
+    else w.failed(errorOf(a.error));
   }
 
   /** Ends the worker and all that waits for it. */
@@ -161,5 +161,5 @@ export class ExplorerClient {
 
 function startWorker(): ExplorerWorker {
   // Bundlers find the script by this very expression.
-  return new Worker(new URL("./thread.js", import.meta.url), { type: "module", name: "tilewright-explorer" });
+  return new Worker(new URL("../browser/explorer-worker.js", import.meta.url), { type: "module", name: "tilewright-explorer" });
 }

@@ -7,13 +7,13 @@ import { type BuildOptions, type Built, buildArtifact, checkOptions, emitArtifac
 import { kernelText } from "../loop/print.ts";
 import { type Listing, disassemble } from "../targets/wasm/disassemble.ts";
 import type { WasmArtifact } from "../targets/wasm/artifact.ts";
-import { errorInfo } from "./errors.ts";
-import { filesResolver } from "./files.ts";
+import { errorInfo } from "../worker/errors.ts";
+import { filesResolver } from "../worker/thread/files.ts";
 import { viewGraph } from "./graph.ts";
 import { viewKernels, viewLaunches } from "./kernels.ts";
 import { viewMemory, viewWeights } from "./memory.ts";
 import { openSource, sourceText } from "./source.ts";
-import { docOf, stepsOf } from "./steps.ts";
+import { docOf, stepsOf } from "../worker/thread/steps.ts";
 import type { Exploration, ExploreOptions, GraphView, LaunchView, MemoryView, ProgramView, ProgressView, Stage, StepView, TextRef } from "./types.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { UserError } from "../base/errors.ts";
-import { errorInfo } from "./errors.ts";
+import { errorInfo } from "../worker/errors.ts";
 import { type Explored, explore } from "./explore.ts";
 import type { Answer, Cancel, Port, Request } from "./protocol.ts";
 import { Runner } from "./run.ts";

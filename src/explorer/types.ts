@@ -1,20 +1,15 @@
 import type { DimSymbol } from "../base/dim.ts";
+import type { ErrorInfo, Progress, Stage } from "../worker/protocol.ts";
+
+export type { ErrorInfo, Stage } from "../worker/protocol.ts";
+
+/** How far compilation is. */
+export type ProgressView = Progress;
 
 /**
  * What the explorer tells of a model and of its compilation: plain data, which a worker can send to a page. Texts of whole
  * IRs and graphs can be large, and are asked for one by one (`TextRef`, `GraphView`).
  */
-
-/** An error in words, as it crosses to another thread. */
-export interface ErrorInfo {
-  /** `UserError`, `UnsupportedError`, `VerifyError`, `InternalError`; or the name of an error that is none of ours. */
-  readonly name: string;
-  /** Stable: programs may match on it. Empty for an error that is none of ours. */
-  readonly code: string;
-  readonly message: string;
-  /** What an UnsupportedError lists, or the violations of a VerifyError. */
-  readonly items: readonly string[];
-}
 
 /** An input or output. A symbolic dimension stands by its name or expression; dims are null where the rank is unknown. */
 export interface PortView {
@@ -65,8 +60,6 @@ export interface ModelView {
   /** Additions and multiplications of one run, a multiply-add counting two; null where symbols decide, or nobody knows. */
   readonly flops: number | null;
 }
-
-export type Stage = "graph" | "tensor" | "schedule" | "loop" | "code";
 
 /** One step of the compiler. The first one is the model as it was read. */
 export interface StepView {
@@ -251,15 +244,6 @@ export interface ExploreOptions {
   readonly deterministic?: boolean;
   /** Files of external data, by the location that the model gives. */
   readonly files?: Readonly<Record<string, Uint8Array | Blob>>;
-}
-
-/** How far compilation is. */
-export interface ProgressView {
-  readonly stage: Stage;
-  readonly name: string;
-  /** Steps that are done, and all of them. */
-  readonly done: number;
-  readonly of: number;
 }
 
 /** A tensor that is given or that comes out. What is narrower than a byte is packed; halves are given as their bits. */

@@ -1,13 +1,13 @@
-import { defaultPasses } from "../compile.ts";
-import type { Source } from "../importer.ts";
-import type { Stage } from "./types.ts";
+import { defaultPasses } from "../../compile.ts";
+import type { Source } from "../../importer.ts";
+import type { Stage } from "../protocol.ts";
 
 /** The steps that are no passes, in words. */
 const others: Readonly<Record<string, string>> = {
   source: "The model as it was read, before any pass.",
   "lower-graph": "Operations become stages: every element of a result as an expression of the elements that are read.",
   "assign-layouts": "Decides where the elements of every tensor lie: order of dims, zeros around it, views of other tensors.",
-  "grow-in-place": "What grows from run to run keeps its place, so that no run copies what the last one left.",
+  "grow-in-place": "A tensor that grows from run to run keeps its rows where they are: only what is new is written.",
   "choose-schedules": "Decides for every kernel in which loops it runs: tiles, order, vectors, unrolling, packing.",
   "build-loops": "Builds the loops of all kernels, and the host program that launches them.",
   "build-prepare": "Builds the programs that compute packed and folded weights when the model is compiled.",
@@ -15,7 +15,7 @@ const others: Readonly<Record<string, string>> = {
   "emit-wasm": "Writes the WebAssembly modules.",
 };
 
-/** What a step is for, in a sentence. */
+/** What a step of the compiler is for, in a sentence. */
 export function docOf(stage: Stage, name: string): string {
   const passes = stage === "graph" ? defaultPasses.graph : stage === "tensor" ? defaultPasses.tensor : stage === "loop" ? defaultPasses.kernel : [];
   return passes.find((p) => p.name === name)?.doc ?? others[name] ?? "";

@@ -1,6 +1,6 @@
-import type { ConstantData } from "../base/constant.ts";
-import { UserError } from "../base/errors.ts";
-import type { ExternalDataResolver } from "../frontends/onnx/import.ts";
+import type { ConstantData } from "../../base/constant.ts";
+import { UserError } from "../../base/errors.ts";
+import type { ExternalDataResolver } from "../../frontends/onnx/import.ts";
 
 /** What reads a part of a Blob at once: only workers have it. */
 type SyncReader = new () => { readAsArrayBuffer(blob: Blob): ArrayBuffer };

@@ -1,5 +1,5 @@
 import { InternalError, TilewrightError, UnsupportedError, UserError, VerifyError } from "../base/errors.ts";
-import type { ErrorInfo } from "./types.ts";
+import type { ErrorInfo } from "./protocol.ts";
 
 /** An error as data, which another thread can make an error of again. */
 export function errorInfo(e: unknown): ErrorInfo {
@@ -21,6 +21,8 @@ export function errorOf({ name, code, message, items }: ErrorInfo): Error {
       return new VerifyError(code, message, items);
     case "InternalError":
       return withMessage(new InternalError(code, ""), message);
+    case "AbortError":
+      return new DOMException(message, name);
     default: {
       const e = new Error(message);
       e.name = name;
@@ -29,7 +31,7 @@ export function errorOf({ name, code, message, items }: ErrorInfo): Error {
   }
 }
 
-/** Its class would add to the message, which has that already. */
+/** The constructor would add to the message, which has that already. */
 function withMessage<E extends Error>(e: E, message: string): E {
   e.message = message;
   return e;
