@@ -22,7 +22,7 @@ export interface KnownSizes {
 }
 
 /** The shape of an input, or null where a symbol in it has no known size. */
-export function knownDims(p: PortInfo, sizes: KnownSizes): readonly number[] | null {
+function knownDims(p: PortInfo, sizes: KnownSizes): readonly number[] | null {
   const given = sizes.shapes[p.name];
   if (given !== undefined) return given;
   const dims = p.dims.map((d) => (typeof d === "number" ? d : sizeOfText(d, sizes.symbols)));

@@ -11,7 +11,7 @@ import { viewDim } from "./graph.ts";
 import type { MemoryView, WeightView } from "./types.ts";
 
 /** What a symbol is taken to be where nobody says: what the cost model reckons with. */
-export function sizeOf(s: DimSymbol, sizes: Readonly<Record<string, number>>): number {
+function sizeOf(s: DimSymbol, sizes: Readonly<Record<string, number>>): number {
   return sizes[s.name] ?? typicalSize(symbolDim(s));
 }
 

@@ -116,7 +116,7 @@ function portsOf(s: Source) {
   }
 }
 
-export function viewSymbol(s: DimSymbol): SymbolView {
+function viewSymbol(s: DimSymbol): SymbolView {
   return { name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, multiple: s.multiple, source: s.source };
 }
 
