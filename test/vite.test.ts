@@ -1,15 +1,14 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { type Plugin, build, createServer, preview } from "vite";
+import { build, createServer, preview } from "vite";
 import { afterAll, describe, expect, test } from "vitest";
 import type { TilewrightOptions } from "../src/node/vite/index.ts";
 import { browserMissing } from "./support/browser.ts";
 import { externalEntries, model as onnx, rawBytes } from "./support/onnx.ts";
 import { openPage } from "./support/page.ts";
-import { ViteProject, pluginFile, scaleText, tilewright, urlOf } from "./support/vite-project.ts";
+import { ViteProject, pluginFile, scaleText, urlOf } from "./support/vite-project.ts";
 
 // Models that modules import, under Vite: the development server, builds for pages and for servers, and Vitest.
 
@@ -61,14 +60,14 @@ await show(load);
       p.write("src/scale.tw", scaleText(3));
       expect(await heard()).toBe("4.5 4.5, 2 threads");
       p.write("src/scale.tw", scaleText(3).replace("mul(%x, %b)", "mull(%x, %b)"));
-      expect(await heard()).toMatch(/^error: src\/scale.tw cannot be compiled: [^]*mull/);
+      expect(await heard()).toMatch(/^error: src\/scale.tw\?threads=2 cannot be compiled: [\s\S]*mull/);
       p.write("src/scale.tw", scaleText(4));
       expect(await heard()).toBe("6 6, 2 threads");
     } finally {
       await close();
       await server.close();
     }
-    expect(p.told.filter((t) => t.startsWith("tilewright: src/scale.tw: code"))).toHaveLength(3);
+    expect(p.told.filter((t) => t.startsWith("tilewright: src/scale.tw?threads=2: code"))).toHaveLength(3);
   });
 
   test("build: under a base, with hashed files, threads, a worker of the user's own, and a strict content security policy", async () => {
@@ -218,95 +217,5 @@ export const run = async () => [...(await (await load()).run({ x: [1, 1] })).y.d
     p.write("weights.bin", rawBytes("f32", [1, 2, 3, 5]));
     await expect.poll(result, { timeout: 20_000 }).toBe("4 7");
     await server.close();
-  });
-});
-
-describe("types", () => {
-  const use = `import { load } from "./scale.tw";
-import { load as other } from "./scale.tw?threads=2&exact";
-export const same: typeof load = other;
-const model = await load({ threads: 2 });
-const { y } = await model.run({ x: new Float32Array(1024) });
-export const data: Float32Array = y.data;
-// @ts-expect-error There is no such output.
-export const none = (await model.run({ x: [1] })).z;
-// @ts-expect-error It is no text.
-export const text: string = await (await other()).run({ x: [1] });
-`;
-  const tsconfig = (more: object) =>
-    JSON.stringify({
-      compilerOptions: { target: "es2022", lib: ["es2022", "dom"], strict: true, noEmit: true, types: [], ...more },
-      include: ["src"],
-    });
-  const cases = [
-    ["bundler", { module: "esnext", moduleResolution: "bundler" }],
-    ["nodenext", { module: "nodenext", allowArbitraryExtensions: true }],
-  ] as const;
-
-  test.each(cases)("TypeScript finds them with moduleResolution %s, queries included", async (types, options) => {
-    const p = project({ "src/main.ts": use, "src/scale.tw": scaleText(2), "tsconfig.json": tsconfig(options) });
-    await build(p.config({ types }, { build: { lib: { entry: "src/main.ts", formats: ["es"] } } }));
-    expect(p.list("src")).toEqual(
-      ["main.ts", types === "bundler" ? "scale.tw.d.ts" : "scale.d.tw.ts", "scale.tw", "scale.tw.threads-2-exact.d.ts"].sort(),
-    );
-    const tsc = join(root, "node_modules/typescript/bin/tsc");
-    expect(await runNode(p, [tsc]).catch((e: { stdout: string }) => e.stdout)).toBe("");
-  });
-
-  test("none are written where none are wanted, and a file of the user's own stays", async () => {
-    const p = project({ "src/main.js": 'export * from "./scale.tw";', "src/scale.tw": scaleText(2) });
-    const lib = { build: { lib: { entry: "src/main.js", formats: ["es" as const] } } };
-    await build(p.config({ types: false }, lib));
-    expect(p.list("src")).toEqual(["main.js", "scale.tw"]);
-    p.write("src/scale.tw.d.ts", "export const load: 1;\n");
-    await build(p.config({}, lib));
-    expect(readFileSync(join(p.path, "src/scale.tw.d.ts"), "utf8")).toBe("export const load: 1;\n");
-  });
-
-  test("the plugin is one of Vite's", () => {
-    const plugin: Plugin = tilewright({ threads: 2 });
-    expect(plugin.name).toBe("tilewright");
-  });
-});
-
-describe("what is wrong is told", () => {
-  const message = async (importing: string, options: TilewrightOptions = {}, files: Readonly<Record<string, string | Uint8Array>> = {}) => {
-    const p = project({ "src/main.js": `export * from ${JSON.stringify(importing)};`, "src/scale.tw": scaleText(2), ...files });
-    const failed = await build(p.config(options, { build: { lib: { entry: "src/main.js", formats: ["es"] } } })).then(
-      () => null,
-      (e: Error) => e.message,
-    );
-    expect(p.list("node_modules/.vite/tilewright")).toEqual([]);
-    return failed;
-  };
-  const unknown = onnx({
-    nodes: [
-      { op: "Frob", in: ["x"], out: ["h"], name: "one" },
-      { op: "Grok", in: ["h"], out: ["y"], name: "two" },
-    ],
-    inputs: { x: ["f32", [2]] },
-    outputs: ["y"],
-  });
-
-  test.each<[importing: string, options: TilewrightOptions, expected: RegExp]>([
-    ["./unknown.onnx", {}, /src\/unknown.onnx cannot be compiled: [^]*Frob.*'one'[^]*Grok.*'two'/],
-    ["./scale.tw?thread=2", {}, /'\?thread=2' asks for 'thread', which is no option; there are: threads, shape/],
-    ["./scale.tw?threads=no", {}, /'no' is no whole number of at least 1/],
-    ["./scale.tw?exact=perhaps", {}, /'perhaps' is neither true nor false/],
-    ["./scale.tw?max-memory=1kB", {}, /the planned peak is .* more than the limit of 1.0 KiB/],
-    ["./scale.tw", { features: ["fast" as "simd"] }, /unknown feature 'fast'/],
-    ["./scale.tw", { models: { "src/scale.tw": { shard: "soon" } } }, /'soon' is no size/],
-    ["./scale.tw", { thread: 2 } as TilewrightOptions, /there is no option 'thread'/],
-    ["./scale.tw", { db: "no.json" }, /no.json: cannot be read \(it does not exist\)/],
-    ["./none.onnx", {}, /Could not resolve|not found|UNLOADABLE|ENOENT|no such file/i],
-  ])("%s %o", async (importing, options, expected) => {
-    expect(await message(importing, options, { "src/unknown.onnx": unknown })).toMatch(expected);
-  });
-
-  test("imports that ask Vite for something are left to Vite", async () => {
-    const p = project({ "src/main.js": 'import text from "./scale.tw?raw";\nexport const length = text.length;\n', "src/scale.tw": scaleText(2) });
-    await build(p.config({}, { build: { lib: { entry: "src/main.js", formats: ["es"], fileName: "main" } } }));
-    expect(p.told.filter((t) => t.startsWith("tilewright"))).toEqual([]);
-    expect(await runNode(p, ["-e", `import("./dist/main.js").then((m) => console.log(m.length))`])).toBe(`${scaleText(2).length}\n`);
   });
 });

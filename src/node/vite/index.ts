@@ -6,13 +6,12 @@
 import fs from "node:fs";
 import path from "node:path";
 import { UserError } from "../../base/errors.ts";
-import { type CompileFailure, Jobs } from "./jobs.ts";
+import { CompileFailure, Jobs } from "./jobs.ts";
 import { type ModelOptions, type Request, isModelId, optionsOfQuery, ownQuery, requestOf, splitId } from "./options.ts";
 import type { LoadContext, ResolvedConfig, VitePlugin } from "./plugin-types.ts";
 import { Report } from "./report.ts";
 import { ServerBuild } from "./server-build.ts";
 import { type TypeResolution, writeTypes } from "./types.ts";
-import type { Done } from "./worker.ts";
 
 export type { ModelOptions } from "./options.ts";
 export type { VitePlugin } from "./plugin-types.ts";
@@ -70,13 +69,15 @@ export function tilewright(options: TilewrightOptions = {}): VitePlugin {
       return text === null ? null : { code: text, map: null };
     },
     writeBundle({ dir }) {
-      if (dir !== undefined) opened().server.write(dir);
+      if (dir !== undefined && this.environment?.config.consumer !== "client") opened().server.write(dir);
+    },
+    configureServer: ({ httpServer }) => void httpServer?.once("close", () => session?.jobs.close()),
+    buildEnd(error) {
+      if (error !== undefined) session?.jobs.close();
     },
     closeBundle: () => session?.jobs.close(),
   };
 }
-
-export default tilewright;
 
 /** What the plugin holds under one configuration. */
 class Session {
@@ -106,19 +107,32 @@ class Session {
   /** Compiles an imported model; gives what to import instead. Errors are told by the hook's `error`. */
   async importOf(context: LoadContext, id: string, server: boolean): Promise<string> {
     const { file, query } = splitId(id);
+    const own = ownQuery(query);
+    const model = `${this.report.nameOf(file)}${own === "" ? "" : `?${own}`}`;
     context.addWatchFile(file);
     try {
       const request = this.requestFor(file, query);
       if (request.db !== null) context.addWatchFile(request.db);
-      const { folder } = await this.compile(context, id, file, request);
-      this.declare(file, ownQuery(query), folder);
+      const { folder, files, text } = await this.jobs.get(file, request, (step) => this.report.step(model, step));
+      this.report.done(model, text);
+      this.watch(context, id, files);
+      this.declare(file, own, folder);
       if (server && !request.inline && this.config.command === "build") return this.server.add(folder, path.parse(file).name);
       return path.join(folder, "model.js").split(path.sep).join("/");
     } catch (e) {
-      this.report.end(file);
-      const { name, message, code } = e as CompileFailure;
+      this.report.end(model);
+      if (e instanceof CompileFailure) this.watch(context, id, e.files);
+      else if (!(e instanceof UserError)) throw e;
       // The stack would be one of this plugin's, which tells nobody anything.
-      return context.error({ message: `${this.report.nameOf(file)} cannot be compiled: ${message}`, id, stack: "", code: `${name}: ${code}` });
+      return context.error({ message: `${model} cannot be compiled: ${e.message}`, id, stack: "", code: e.code });
+    }
+  }
+
+  private watch(context: LoadContext, id: string, files: readonly string[]): void {
+    for (const file of files) {
+      context.addWatchFile(file);
+      const name = file.split(path.sep).join("/");
+      this.readers.set(name, (this.readers.get(name) ?? new Set()).add(id));
     }
   }
 
@@ -127,21 +141,6 @@ class Session {
     const absolute = (name: string) => path.resolve(this.config.root, name);
     const own = Object.entries(models).filter(([name]) => absolute(name) === path.resolve(file));
     return requestOf([all, ...own.map(([, o]) => o), optionsOfQuery(query)], absolute);
-  }
-
-  private async compile(context: LoadContext, id: string, file: string, request: Request): Promise<Done> {
-    const done = await this.jobs.get(file, request, {
-      step: (text) => this.report.step(file, text),
-      files: (files) => {
-        for (const f of files) {
-          context.addWatchFile(f);
-          const name = f.split(path.sep).join("/");
-          this.readers.set(name, (this.readers.get(name) ?? new Set()).add(id));
-        }
-      },
-    });
-    this.report.done(file, done.text);
-    return done;
   }
 
   /** Types, for models of the project itself. */

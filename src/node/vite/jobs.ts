@@ -1,71 +1,90 @@
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { Request } from "./options.ts";
 import type { Done, News, Work } from "./worker.ts";
 
-/** What a job hears of its model. */
-export interface JobListener {
-  readonly step: (text: string) => void;
-  /** Files of external data, once they are known. */
-  readonly files: (files: readonly string[]) => void;
+/** A compiled model. */
+export interface Artifact extends Done {
+  /** The files of external data that it was made from. */
+  readonly files: readonly string[];
 }
 
 /** A model that cannot be compiled. */
 export class CompileFailure extends Error {
   readonly code: string;
-  constructor(name: string, code: string, message: string) {
+  readonly files: readonly string[];
+  constructor(name: string, code: string, message: string, files: readonly string[] = []) {
     super(message);
     this.name = name;
     this.code = code;
+    this.files = files;
   }
 }
 
-/** The models that are being compiled, each in a thread of its own. */
+/** Threads that compile at the same time. */
+const mostThreads = Math.max(1, availableParallelism() - 1);
+
+/** The models that are being compiled, each in a thread of its own; where there are many, some wait for their turn. */
 export class Jobs {
   private readonly cache: string;
-  private readonly running = new Map<string, Job>();
+  private readonly jobs = new Map<string, Job>();
 
   constructor(cache: string) {
     this.cache = cache;
   }
 
   /** Compiles a model, or waits for the job that does so already. @throws CompileFailure */
-  get(file: string, request: Request, listener: JobListener): Promise<Done> {
+  get(file: string, request: Request, step: (text: string) => void): Promise<Artifact> {
     const key = JSON.stringify([file, request]);
-    const running = this.running.get(key);
-    if (running !== undefined) return running.result;
-    const job = new Job({ file, request, cache: this.cache }, listener);
-    this.running.set(key, job);
-    const forget = () => this.running.delete(key);
-    job.result.then(forget, forget);
+    const known = this.jobs.get(key);
+    if (known !== undefined) return known.result;
+    const job = new Job({ file, request, cache: this.cache }, step);
+    this.jobs.set(key, job);
+    const settled = () => {
+      this.jobs.delete(key);
+      this.startSome();
+    };
+    job.result.then(settled, settled);
+    this.startSome();
     return job.result;
   }
 
   /** A file changed: jobs that read it begin anew. */
   changed(file: string): void {
-    for (const job of this.running.values()) if (job.reads(file)) job.start();
+    for (const job of this.jobs.values()) if (job.runs && job.reads(file)) job.start();
   }
 
-  /** Ends all jobs; their promises are never settled, for nobody waits any more. */
+  /** Ends all jobs: they fail. */
   close(): void {
-    for (const job of this.running.values()) job.end();
-    this.running.clear();
+    for (const job of this.jobs.values()) job.abandon();
+  }
+
+  private startSome(): void {
+    let running = 0;
+    for (const job of this.jobs.values()) {
+      if (!job.runs && running < mostThreads) job.start();
+      running += job.runs ? 1 : 0;
+    }
   }
 }
 
 class Job {
-  readonly result: Promise<Done>;
+  readonly result: Promise<Artifact>;
   private readonly work: Work;
-  private readonly listener: JobListener;
+  private readonly step: (text: string) => void;
   private worker: Worker | null = null;
-  private settle: { done: (d: Done) => void; failed: (e: CompileFailure) => void } = { done() {}, failed() {} };
+  private settle: { done: (a: Artifact) => void; failed: (e: CompileFailure) => void } = { done() {}, failed() {} };
 
-  constructor(work: Work, listener: JobListener) {
+  constructor(work: Work, step: (text: string) => void) {
     this.work = work;
-    this.listener = listener;
+    this.step = step;
     this.result = new Promise((done, failed) => {
       this.settle = { done, failed };
     });
-    this.start();
+  }
+
+  get runs(): boolean {
+    return this.worker !== null;
   }
 
   reads(file: string): boolean {
@@ -89,7 +108,12 @@ class Job {
     });
   }
 
-  end(): void {
+  abandon(): void {
+    this.end();
+    this.settle.failed(new CompileFailure("Error", "closed", "it was not done when Vite ended"));
+  }
+
+  private end(): void {
     const { worker } = this;
     this.worker = null;
     void worker?.terminate();
@@ -98,15 +122,13 @@ class Job {
   private hear(news: News): void {
     switch (news.kind) {
       case "step":
-        this.listener.step(news.text);
+        this.step(news.text);
         return;
       case "done":
-        this.listener.files(news.files);
-        this.settle.done({ folder: news.folder, text: news.text });
+        this.settle.done({ folder: news.folder, text: news.text, files: news.files });
         return;
       case "failed":
-        this.listener.files(news.files);
-        this.settle.failed(new CompileFailure(news.name, news.code, news.message));
+        this.settle.failed(new CompileFailure(news.name, news.code, news.message, news.files));
         return;
       default:
         throw news satisfies never;

@@ -57,6 +57,8 @@ export interface VitePlugin {
   watchChange(file: string): void;
   hotUpdate(this: HotContext, change: { readonly file: string; readonly modules: unknown[] }): never[] | undefined;
   renderChunk(code: string, chunk: { readonly fileName: string }): { readonly code: string; readonly map: null } | null;
-  writeBundle(options: { readonly dir?: string | undefined }): void;
+  writeBundle(this: { readonly environment?: Environment }, options: { readonly dir?: string | undefined }): void;
+  configureServer(server: { readonly httpServer: { once(event: "close", listener: () => void): unknown } | null }): void;
+  buildEnd(error?: Error): void;
   closeBundle(): void;
 }

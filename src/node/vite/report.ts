@@ -20,24 +20,25 @@ export class Report {
     return below.startsWith("..") || path.isAbsolute(below) ? file : below.split(path.sep).join("/");
   }
 
-  step(file: string, text: string): void {
-    if (!this.started.has(file)) {
-      this.started.set(file, performance.now());
-      if (!process.stderr.isTTY) this.logger.info(`tilewright: compiling ${this.nameOf(file)}`, { timestamp: true });
+  step(model: string, text: string): void {
+    if (!this.started.has(model)) {
+      this.started.set(model, performance.now());
+      if (!process.stderr.isTTY) this.logger.info(`tilewright: compiling ${model}`, { timestamp: true });
     }
-    this.progress.show(`tilewright: compiling ${this.nameOf(file)}: ${text}`);
+    this.progress.show(`tilewright: compiling ${model}: ${text}`);
   }
 
-  /** `text` is null for a model from the cache, of which nothing is said. */
-  done(file: string, text: string | null): void {
-    const ms = performance.now() - (this.started.get(file) ?? performance.now());
-    this.end(file);
-    if (text !== null) this.logger.info(`tilewright: ${this.nameOf(file)}: ${text}; ${(ms / 1e3).toFixed(1)} s`, { timestamp: true });
+  /** Told once of each model; nothing is said of one from the cache, which took no step. */
+  done(model: string, text: string | null): void {
+    const start = this.started.get(model);
+    this.end(model);
+    if (start === undefined || text === null) return;
+    this.logger.info(`tilewright: ${model}: ${text}; ${((performance.now() - start) / 1e3).toFixed(1)} s`, { timestamp: true });
   }
 
   /** Ends the progress of a model that cannot be compiled; the error is told by Vite. */
-  end(file: string): void {
-    this.started.delete(file);
+  end(model: string): void {
+    this.started.delete(model);
     this.progress.done();
   }
 
