@@ -9,19 +9,11 @@ import { brief } from "./support/compare.ts";
 import { type Outcome, checkOutputs, outcomeOf } from "./support/conformance.ts";
 import { corpus, filesBelow } from "./support/corpora.ts";
 import { type Case, expectedOutputs, importModel, inputValues, opsOf, outOfScope } from "./support/onnx-cases.ts";
-import { opCases } from "./support/op-cases.ts";
+import { faulty, opCases } from "./support/op-cases.ts";
 import { runInWasm } from "./support/run.ts";
 
 const suites = corpus("onnx-suites");
 const at = (...parts: string[]) => join(suites ?? "", ...parts);
-
-/** Cases of other domains whose expected values are not those of the op, with the reason. */
-const faulty: Readonly<Record<string, string>> = {
-  "quick-gelu.jsonc: QuickGelu test: [2x4]": "the last input is negative, its expected value that of the positive one",
-  "quick-gelu.jsonc: QuickGelu test: [3x5]": "the last input is negative, its expected value that of the positive one",
-  "multihead-attention.jsonc: MultiHeadAttention Basic, one head and head-size=1 with pastKey and pastValue: T[0]": "it leaves the past keys out",
-  "multihead-attention.jsonc: MultiHeadAttention Basic, one head and head-size=4 with pastKey and pastValue: T[0]": "it leaves the past keys out",
-};
 
 /** Collects what fails. `foreign` says why a case is of no op of ONNX; it must then be refused, or be right. */
 class Tally {

@@ -28,6 +28,14 @@ interface JsonTest {
   readonly cases: readonly { readonly name: string; readonly inputs: readonly JsonTensor[]; readonly outputs: readonly JsonTensor[] }[];
 }
 
+/** Cases of other domains whose expected values are not those of the op, with the reason. */
+export const faulty: Readonly<Record<string, string>> = {
+  "quick-gelu.jsonc: QuickGelu test: [2x4]": "the last input is negative, its expected value that of the positive one",
+  "quick-gelu.jsonc: QuickGelu test: [3x5]": "the last input is negative, its expected value that of the positive one",
+  "multihead-attention.jsonc: MultiHeadAttention Basic, one head and head-size=1 with pastKey and pastValue: T[0]": "it leaves the past keys out",
+  "multihead-attention.jsonc: MultiHeadAttention Basic, one head and head-size=4 with pastKey and pastValue: T[0]": "it leaves the past keys out",
+};
+
 const names: Readonly<Record<string, ElemName>> = {
   float32: "f32",
   float16: "f16",

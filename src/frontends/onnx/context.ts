@@ -255,7 +255,9 @@ export class NodeContext {
   }
   /** Two values with equal sizes along dimension `i` of the one and `j` of the other, as the model's meaning requires. @throws UserError `shape` */
   paired(a: Value, i: number, b: Value, j: number, what: string): [Value, Value] {
-    const n = this.sameDim(a.dims[i] as Dim, b.dims[j] as Dim, what);
+    const [x, y] = [a.dims[i], b.dims[j]];
+    if (x === undefined || y === undefined) return this.fail(`${what}: shapes [${a.dims.join(", ")}] and [${b.dims.join(", ")}]`);
+    const n = this.sameDim(x, y, what);
     return [this.sizes.refine(a, a.dims.with(i, n)), this.sizes.refine(b, b.dims.with(j, n))];
   }
   /** Stretches a value to dims, aligned at the right; a run checks what sizes decide. */

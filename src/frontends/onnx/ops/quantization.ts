@@ -20,7 +20,10 @@ export function isSingle(v: Value): boolean {
 /** One value for all, or one for each slice along a dimension, stretched to dims. */
 export function along(c: NodeContext, v: Value, axis: number, dims: readonly Dim[]): Value {
   if (isSingle(v)) return c.g.broadcast(c.g.reshape(v, []), dims, []);
-  if (v.dims.length !== 1) return c.fail(`a scale or zero point of shape [${v.dims.join(", ")}], expected one value, or a list of ${dims[axis]}`);
+  if (v.dims.length !== 1 || axis >= dims.length)
+    return c.fail(
+      `a scale or zero point of shape [${v.dims.join(", ")}], expected one value${axis < dims.length ? `, or a list of ${dims[axis]}` : ""}`,
+    );
   c.sameDim(v.dims[0] as Dim, dims[axis] as Dim, `scale or zero point along dimension ${axis}`);
   return c.g.broadcast(v, dims, [axis]);
 }

@@ -124,7 +124,8 @@ function groupQueryAttention(c: NodeContext): readonly (Operand | null)[] {
   const [q, k, v] = operands(c);
   const [pastK, pastV] = [c.optional(3), c.optional(4)];
   if ((pastK === null) !== (pastV === null)) return c.fail("past keys and past values have to be given together");
-  if (pastK !== null && pastK.rank !== 4) return c.fail(`past of rank ${pastK.rank}, expected [batch, heads, rows, features]`);
+  for (const past of [pastK, pastV])
+    if (past !== null && past.rank !== 4) return c.fail(`past of rank ${past.rank}, expected [batch, heads, rows, features]`);
   const at = progressOf(c, q, pastK?.dims[2] ?? 0);
   const places: readonly Dim[] = [q.value.dims[0] as Dim, rowsOf(q)];
   const given = c.optional(9);

@@ -73,7 +73,8 @@ function shares(c: NodeContext, x: Value, sink: Value | null, groups: Groups): V
 
 /** A part of x along one axis. */
 export function part(c: NodeContext, x: Value, axis: number, from: Dim, size: Dim): Value {
-  if (from === 0 && dimEquals(x.dims[axis] as Dim, size)) return x;
+  const whole = x.dims[axis] ?? c.fail(`a tensor of rank ${x.dims.length}, expected at least ${axis + 1}`);
+  if (from === 0 && dimEquals(whole, size)) return x;
   const start = x.dims.map<Dim>(() => 0).with(axis, from);
   return c.g.one("slice", [x], { start, stride: x.dims.map(() => 1), dims: x.dims.with(axis, size) });
 }

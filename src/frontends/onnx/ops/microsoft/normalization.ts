@@ -116,7 +116,8 @@ function groupNorm(c: NodeContext, x: Value): Value {
 /** Group norm of x + skip + bias, which is a result of its own; skip may be one for each channel of each batch. */
 function skipGroupNorm(c: NodeContext): readonly Operand[] {
   const [x, skip] = [c.value(0), c.value(3)];
-  const [batch, channels] = [x.dims[0] as Dim, x.dims[x.dims.length - 1] as Dim];
+  const [batch, channels] = [x.dims[0], x.dims[x.dims.length - 1]];
+  if (batch === undefined || channels === undefined) return c.fail("rank 0, expected batch, spatial dimensions and channels");
   if (c.int("channels_last", 1) === 0) return c.unsupported("channels that are not last");
   const flat = skip.dims.length === 2 ? c.g.reshape(skip, [batch, ...x.dims.slice(1, -1).map(() => 1), channels]) : skip;
   const sum = biased(c, biased(c, x, c.of(flat)), c.optional(4));

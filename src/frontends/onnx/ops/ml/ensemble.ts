@@ -117,9 +117,13 @@ function withNothing(flat: FlatTrees, leaf: number): number {
   return flat.roots.push(at) - 1;
 }
 
+/** Tables have an entry for each score of each leaf. */
+const mostScores = 2 ** 16;
+
 /** The scores of all rows, in f32, or in f64 where the features are. @throws UserError for trees that no walk gets out of */
 export function scoresOf(c: NodeContext, x: Value, e: Ensemble, count: number, aggregate: Aggregate, wantsGiven: boolean): Scores {
   if (e.roots.length === 0) return c.fail("there are no trees");
+  if (count > mostScores) return c.unsupported(`${count} scores, expected at most ${mostScores}`);
   for (const leaf of e.leaves)
     for (const [s] of leaf) if (!Number.isInteger(s) || s < 0 || s >= count) return c.fail(`a leaf gives to score ${s} of ${count}`);
   const features = featureCount(c, x);
