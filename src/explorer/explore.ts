@@ -2,7 +2,7 @@ import { UserError } from "../base/errors.ts";
 import type { TraceListener } from "../base/trace.ts";
 import { type Compiled, type PassLists, defaultPasses } from "../compile.ts";
 import type { GraphFunction } from "../graph/ir.ts";
-import { type Source, importSource } from "../importer.ts";
+import type { Source } from "../importer.ts";
 import { type BuildOptions, type Built, buildArtifact, checkOptions, emitArtifact, featuresHere, moduleHere } from "../load.ts";
 import { kernelText } from "../loop/print.ts";
 import { type Listing, disassemble } from "../targets/wasm/disassemble.ts";
@@ -29,7 +29,6 @@ export function explore(bytes: Uint8Array, options: ExploreOptions = {}, progres
 export class Explored {
   /** All that is told at once. */
   readonly exploration: Exploration;
-  private readonly bytes: Uint8Array;
   private readonly options: ExploreOptions;
   private readonly texts: (() => string)[] = [];
   private readonly graphs = new Map<number, GraphFunction>();
@@ -40,7 +39,7 @@ export class Explored {
 
   constructor(bytes: Uint8Array, options: ExploreOptions, progress: (p: ProgressView) => void) {
     checkOptions(this.compileOptions(options));
-    [this.bytes, this.options] = [bytes, options];
+    this.options = options;
     const start = performance.now();
     const opened = openSource(bytes, { name: options.name ?? "model", ...importOptions(options) });
     this.source = opened.source;
@@ -91,7 +90,7 @@ export class Explored {
 
   /** What each launch does at these sizes of symbols. */
   launches(sizes: Readonly<Record<string, number>>): LaunchView[] {
-    return viewLaunches(this.compiled(), this.graphAt(sizes), new Map(Object.entries(sizes)));
+    return viewLaunches(this.compiled(), this.graphRead(), new Map(Object.entries(sizes)));
   }
 
   /** What starts the model: the modules and what computes its weights. `profile`: modules that call a clock after every launch. */
@@ -100,16 +99,8 @@ export class Explored {
     return profile ? emitArtifact(this.source, this.built.compiled, { ...this.buildOptions(), profile }) : this.built.artifact;
   }
 
-  /** The model as it was read, with some sizes fixed: its arithmetic can be counted then. */
-  private graphAt(sizes: Readonly<Record<string, number>>): GraphFunction | null {
-    const { source } = this;
-    if (source?.kind !== "graph") return null;
-    const open = source.graph.symbols.filter((s) => s.source === "input" && s.min !== s.max && sizes[s.name] !== undefined);
-    if (open.length === 0) return source.graph;
-    const fixed = Object.fromEntries(open.map((s) => [s.name, sizes[s.name] as number]));
-    const given = importOptions(this.options);
-    const again = importSource(this.bytes, { name: source.name, ...given, symbols: { ...given.symbols, ...fixed } });
-    return again.kind === "graph" ? again.graph : null;
+  private graphRead(): GraphFunction | null {
+    return this.source?.kind === "graph" ? this.source.graph : null;
   }
 
   private kernel(i: number) {
@@ -186,7 +177,7 @@ export class Explored {
     // Kernels come first: a function of the module itself may have the name of one.
     for (const f of disassemble(module)) if (!listings.has(f.name)) listings.set(f.name, f);
     this.listings = listings;
-    const launches = viewLaunches(compiled, this.source?.kind === "graph" ? this.source.graph : null);
+    const launches = viewLaunches(compiled, this.graphRead());
     return {
       kernels: viewKernels(compiled, launches, listings),
       launches,

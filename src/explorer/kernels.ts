@@ -29,7 +29,7 @@ function bytesOf(tensors: Iterable<Tensor>, sizes: ReadonlyMap<string, number>):
   return bytes;
 }
 
-/** The launches of `main`. `graph` is where arithmetic is counted; its sizes may be more definite than the program's. */
+/** The launches of `main`, at these sizes of symbols. `graph` is where arithmetic is counted. */
 export function viewLaunches(c: Compiled, graph: GraphFunction | null, sizes: ReadonlyMap<string, number> = new Map()): LaunchView[] {
   const launches = launchesOf(c.program.main);
   const steps = launchSteps(c);
@@ -37,7 +37,7 @@ export function viewLaunches(c: Compiled, graph: GraphFunction | null, sizes: Re
   const flops = launchFlops(
     launches,
     launches.map((_, i) => steps[i]?.cost ?? 0),
-    graph === null ? new Map() : flopsByOrigin(graph),
+    graph === null ? new Map() : flopsByOrigin(graph, sizes),
   );
   return launches.map((l, i) => {
     const step = steps[i];
