@@ -8,6 +8,9 @@ export const disposedError = () => new UserError("disposed", "the model was disp
 export const disposedWhileQueued = () =>
   new UserError("disposed", "the model was disposed of before this run began: await the runs that were asked for, then call dispose()");
 
+/** What a queue is told of a run: that it is done. */
+export const nothing = () => {};
+
 /** Resolves when all that was put into a queue, by then too, is done. */
 export async function whenIdle(last: () => Promise<unknown>): Promise<void> {
   for (let seen: Promise<unknown> | null = null; seen !== last(); await seen) seen = last();

@@ -1,5 +1,5 @@
 import { type Growth, blockFor, capacityOf, isPacked } from "./caches.ts";
-import { addDisposal, disposedError, disposedWhileQueued, whenIdle } from "./disposal.ts";
+import { addDisposal, disposedError, disposedWhileQueued, nothing, whenIdle } from "./disposal.ts";
 import { InternalError, UserError } from "./errors.ts";
 import { type Given, type Input, bindSymbols, checkInputs } from "./inputs.ts";
 import { type Block, KeptRegion, KeptTensor } from "./kept.ts";
@@ -116,7 +116,8 @@ export class Model {
       if (this.memory === null) throw disposedWhileQueued();
       return this.execute(inputs, options);
     });
-    this.queue = result.catch(() => {});
+    // Not the results themselves: they may be large.
+    this.queue = result.then(nothing, nothing);
     return result;
   }
 

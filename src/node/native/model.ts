@@ -1,5 +1,5 @@
 import { InternalError, UserError } from "../../base/errors.ts";
-import { addDisposal, disposedError, disposedWhileQueued, whenIdle } from "../../runtime/disposal.ts";
+import { addDisposal, disposedError, disposedWhileQueued, nothing, whenIdle } from "../../runtime/disposal.ts";
 import { type Given, type Input, bindSymbols, checkInputs } from "../../runtime/inputs.ts";
 import { type Block, type KeptPlace, KeptTensor } from "../../runtime/kept.ts";
 import type { CManifest, KeepOptions, Model, ModelInfo, OutputTensor, Outputs, PortInfo, RunOptions } from "../../runtime/model.ts";
@@ -176,7 +176,8 @@ export class NativeModel implements Pick<Model, keyof Model> {
         if (this.disposed) this.letGo();
       }
     });
-    this.queue = result.catch(() => {});
+    // Not the results themselves: they may be large.
+    this.queue = result.then(nothing, nothing);
     return result;
   }
 
