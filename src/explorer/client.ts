@@ -59,7 +59,7 @@ export class ExplorerClient {
    */
   open(bytes: Uint8Array, options: ExploreOptions = {}, { signal, onProgress }: OpenOptions = {}): Promise<Exploration> {
     // The worker may be in the middle of something that no message reaches.
-    if (this.waiting.size > 0) this.restart(new DOMException("another model was opened", "AbortError"));
+    if (this.waiting.size > 0 && signal?.aborted !== true) this.restart(new DOMException("another model was opened", "AbortError"));
     return this.call("open", { bytes, options }, signal, onProgress);
   }
   /** The IR after a step, or a kernel's loop IR or WebAssembly. */
@@ -97,7 +97,7 @@ export class ExplorerClient {
     signal?: AbortSignal,
     progress?: (p: ProgressView) => void,
   ): Promise<Calls[K]["get"]> {
-    signal?.throwIfAborted();
+    if (signal?.aborted) return Promise.reject(signal.reason);
     const id = this.next++;
     return new Promise((resolve, reject) => {
       const abort = (): void => this.cancel(id, signal?.reason);
