@@ -16,7 +16,10 @@ const readme: Readonly<Record<string, Directives>> = {
   "== Compiling examples/digits/digits.onnx": { skip: "it is the quick start's output (test/quickstart.test.ts reads that)" },
   "npm install tilewright": { skip: "it installs (test/package.test.ts installs the package)" },
   "$ npx tilewright bench examples/digits/digits.onnx --per-kernel": { numbers: "" },
-  'import { load } from "./out/model.js";': { file: "use-artifact.mjs" },
+  'import { load } from "./out/model.js";': {
+    file: "use-artifact.mjs",
+    after: "npx tilewright compile examples/digits/digits.onnx -o out",
+  },
 };
 
 const blocks = new Map(pages().map((page) => [page, blocksOf(page, page === "README.md" ? readme : {})]));
@@ -66,6 +69,7 @@ async function runBlock(b: Block, folder: PageFolder): Promise<void> {
     if (d.file !== undefined) folder.file(d.file, b.text);
     return;
   }
+  if (d.after !== undefined) await folder.shell({ ...b, text: d.after, directives: {} });
   switch (languageOf(b)) {
     case "sh":
       return d.parse === undefined ? folder.shell(b) : parseCommands(b);
