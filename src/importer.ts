@@ -1,9 +1,9 @@
 import { UserError, VerifyError } from "./base/errors.ts";
 import { Reader, type SymbolBounds } from "./base/text.ts";
-import { importOnnx } from "./frontends/onnx/import.ts";
+import { type GivenValue, importOnnx } from "./frontends/onnx/import.ts";
 import { decodeModel } from "./frontends/onnx/proto.ts";
 import { type SymbolOption, allSymbols } from "./frontends/onnx/symbols.ts";
-import type { ExternalDataResolver } from "./frontends/onnx/tensor.ts";
+import { type ExternalDataResolver, dtypeOf } from "./frontends/onnx/tensor.ts";
 import type { GraphFunction } from "./graph/ir.ts";
 import { parseGraph } from "./graph/parse.ts";
 import { verifyGraph } from "./graph/verify.ts";
@@ -33,7 +33,9 @@ export type Source =
 export interface ImportOptions {
   /** For messages and the artifact: the file's name without its extension. */
   readonly name: string;
-  readonly shapes?: Readonly<Record<string, readonly number[]>>;
+  readonly shapes?: Readonly<Record<string, readonly (number | string)[]>>;
+  /** Values of an ONNX model's inputs, which are then constants. */
+  readonly values?: Readonly<Record<string, GivenValue>>;
   readonly symbols?: Readonly<Record<string, SymbolOption>>;
   readonly resolver?: ExternalDataResolver;
 }
@@ -58,14 +60,20 @@ export function inputNamesOf(bytes: Uint8Array): readonly string[] {
 /** A tensor of the model's interface as the model itself describes it: sizes, the model's names of sizes, null for what it leaves open. */
 export interface DeclaredPort {
   readonly name: string;
+  /** Null for a type that there is none for. */
+  readonly dtype: string | null;
   readonly dims: readonly (number | string | null)[] | null;
 }
 
 /** What an ONNX model says of its inputs and outputs; nothing for IR text. @throws UserError for what is no model */
 export function declaredPorts(bytes: Uint8Array): { readonly inputs: readonly DeclaredPort[]; readonly outputs: readonly DeclaredPort[] } {
   if (formatOf(bytes) !== "onnx") return { inputs: [], outputs: [] };
-  const { inputs, outputs } = decodeModel(bytes).graph;
-  return { inputs, outputs };
+  const { inputs, outputs, initializers } = decodeModel(bytes).graph;
+  // What has an initializer is no input, though it may stand among them.
+  const constants = new Set(initializers.map((t) => t.name));
+  const ports = (infos: typeof inputs) =>
+    infos.map((i) => ({ name: i.name, dims: i.dims, dtype: (i.kind === "tensor" ? dtypeOf(i.elemType)?.name : null) ?? null }));
+  return { inputs: ports(inputs.filter((i) => !constants.has(i.name))), outputs: ports(outputs) };
 }
 
 /** Reads a model of any format. @throws UserError, UnsupportedError, VerifyError */
@@ -76,7 +84,8 @@ export function importSource(bytes: Uint8Array, options: ImportOptions): Source 
   if (named !== undefined)
     throw new UserError("shape", `IR text states its shapes itself: change that of '${named}' there; --shape SYMBOL=8 sets a symbol`);
   const { [allSymbols]: all, ...symbols } = options.symbols ?? {};
-  if (all !== undefined) throw new UserError("shape", "IR text states the bounds of its symbols itself: change them there, or set a symbol by its name");
+  if (all !== undefined)
+    throw new UserError("shape", "IR text states the bounds of its symbols itself: change them there, or set a symbol by its name");
   const bounds = symbolBounds(symbols);
   const r = new Reader(new TextDecoder().decode(bytes), `${options.name}.tw`, bounds);
   const source = parseText(r, format);
@@ -129,7 +138,7 @@ function checkText(verify: () => void): void {
   }
 }
 
-function importModel(bytes: Uint8Array, { name, shapes, symbols, resolver }: ImportOptions): Source {
-  const m = importOnnx(bytes, { name, shapes: shapes ?? {}, symbols: symbols ?? {}, resolver: resolver ?? null });
+function importModel(bytes: Uint8Array, { name, shapes, symbols, values, resolver }: ImportOptions): Source {
+  const m = importOnnx(bytes, { name, shapes: shapes ?? {}, symbols: symbols ?? {}, values: values ?? {}, resolver: resolver ?? null });
   return { kind: "graph", graph: m.graph, name, inputNames: m.inputNames, outputNames: m.outputNames, outputLabels: m.outputLabels };
 }

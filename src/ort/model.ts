@@ -1,5 +1,5 @@
 import { UnsupportedError, UserError } from "../base/errors.ts";
-import { type DeclaredPort, declaredPorts, formatOf, importSource } from "../importer.ts";
+import { type DeclaredPort, type ImportOptions, declaredPorts, formatOf, importSource } from "../importer.ts";
 import type { LibraryOptions, PortInfo } from "../index.ts";
 import { buildArtifact, featuresHere, startArtifact } from "../load.ts";
 import { allSymbols, plainName } from "../frontends/onnx/symbols.ts";
@@ -10,6 +10,7 @@ import { type Engine, type Host, type LoadedModel, plainPath, resolverOf } from 
 import type { Settings } from "./options.ts";
 import { Profile } from "./profile.ts";
 import type { InferenceSession, OnnxModelOptions } from "./session.ts";
+import { SpecialEngine, specialForm } from "./special.ts";
 
 /** From a model's file to one that runs. */
 
@@ -42,7 +43,9 @@ export async function startModel(
     const symbols = formatOf(loaded.bytes) === "onnx" ? { symbols: symbolsOf(declared.inputs, options.freeDimensionOverrides ?? {}, log) } : {};
     const files = await externalFiles(options.externalData ?? [], host);
     const compile = { name: loaded.name, threads, exact, deterministic, resolver: resolverOf(files, loaded.resolver), ...symbols };
-    const { engine, profile } = native ? await startNative(loaded, compile, settings, host) : await startWasm(loaded, compile, settings);
+    const { engine, profile } = native
+      ? await startNative(loaded, compile, settings, host)
+      : await startWasm(loaded, declared, compile, settings, log);
     const { threads: running, threads_reason } = engine.info();
     log.verbose(`${loaded.name}: ${running} thread${running === 1 ? "" : "s"} (${threads_reason})`);
     return { engine, profile, ...metadataOf(engine, declared) };
@@ -60,28 +63,59 @@ function checkFormat(bytes: Uint8Array): void {
   );
 }
 
-async function startWasm(loaded: LoadedModel, options: LibraryOptions, settings: Settings): Promise<Pick<Started, "engine" | "profile">> {
-  const { resolver, symbols, name = "model" } = options;
-  const source = importSource(loaded.bytes, {
+/** Compiles the model as it is, where that can be done; otherwise for what each run gives. */
+async function startWasm(
+  loaded: LoadedModel,
+  declared: Declared,
+  options: LibraryOptions,
+  settings: Settings,
+  log: Log,
+): Promise<Pick<Started, "engine" | "profile">> {
+  const profile = settings.profile ? new Profile() : null;
+  const compile = (given: Given) => compileWasm(loaded.bytes, { ...options, ...given }, profile);
+  try {
+    return { profile, engine: await compile({}) };
+  } catch (e) {
+    const form = specialForm(declared, e);
+    if (form === null) throw e;
+    // The bytes may be the caller's, who may change them after `create`.
+    const bytes = loaded.bytes.slice();
+    const later = async (given: Given): Promise<Engine> => {
+      try {
+        return await compileWasm(bytes, { ...options, ...given }, profile);
+      } finally {
+        loaded.close();
+      }
+    };
+    log.verbose(`${loaded.name} is compiled when it runs, for what its inputs then are: ${(e as Error).message}`);
+    return { profile, engine: new SpecialEngine(declared, form, later, log) };
+  }
+}
+
+/** Options that importers take besides the library's. */
+type Given = Pick<ImportOptions, "shapes" | "values">;
+
+async function compileWasm(bytes: Uint8Array, options: Omit<LibraryOptions, "shapes"> & Given, profile: Profile | null): Promise<Engine> {
+  const { resolver, symbols, shapes, values, name = "model", ...rest } = options;
+  const source = importSource(bytes, {
     name,
     ...(resolver === undefined ? {} : { resolver }),
     ...(symbols === undefined ? {} : { symbols }),
+    ...(shapes === undefined ? {} : { shapes }),
+    ...(values === undefined ? {} : { values }),
   });
-  const { artifact, compiled } = buildArtifact(source, { ...options, features: featuresHere(options), profile: settings.profile });
-  const profile = settings.profile ? new Profile(launchesOf(compiled.program).map((l) => ({ kernel: l.kernel.name, nodes: l.origin }))) : null;
-  const model = await startArtifact(artifact, undefined, profile?.tick);
+  const { artifact, compiled } = buildArtifact(source, { ...rest, name, features: featuresHere(rest), profile: profile !== null });
+  const clock = profile?.clock(launchesOf(compiled.program).map((l) => ({ kernel: l.kernel.name, nodes: l.origin })));
+  const model = await startArtifact(artifact, undefined, clock);
   return {
-    profile,
-    engine: {
-      inputs: model.inputs,
-      outputs: model.outputs,
-      run: (inputs) => {
-        profile?.begin();
-        return model.run(inputs, { views: true });
-      },
-      info: () => model.info(),
-      dispose: () => model.dispose(),
+    inputs: model.inputs,
+    outputs: model.outputs,
+    run: (inputs) => {
+      profile?.begin();
+      return model.run(inputs, { views: true });
     },
+    info: () => model.info(),
+    dispose: () => model.dispose(),
   };
 }
 
@@ -155,8 +189,10 @@ async function bytesOf(data: unknown, host: Host): Promise<Uint8Array> {
   throw new UserError("option", `session option externalData: data is a URL or path, a Blob, or bytes; got ${typeof data}`);
 }
 
+type Declared = ReturnType<typeof declaredPorts>;
+
 /** What the model says of its interface, with what the compiler found out. */
-function metadataOf(engine: Engine, declared: ReturnType<typeof declaredPorts>): Pick<Started, "inputs" | "outputs"> {
+function metadataOf(engine: Engine, declared: Declared): Pick<Started, "inputs" | "outputs"> {
   const texts = new Map<string, string>();
   const of = (ports: readonly PortInfo[], own: readonly DeclaredPort[]) =>
     ports.map((p) => ({ port: p, dims: own.find((d) => d.name === p.name)?.dims ?? null }));

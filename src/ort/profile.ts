@@ -23,15 +23,10 @@ interface TraceEvent {
 const mostEvents = 1_000_000;
 
 export class Profile {
-  private readonly launches: readonly LaunchName[];
   private events: TraceEvent[] = [];
   private start = performance.now();
   private last = 0;
   private recording = true;
-
-  constructor(launches: readonly LaunchName[]) {
-    this.launches = launches;
-  }
 
   /** Forgets what was recorded, and records from now on. */
   restart(): void {
@@ -45,13 +40,15 @@ export class Profile {
     this.last = performance.now();
   }
 
-  /** A launch of the run has ended. */
-  readonly tick = (launch: number): void => {
-    const now = performance.now();
-    const { kernel, nodes } = this.launches[launch] ?? { kernel: `launch ${launch}`, nodes: [] };
-    this.add("Node", kernel, this.last, now, { nodes: nodes.join(" + ") });
-    this.last = now;
-  };
+  /** What a program calls when a launch of it has ended. */
+  clock(launches: readonly LaunchName[]): (launch: number) => void {
+    return (launch) => {
+      const now = performance.now();
+      const { kernel, nodes } = launches[launch] ?? { kernel: `launch ${launch}`, nodes: [] };
+      this.add("Node", kernel, this.last, now, { nodes: nodes.join(" + ") });
+      this.last = now;
+    };
+  }
 
   /** Something that took from `from` to `to` (milliseconds of `performance.now`). */
   add(category: string, name: string, from: number, to: number, args: Readonly<Record<string, string>> = {}): void {

@@ -6,7 +6,7 @@ import { Importer, type Problem, opsetMap, withFindings } from "./importer.ts";
 import { type Binding, type Label, Operand, Optional, Sequence, dataOperand } from "./operand.ts";
 import { newestOpset, oldestOpset } from "./ops/registry.ts";
 import { inOrder } from "./order.ts";
-import { type ModelProto, type ValueInfo, type ValueType, decodeModel } from "./proto.ts";
+import { type ModelProto, type TensorProto, type ValueInfo, type ValueType, decodeModel } from "./proto.ts";
 import { checkFunction, checkScopes, forEachNode } from "./scopes.ts";
 import { type Findings, type SymbolOption, Symbols } from "./symbols.ts";
 import { type ExternalDataResolver, dtypeOf, onnxTypeName } from "./tensor.ts";
@@ -21,8 +21,16 @@ export interface ImportOptions {
   readonly shapes?: Readonly<Record<string, readonly (number | string)[]>>;
   /** Values or bounds of symbolic dimensions by name. */
   readonly symbols?: Readonly<Record<string, SymbolOption>>;
+  /** Values of inputs, by name, that are then constants and no inputs any more. */
+  readonly values?: Readonly<Record<string, GivenValue>>;
   /** Name of the graph. */
   readonly name?: string;
+}
+
+/** A tensor's elements as ONNX lays them out: whole ones little-endian, those of less than a byte packed. */
+export interface GivenValue {
+  readonly dims: readonly number[];
+  readonly bytes: Uint8Array;
 }
 
 export interface ModelInfo {
@@ -71,7 +79,7 @@ export interface Inspection {
  * @throws UnsupportedError `unsupported-ops` with every node that cannot be compiled, `unsupported-opset`
  */
 export function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): ImportedModel {
-  const model = readModel(bytes);
+  const model = withValues(readModel(bytes), options.values ?? {});
   checkModel(model);
   const { graph, problems, inputs, labels } = withFindings((f) => build(model, options, options.resolver ?? null, f, false));
   if (problems.length > 0 || graph === null) throw unsupported(problems);
@@ -114,6 +122,20 @@ function readModel(bytes: Uint8Array): ModelProto {
   const model = decodeModel(bytes);
   return { ...model, graph: inOrder(model.graph) };
 }
+
+/** The model with constants in place of inputs. @throws UserError `value` for what is no input */
+function withValues(model: ModelProto, values: Readonly<Record<string, GivenValue>>): ModelProto {
+  const given = Object.entries(values).map(([name, { dims, bytes }]): TensorProto => {
+    const info = model.graph.inputs.find((i) => i.name === name);
+    if (info === undefined)
+      throw new UserError("value", `a value was given for '${name}', but the model has no such input; it has ${quoted(model.graph.inputs)}`);
+    return { name, dims, dataType: info.elemType, raw: bytes, ints: [], external: null };
+  });
+  if (given.length === 0) return model;
+  const inputs = model.graph.inputs.filter((i) => !Object.hasOwn(values, i.name));
+  return { ...model, graph: { ...model.graph, inputs, initializers: [...model.graph.initializers, ...given] } };
+}
+const quoted = (infos: readonly ValueInfo[]) => infos.map((i) => `'${i.name}'`).join(", ");
 
 /** Stands in for files that nobody looks for: sizes are as the model says, reading is an error. */
 const absentData: ExternalDataResolver = {
@@ -185,11 +207,7 @@ function bindInputs(model: ModelProto, options: ImportOptions, symbols: Symbols,
   const infos = model.graph.inputs.filter((i) => !constants.has(i.name));
   for (const [name, dims] of Object.entries(options.shapes ?? {})) {
     const info = infos.find((i) => i.name === name) ?? elementInfo(infos, name);
-    if (info === undefined)
-      throw new UserError(
-        "shape",
-        `a shape was given for '${name}', but the model has no such input; it has ${infos.map((i) => `'${i.name}'`).join(", ")}`,
-      );
+    if (info === undefined) throw new UserError("shape", `a shape was given for '${name}', but the model has no such input; it has ${quoted(infos)}`);
     symbols.fix(info, dims);
   }
   const bound = infos.map((info): BoundInput => ({ name: info.name, info, binding: bindInput(info, info.name, options, symbols, importer) }));
