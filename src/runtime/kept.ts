@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { addDisposal, disposedError } from "./disposal.ts";
 import { type Rows, runsOf } from "./caches.ts";
 import { UserError } from "./errors.ts";
