@@ -150,7 +150,7 @@ export class Importer {
     return this.guarded(node, frame, () => {
       const mapped = mapping.map(context);
       const results: readonly (Binding | null)[] = Array.isArray(mapped) ? mapped : [mapped as Binding];
-      return results.map((o, i) => (o instanceof Operand ? this.refined(o, frame.declared.get(node.outputs[i] ?? "") ?? null) : o));
+      return results.map((o, i) => (o instanceof Operand ? this.refined(checkSizes(o), frame.declared.get(node.outputs[i] ?? "") ?? null) : o));
     });
   }
 
@@ -274,6 +274,15 @@ export class Importer {
     this.calls.pop();
     return f.outputs.map((name) => (missing.has(name) ? null : this.find(scope, name, inner)));
   }
+}
+
+/** The largest size of a dimension: indices are i32. */
+const largestDim = 2 ** 31 - 1;
+/** @throws UserError `shape` for sizes that no index reaches */
+function checkSizes(o: Operand): Operand {
+  const large = o.dims.find((d) => typeof d === "number" && d > largestDim);
+  if (large === undefined) return o;
+  throw new UserError("shape", `a result has the shape [${o.dims.join(", ")}]; a dimension is at most ${largestDim}`);
 }
 
 function declaredIn(graph: GraphProto): ReadonlyMap<string, DeclaredDims> {

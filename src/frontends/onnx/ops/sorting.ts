@@ -133,6 +133,7 @@ export function unique(c: NodeContext): Mapped {
   const axis = c.attribute("axis") === null ? null : c.axis(c.int("axis", 0), x.dims.length);
   const n = axis === null ? productOf(x.dims) : (x.dims[axis] as Dim);
   const width = axis === null ? 1 : productOf(x.dims.filter((_, i) => i !== axis));
+  if (n === 0) return [axis === null ? g.reshape(x, [0]) : x, ...[0, 1, 2].map(() => g.splat(i64, [0], 0n))].map((v) => c.of(v));
   const front = axis === null ? x : g.transpose(x, [axis, ...x.dims.map((_, i) => i).filter((i) => i !== axis)]);
   const groups = groupsOf(c, g.reshape(front, [n, width]));
   const total = sizes.combine("add", sizes.count(groups.begins));
