@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -22,14 +22,32 @@ const flags =
 /** What makes a page cross-origin isolated, so that it has shared memory. */
 export const isolation = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 
+/** Resident bytes of the processes of a browser's group that run pages; 0 where the system does not tell. */
+function pageMemory(group: number): number {
+  if (!existsSync("/proc/self/stat")) return 0;
+  let bytes = 0;
+  for (const pid of readdirSync("/proc").filter((n) => /^\d+$/.test(n))) {
+    try {
+      // pid (name) state parent group …
+      const [, , processGroup] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").pop()?.split(" ") ?? [];
+      if (Number(processGroup) !== group || !readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer")) continue;
+      bytes += 1024 * Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  return bytes;
+}
+
 /**
  * Serves folders under names, and a page with the script, all with the headers; gives the text that the script says, which
- * the page sends back.
+ * the page sends back. `more` are flags of the browser. At `/memory` the script learns how many bytes its process takes.
  */
 export async function inBrowser(
   script: string,
   folders: Readonly<Record<string, string>>,
   headers: Readonly<Record<string, string>> = {},
+  more: readonly string[] = [],
 ): Promise<string> {
   const page = `<!doctype html><script type="importmap">{"imports": {"pbf": "/pbf/index.js"}}</script>
     <script type="module">const say = (body) => fetch("/said", { method: "POST", body });
@@ -47,7 +65,8 @@ export async function inBrowser(
       request.on("data", (piece: Buffer) => pieces.push(piece));
       request.on("end", () => hear(Buffer.concat(pieces).toString()));
       response.end();
-    } else if (top === "") response.writeHead(200, { "content-type": "text/html", ...headers }).end(page);
+    } else if (top === "memory") response.end(String(child.pid === undefined ? 0 : pageMemory(child.pid)));
+    else if (top === "") response.writeHead(200, { "content-type": "text/html", ...headers }).end(page);
     else if (file === null || !existsSync(file)) response.writeHead(404).end();
     else response.writeHead(200, { "content-type": types[extname(file)] ?? "application/octet-stream", ...headers }).end(readFileSync(file));
   });
@@ -55,7 +74,7 @@ export async function inBrowser(
   const profile = mkdtempSync(join(tmpdir(), "tilewright-browser-"));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
   // With a debugging port the browser stays until it is ended.
-  const args = [...flags.split(" "), "--remote-debugging-port=0", `--user-data-dir=${profile}`, url];
+  const args = [...flags.split(" "), ...more, "--remote-debugging-port=0", `--user-data-dir=${profile}`, url];
   const child = spawn(browser as string, args, { stdio: "ignore", detached: true });
   const ended = new Promise<void>((done) => child.on("exit", () => done()));
   const late = setTimeout(() => hear("the page said nothing for 100 seconds"), 100_000);
