@@ -22,21 +22,21 @@ export function runOrExit(command, args, help, options = {}) {
   process.exit(1);
 }
 
-/** Are all packages of the lock file there, in its versions? Optional ones may be missing: they are for other machines. */
-function isInstalled() {
-  const mark = `${root}node_modules/.package-lock.json`;
+/** Are all packages of a folder's lock file there, in its versions? Optional ones may be missing: they are for other machines. */
+function isInstalled(folder) {
+  const mark = `${folder}node_modules/.package-lock.json`;
   if (!existsSync(mark)) return false;
   const there = JSON.parse(readFileSync(mark, "utf8")).packages;
-  const wanted = Object.entries(JSON.parse(readFileSync(`${root}package-lock.json`, "utf8")).packages);
+  const wanted = Object.entries(JSON.parse(readFileSync(`${folder}package-lock.json`, "utf8")).packages);
   return wanted.every(([path, p]) => path === "" || (there[path] === undefined ? p.optional === true : there[path].version === p.version));
 }
 
-/** Installs the dependencies unless they are there. */
-export function install() {
-  if (isInstalled()) return;
+/** Installs the dependencies unless they are there: the project's own, or those of a folder of it (with a slash at its end). */
+export function install(folder = root) {
+  if (isInstalled(folder)) return;
   // Without development tools there is no compiler, whatever NODE_ENV says.
   const help = "The packages could not be installed. Check the network and npm's proxy settings, then try again.";
-  runOrExit("npm", ["ci", "--no-audit", "--no-fund", "--include=dev"], help, { shell: process.platform === "win32" });
+  runOrExit("npm", ["ci", "--no-audit", "--no-fund", "--include=dev"], help, { cwd: folder, shell: process.platform === "win32" });
 }
 
 /** Compiles src/ to dist/. */
