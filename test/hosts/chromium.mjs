@@ -66,7 +66,7 @@ const pages = [
   ["page, --inline", "isolated/inline", isolated],
 ];
 const extensions = [
-  ["extension page, wasm-unsafe-eval", "allowed-page", extensionIsolation],
+  ["extension page, wasm-unsafe-eval, isolated", "allowed-page", isolated],
   ["extension service worker, wasm-unsafe-eval", "allowed-service", noWorkers],
   ["extension, default policy, sandboxed page", "default-sandbox", extensionIsolation],
 ];

@@ -34,25 +34,28 @@ async function connect(url) {
   return { send, log, close: () => socket.close() };
 }
 
-async function openFirefox() {
+/** A new Firefox; `end` ends it with all its processes, which are one group. */
+function launch(args) {
   const profile = mkdtempSync(join(tmpdir(), "tilewright-firefox-"));
-  // Pages that are not in front get few turns otherwise, and it looks for updates.
   const settings = { "app.update.enabled": false, "browser.shell.checkDefaultBrowser": false, "datareporting.policy.dataSubmissionEnabled": false };
-  writeFileSync(
-    join(profile, "user.js"),
-    Object.entries(settings)
-      .map(([name, value]) => `user_pref("${name}", ${value});\n`)
-      .join(""),
-  );
-  const args = ["--headless", "--no-remote", "--profile", profile, "--remote-debugging-port=0"];
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, HOME: profile }, detached: true });
+  const lines = Object.entries(settings).map(([name, value]) => `user_pref("${name}", ${value});\n`);
+  writeFileSync(join(profile, "user.js"), lines.join(""));
+  const child = spawn(program, ["--headless", "--no-remote", "--profile", profile, ...args], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, HOME: profile },
+    detached: true,
+  });
   const ended = new Promise((done) => child.on("exit", done));
   const end = async () => {
-    // Its processes are one group.
     if (child.exitCode === null) process.kill(-child.pid, "SIGKILL");
     await ended;
     rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   };
+  return { child, end };
+}
+
+async function openFirefox() {
+  const { child, end } = launch(["--remote-debugging-port=0"]);
   try {
     const url = await new Promise((done, fail) => {
       let said = "";
@@ -73,10 +76,10 @@ async function openFirefox() {
 }
 
 const isolated = { count: 3 };
-const pages = [
+const pagesOf = (visitAlone) => [
   ["page", "plain/page", { reason: /serve it with the headers/ }],
   ["isolated page", "isolated/page", isolated],
-  ["worker", "isolated/worker", isolated],
+  ["worker", "isolated/worker", isolated, visitAlone],
   ["service worker", "isolated/service", { reason: /no workers can be started here/ }],
   ["page, script-src 'self' 'wasm-unsafe-eval'", "strict/page", isolated],
 ];
@@ -88,9 +91,18 @@ export function firefoxHosts() {
     writePages(folder);
     return { server: await startServer(folder), browser: await openFirefox() };
   }
+  /** While Firefox is driven, workers that start workers stop for ever, whatever they run; so that page is opened by the command line. */
+  async function visitAlone(folder, address) {
+    const { server } = await (opened ??= start(folder));
+    const { end } = launch([`${server.origin}/${address}.html#${address}`]);
+    try {
+      return await reported(server, address, []);
+    } finally {
+      await end();
+    }
+  }
   async function visit(folder, address) {
-    opened ??= start(folder);
-    const { server, browser } = await opened;
+    const { server, browser } = await (opened ??= start(folder));
     const { context } = await browser.send("browsingContext.create", { type: "tab" });
     await browser.send("browsingContext.navigate", { context, url: `${server.origin}/${address}.html#${address}`, wait: "none" });
     try {
@@ -100,9 +112,9 @@ export function firefoxHosts() {
     }
   }
   const version = firefoxMissing === null ? spawnSync(program, ["--version"], { encoding: "utf8" }).stdout.replace("Mozilla ", "").trim() : "Firefox";
-  const host = ([name, address, threads]) => ({ name: `${version} ${name}`, missing: firefoxMissing, threads, run: (folder) => visit(folder, address) });
+  const host = ([name, address, threads, open = visit]) => ({ name: `${version} ${name}`, missing: firefoxMissing, threads, run: (folder) => open(folder, address) });
   return {
-    hosts: pages.map(host),
+    hosts: pagesOf(visitAlone).map(host),
     refusals: [
       {
         name: `${version} page, script-src 'self'`,

@@ -50,6 +50,9 @@ addEventListener("message", (e) => e.waitUntil(probe({ digits, rows, missing }).
   for (const name of ["page", "inline", "worker", "service", "forbidden"]) put(`${name}.html`, page(`./${name}.js`));
 }
 
+/** What headers are to a page, to an extension's pages. */
+const isolation = { cross_origin_embedder_policy: { value: "require-corp" }, cross_origin_opener_policy: { value: "same-origin" } };
+
 /**
  * An extension of Manifest V3 that runs the probe where its policy lets it, and reports under `NAME-service`, `NAME-page`
  * and `NAME-sandbox`. `policy` is the content security policy of its pages and service worker; null for the default one,
@@ -66,7 +69,7 @@ export function writeExtension(folder, name, origin, policy) {
     background: { service_worker: "service.js", type: "module" },
     host_permissions: [`${origin}/*`],
     sandbox: { pages: ["sandbox.html"] },
-    ...(policy === null ? {} : { content_security_policy: { extension_pages: policy } }),
+    ...(policy === null ? {} : { content_security_policy: { extension_pages: policy }, ...isolation }),
   };
   const put = (file, text) => writeFileSync(join(out, file), text);
   const report = (where) => `fetch("${origin}/heard/${name}-${where}", { method: "POST", body: JSON.stringify(row) });`;
