@@ -49,14 +49,15 @@ export class Runner {
     if (!Number.isInteger(runs) || runs < 1 || runs > 10_000) throw new UserError("runs", `runs must be a whole number from 1 to 10000, got ${runs}`);
     const given = this.given(request);
     const model = await this.started();
-    const normal = await timeRuns(model, given, runs, control);
+    const steady = paced(control);
+    const normal = await timeRuns(model, given, runs, steady);
     const clock = new LaunchClock();
     const profiled = await startArtifact(this.explored.artifact(true), undefined, clock.tick);
     try {
-      const slowed = await timeRuns(profiled, given, runs, control);
+      const slowed = await timeRuns(profiled, given, runs, steady);
       clock.reset();
       for (let i = 0; i < runs; i++) {
-        await control.pause();
+        await steady.pause();
         clock.begin();
         profiled.runNow(inputsOf(given), { views: true });
       }
@@ -151,6 +152,20 @@ function tensorOf(t: OutputTensor): TensorView {
   return { dtype: t.dtype, dims: t.dims, data: t.data };
 }
 
+/** Pauses at most once in this many milliseconds: after a pause the caches are cold, and a short run takes several times as long. */
+const pauseEvery = 50;
+
+function paced({ pause }: RunControl): RunControl {
+  let last = performance.now();
+  return {
+    pause: async () => {
+      if (performance.now() - last < pauseEvery) return;
+      await pause();
+      last = performance.now();
+    },
+  };
+}
+
 /** Warms the engine up for this long, so that it optimises the kernels. */
 const warmMs = 300;
 
@@ -164,7 +179,7 @@ async function timeRuns(model: Model, given: Given, runs: number, { pause }: Run
   const begun = performance.now();
   for (let i = 0; i < 3 || performance.now() - begun < warmMs; i++) {
     once();
-    if (i % 16 === 0) await pause();
+    await pause();
   }
   const times: number[] = [];
   for (let i = 0; i < runs; i++) {
