@@ -11,9 +11,10 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
  * `skip REASON`: it is not run; `file NAME`: it is that file; `status N`: its last command ends with that status; `in DIR`: it
  * is run there; `numbers`: the numbers that it shows may be any; `parse`: its commands are read, not run; `prints`: it is
  * what the block above prints; `types`: it is type-checked, not run; `shows TEXT`: the page shows that in a browser;
- * `fragment OPEN CLOSE`: it is to be read between these; `after COMMAND`: that is run first.
+ * `fragment OPEN CLOSE`: it is to be read between these; `after COMMAND`: that is run first;
+ * `edit FILE`: it is a change of that file of the sources.
  */
-export const directiveNames = ["skip", "file", "status", "in", "numbers", "parse", "prints", "types", "shows", "fragment", "after"] as const;
+export const directiveNames = ["skip", "file", "status", "in", "numbers", "parse", "prints", "types", "shows", "fragment", "after", "edit"] as const;
 export type DirectiveName = (typeof directiveNames)[number];
 export type Directives = Readonly<Partial<Record<DirectiveName, string>>>;
 

@@ -14,20 +14,26 @@ import { type Block, firstMismatch, placeOf, root, shellCommands } from "./doc-b
 
 /** The folder of one page; what a block leaves there the next one finds. */
 export class PageFolder {
-  readonly path = mkdtempSync(join(tmpdir(), "tilewright-docs-"));
+  readonly path: string;
   /** What the last block that ran printed. */
   private printed = "";
 
-  /** `dist`: the built package. */
-  constructor(dist: string) {
+  /** `dist`: the built package; `path`: a folder that is there already, such as a copy of the sources. */
+  constructor(dist: string, path = mkdtempSync(join(tmpdir(), "tilewright-docs-"))) {
+    this.path = path;
+    mkdirSync(join(path, "bin"), { recursive: true });
+    symlinkSync(join(root, "examples"), join(path, "examples"));
+    const npx = `#!/bin/sh\n[ "$1" = tilewright ] || { echo "there is only tilewright here" >&2; exit 127; }\nshift\nexec "${process.execPath}" "${dist}/cli.js" "$@"\n`;
+    writeFileSync(join(path, "bin/npx"), npx, { mode: 0o755 });
+  }
+
+  /** Puts the package where programs in the folder find it. */
+  install(dist: string): this {
     const installed = join(this.path, "node_modules/tilewright");
-    mkdirSync(join(this.path, "bin"), { recursive: true });
     mkdirSync(installed, { recursive: true });
     copyFileSync(join(root, "package.json"), join(installed, "package.json"));
     symlinkSync(dist, join(installed, "dist"));
-    symlinkSync(join(root, "examples"), join(this.path, "examples"));
-    const npx = `#!/bin/sh\n[ "$1" = tilewright ] || { echo "there is only tilewright here" >&2; exit 127; }\nshift\nexec "${process.execPath}" "${dist}/cli.js" "$@"\n`;
-    writeFileSync(join(this.path, "bin/npx"), npx, { mode: 0o755 });
+    return this;
   }
 
   remove(): void {
@@ -129,11 +135,20 @@ const projectOptions: ts.CompilerOptions = {
 
 /** What TypeScript says against the files, one line each. */
 export function typeErrors(files: readonly string[]): string[] {
-  const program = ts.createProgram({ rootNames: files, options: projectOptions });
+  return errorsOf(ts.createProgram({ rootNames: files, options: projectOptions }));
+}
+
+function errorsOf(program: ts.Program): string[] {
   return ts.getPreEmitDiagnostics(program).map((d) => {
     const at = d.file === undefined || d.start === undefined ? "" : `${d.file.fileName}:${d.file.getLineAndCharacterOfPosition(d.start).line + 1}: `;
     return `${at}${ts.flattenDiagnosticMessageText(d.messageText, "\n")}`;
   });
+}
+
+/** What TypeScript says against files of a copy of this project, under the project's own options. */
+export function sourceErrors(copy: string, files: readonly string[]): string[] {
+  const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(join(copy, "tsconfig.json"), ts.sys.readFile).config, ts.sys, copy);
+  return errorsOf(ts.createProgram({ rootNames: files, options }));
 }
 
 /** TypeScript without its types. */
