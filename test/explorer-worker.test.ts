@@ -120,19 +120,25 @@ test("calls can be given up: a profile stops, an opening ends the worker, and bo
 test("external data comes from files that are given with the model", async () => {
   const client = new ExplorerClient(channel);
   const { model, externalEntries } = await import("./support/onnx.ts");
+  const n = 4096;
   const bytes = model({
     nodes: [{ op: "Add", in: ["x", "w"], out: ["y"], name: "plus" }],
-    inputs: { x: ["f32", [4]] },
+    inputs: { x: ["f32", [n]] },
     outputs: ["y"],
-    initializers: { w: { dtype: "f32", dims: [4], extra: externalEntries({ location: "weights.bin", offset: "4", length: "16" }) } },
+    initializers: { w: { dtype: "f32", dims: [n], extra: externalEntries({ location: "weights.bin", offset: "4", length: String(4 * n) }) } },
   });
-  const weights = new Uint8Array(Float32Array.of(9, 1, 2, 3, 4).buffer);
+  const weights = new Uint8Array(Float32Array.from({ length: n + 1 }, (_, i) => i).buffer);
   const x = await client.open(bytes, { files: { "./weights.bin": weights } });
   expect(x.error).toBeNull();
-  const { outputs } = await client.run({ inputs: { x: { data: Float32Array.of(10, 20, 30, 40), dims: [4] } } });
-  expect(Array.from(outputs.y?.data as Float32Array)).toEqual([11, 22, 33, 44]);
-  await expect(client.open(bytes)).rejects.toMatchObject({ name: "UserError" });
-  await expect(client.open(bytes, { files: {} })).rejects.toMatchObject({ code: "external-data-missing" });
+  const { outputs } = await client.run({ inputs: { x: { data: new Float32Array(n).fill(0.5), dims: [n] } } });
+  expect(outputs.y?.data).toEqual(Float32Array.from({ length: n }, (_, i) => i + 1.5));
+  expect(x.model.missingFiles).toEqual([]);
+  // Without its weights a model can be looked at, as far as nobody needs their bytes.
+  const bare = await client.open(bytes);
+  expect(bare.model.missingFiles).toEqual(["weights.bin"]);
+  expect(bare.model.inputs).toEqual([{ name: "x", dtype: "f32", dims: [n] }]);
+  expect(bare.program?.kernels.length).toBe(1);
+  await expect(client.run()).rejects.toMatchObject({ name: "UserError", code: "external-data-missing" });
   await expect(client.open(bytes, { files: { "weights.bin": weights.subarray(0, 8) } })).rejects.toMatchObject({ code: "external-data-short" });
   client.close();
 });

@@ -2,7 +2,7 @@ import { UserError } from "../base/errors.ts";
 import type { TraceListener } from "../base/trace.ts";
 import { type Compiled, type PassLists, defaultPasses } from "../compile.ts";
 import type { GraphFunction } from "../graph/ir.ts";
-import type { Source } from "../importer.ts";
+import type { ImportOptions, Source } from "../importer.ts";
 import { type BuildOptions, type Built, buildArtifact, checkOptions, emitArtifact, featuresHere, moduleHere } from "../load.ts";
 import { kernelText } from "../loop/print.ts";
 import { type Listing, disassemble } from "../targets/wasm/disassemble.ts";
@@ -41,7 +41,8 @@ export class Explored {
     checkOptions(this.compileOptions(options));
     this.options = options;
     const start = performance.now();
-    const opened = openSource(bytes, { name: options.name ?? "model", ...importOptions(options) });
+    const missing = new Set<string>();
+    const opened = openSource(bytes, { name: options.name ?? "model", ...importOptions(options, missing) });
     this.source = opened.source;
     let { error } = opened;
     let program: ProgramView | null = null;
@@ -56,7 +57,8 @@ export class Explored {
         error = e;
       }
     }
-    this.exploration = { model: opened.view, steps: this.steps, program, error: error === null ? null : errorInfo(error), compileMs };
+    const model = { ...opened.view, missingFiles: [...missing] };
+    this.exploration = { model, steps: this.steps, program, error: error === null ? null : errorInfo(error), compileMs };
   }
 
   /** A text: the IR after a step, a kernel's loop IR or WebAssembly. @throws UserError for what there is not */
@@ -188,10 +190,10 @@ export class Explored {
   }
 }
 
-function importOptions({ shapes, symbols, files }: ExploreOptions) {
+function importOptions({ shapes, symbols, files = {} }: ExploreOptions, missing: Set<string>): Omit<ImportOptions, "name"> {
   return {
     ...(shapes === undefined ? {} : { shapes }),
     ...(symbols === undefined ? {} : { symbols }),
-    ...(files === undefined ? {} : { resolver: filesResolver(files) }),
+    resolver: filesResolver(files, missing),
   };
 }

@@ -12,7 +12,7 @@ import type { ModelView, PortView, SymbolView } from "./types.ts";
 
 /** A model that was read, or what can be told of one that cannot be compiled. */
 export interface Opened {
-  readonly view: ModelView;
+  readonly view: Omit<ModelView, "missingFiles">;
   readonly source: Source | null;
   /** Why there is no source. */
   readonly error: unknown;
@@ -121,7 +121,7 @@ function viewSymbol(s: DimSymbol): SymbolView {
 }
 
 /** What is told of a model that holds ops which cannot be compiled: all of them. */
-function describeUnsupported(bytes: Uint8Array, options: ImportOptions): Omit<ModelView, "name" | "bytes"> {
+function describeUnsupported(bytes: Uint8Array, options: ImportOptions): Omit<ModelView, "name" | "bytes" | "missingFiles"> {
   const { info, inputs, outputs, problems } = inspectOnnx(bytes, { ...options, resolver: options.resolver ?? null });
   const port = ({ name, dtype, dims }: Signature): PortView => ({ name, dtype, dims: dims?.map((d) => (/^\d+$/.test(d) ? Number(d) : d)) ?? null });
   return {

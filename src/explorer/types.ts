@@ -57,6 +57,8 @@ export interface ModelView {
   readonly symbols: readonly SymbolView[];
   /** Everything that stands in the way of compiling it. */
   readonly problems: readonly ProblemView[];
+  /** Files of weights that belong to the model and were not given. It is told of as far as that goes without them; it cannot be run. */
+  readonly missingFiles: readonly string[];
   /** Additions and multiplications of one run, a multiply-add counting two; null where symbols decide, or nobody knows. */
   readonly flops: number | null;
 }

@@ -7,18 +7,25 @@ type SyncReader = new () => { readAsArrayBuffer(blob: Blob): ArrayBuffer };
 
 /**
  * Gives a model external data from files that were named beside it. A Blob (a page's File) is read piece by piece, when its
- * bytes are needed, which only a worker can do.
+ * bytes are needed, which only a worker can do. Where `missing` is given, files that are not there are noted in it, and are
+ * an error only when their bytes are needed: much can be told of a model without its weights.
  */
-export function filesResolver(files: Readonly<Record<string, Uint8Array | Blob>>): ExternalDataResolver {
+export function filesResolver(files: Readonly<Record<string, Uint8Array | Blob>>, missing?: Set<string>): ExternalDataResolver {
   const named = new Map(Object.entries(files).map(([name, file]) => [normal(name), file]));
   return {
     open(location, offset, length): ConstantData {
       const file = named.get(normal(location));
-      if (file === undefined)
-        throw new UserError(
-          "external-data-missing",
-          `the model keeps weights in the file '${location}', which was not given beside it (given: ${[...named.keys()].join(", ") || "none"}); give that file too`,
-        );
+      if (file === undefined) {
+        const fail = (): never => {
+          throw new UserError(
+            "external-data-missing",
+            `the model keeps weights in the file '${location}', which was not given beside it (given: ${[...named.keys()].join(", ") || "none"}); give that file too`,
+          );
+        };
+        if (missing === undefined) return fail();
+        missing.add(location);
+        return { byteLength: length ?? 0, read: fail, key: `${normal(location)}:${offset}+${length}` };
+      }
       const size = file instanceof Uint8Array ? file.length : file.size;
       const wanted = length ?? size - offset;
       if (wanted < 0 || offset + wanted > size)
