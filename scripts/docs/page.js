@@ -53,24 +53,31 @@ function loadIndex() {
   return loading;
 }
 
-/** How well a section answers: 0 when a word is nowhere in it. */
-function scoreOf(words, page, heading, text) {
-  const [p, h, t] = [page.toLowerCase(), heading.toLowerCase(), text.toLowerCase()];
-  let score = 0;
-  for (const w of words) {
-    const s =
-      (h === w ? 60 : 0) +
-      (startsWord(h, w) ? 30 : h.includes(w) ? 15 : 0) +
-      (p.includes(w) ? 8 : 0) +
-      (startsWord(t, w) ? 4 : t.includes(w) ? 1 : 0);
-    if (s === 0) return 0;
-    score += s;
+/** How often a word stands in a text: whole words count four times as much as beginnings, those inside of others little. */
+function occurrences(text, word) {
+  const letter = /[\p{L}\p{N}]/u;
+  let n = 0;
+  for (let i = text.indexOf(word); i >= 0; i = text.indexOf(word, i + 1)) {
+    const [before, after] = [text[i - 1] ?? " ", text[i + word.length] ?? " "];
+    n += letter.test(before) ? 0.1 : letter.test(after) ? 0.5 : 2;
   }
-  return score + 2 / (1 + h.length / 10);
+  return n;
 }
-function startsWord(text, word) {
-  for (let i = text.indexOf(word); i >= 0; i = text.indexOf(word, i + 1)) if (i === 0 || !/[\p{L}\p{N}]/u.test(text[i - 1])) return true;
-  return false;
+
+/** The sections that hold all words, best first: rare words tell more than frequent ones, headings more than text. */
+function ranked(words, { pages, sections }) {
+  const counted = sections.map(([page, id, heading, text]) => {
+    const [name, title] = pages[page];
+    const [h, t] = [heading.toLowerCase(), text.toLowerCase()];
+    const own = words.map((w) => [occurrences(h, w), occurrences(title.toLowerCase(), w), occurrences(t, w)]);
+    return { name, title, id, heading, text, own };
+  });
+  const found = counted.filter(({ own }) => own.every((counts) => counts.some((n) => n > 0)));
+  const weights = words.map((_, k) => Math.log(1 + sections.length / counted.filter(({ own }) => own[k].some((n) => n > 0)).length));
+  const score = ({ own, heading }) =>
+    own.reduce((sum, [h, p, t], k) => sum + weights[k] * (8 * Math.min(h, 2) + 3 * Math.min(p, 2) + Math.log1p(t)), 0) / (1 + heading.length / 200);
+  const rarest = words[weights.indexOf(Math.max(...weights))];
+  return { rarest, found: found.map((f) => ({ ...f, score: score(f) })).sort((a, b) => b.score - a.score) };
 }
 
 /** Puts text into an element with the words marked. */
@@ -94,10 +101,9 @@ function marked(parent, text, words) {
   }
 }
 
-function snippetOf(text, words) {
-  const lower = text.toLowerCase();
-  const first = words.map((w) => lower.indexOf(w)).filter((i) => i >= 0);
-  const begin = Math.max(0, Math.min(...first, text.length) - 40);
+/** A piece of the text around a word. */
+function snippetOf(text, word) {
+  const begin = Math.max(0, text.toLowerCase().indexOf(word) - 60);
   const from = begin === 0 ? 0 : text.indexOf(" ", begin) + 1;
   return `${from > 0 ? "…" : ""}${text.slice(from, from + 160)}${from + 160 < text.length ? "…" : ""}`;
 }
@@ -108,13 +114,8 @@ async function search() {
     .split(/\s+/)
     .filter((w) => w !== "");
   if (words.length === 0) return close();
-  const { pages, sections } = await loadIndex();
-  const found = sections
-    .map(([page, id, heading, text]) => ({ page: pages[page], id, heading, text, score: scoreOf(words, pages[page][1], heading, text) }))
-    .filter((f) => f.score > 0)
-    .sort((a, b) => b.score - a.score)
-    .slice(0, 12);
-  results.replaceChildren(...found.map((f, i) => resultOf(f, words, i)));
+  const { found, rarest } = ranked(words, await loadIndex());
+  results.replaceChildren(...found.slice(0, 12).map((f, i) => resultOf(f, words, rarest, i)));
   if (found.length === 0) {
     const none = document.createElement("p");
     none.textContent = "Nothing was found.";
@@ -125,7 +126,7 @@ async function search() {
   select(0);
 }
 
-function resultOf({ page: [name, title], id, heading, text }, words, i) {
+function resultOf({ name, title, id, heading, text }, words, rarest, i) {
   const a = document.createElement("a");
   a.href = `${name}.html${id === "" ? "" : `#${id}`}`;
   a.id = `result-${i}`;
@@ -143,7 +144,7 @@ function resultOf({ page: [name, title], id, heading, text }, words, i) {
   }
   const snippet = document.createElement("span");
   snippet.className = "snippet";
-  marked(snippet, snippetOf(text, words), words);
+  marked(snippet, snippetOf(text, rarest), words);
   a.append(snippet);
   return a;
 }
@@ -165,6 +166,12 @@ function close() {
   input.removeAttribute("aria-activedescendant");
 }
 
+// `page.html?q=words` opens with what was found: a search can be linked to.
+const asked = new URLSearchParams(location.search).get("q");
+if (asked !== null) {
+  input.value = asked;
+  search();
+}
 input.addEventListener("input", search);
 input.addEventListener("focus", () => {
   loadIndex();
