@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { parseAst } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 // The package as it is published: packed, installed into an empty project, and used from there.
@@ -28,6 +29,7 @@ interface PackageJson {
   readonly version: string;
   readonly bin: Readonly<Record<string, string>>;
   readonly exports: Exports;
+  readonly sideEffects: readonly string[];
   readonly dependencies: Readonly<Record<string, string>>;
 }
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as PackageJson;
@@ -118,6 +120,20 @@ describe.skipIf(!built)("the package as it is published", () => {
         if (!from.startsWith(".") && !from.startsWith("node:") && !known.has(from)) foreign.add(`${file}: ${from}`);
     }
     expect([...foreign]).toEqual([]);
+  });
+
+  test("every module that does something when it is imported is listed in sideEffects", () => {
+    const scripts = manifest.sideEffects.map((p) => p.replace(/^\.\/dist\//, ""));
+    const modules = readdirSync(join(installed, "dist"), { recursive: true, encoding: "utf8" }).map((f) => f.replaceAll("\\", "/"));
+    const doing = modules.filter((f) => {
+      if (!f.endsWith(".js") || f.startsWith("browser/") || f === "runtime/model.bundle.js") return false;
+      const text = readFileSync(join(installed, "dist", f), "utf8");
+      const { body } = parseAst(text);
+      // What a module does to what it exports itself belongs to that.
+      const does = body.filter((x) => !/^(Import|Export|Variable|Function|Class)|^EmptyStatement$/.test(x.type));
+      return !body.some((x) => x.type.startsWith("Export")) || does.some((x) => !text.startsWith("Object.defineProperty(", x.start));
+    });
+    expect(doing.sort()).toEqual(scripts.filter((f) => !f.startsWith("browser/")).sort());
   });
 
   test("npx tilewright compiles a model, and the artifact runs", async () => {
