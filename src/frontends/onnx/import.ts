@@ -8,7 +8,7 @@ import { newestOpset, oldestOpset } from "./ops/registry.ts";
 import { inOrder } from "./order.ts";
 import { type ModelProto, type TensorProto, type ValueInfo, type ValueType, decodeModel } from "./proto.ts";
 import { checkFunction, checkScopes, forEachNode } from "./scopes.ts";
-import { type Findings, type SymbolOption, Symbols } from "./symbols.ts";
+import { type Findings, type SymbolOption, Symbols, mustBeSize } from "./symbols.ts";
 import { type ExternalDataResolver, dtypeOf, onnxTypeName } from "./tensor.ts";
 
 export type { ExternalDataResolver } from "./tensor.ts";
@@ -181,13 +181,16 @@ function build(model: ModelProto, options: ImportOptions, resolver: ExternalData
   const results = outputs.flatMap((o, i) => (names.indexOf(names[i] as string) < i ? [] : portsOf(names[i] as string, o as Binding)));
   const values = results.map((r) => r.operand.value);
   const name = (options.name ?? model.graph.name).replace(/[^A-Za-z0-9_]+/g, "_").replace(/_+$/, "");
+  const graph = g.finish(
+    name === "" ? "main" : name,
+    symbols.all,
+    values,
+    results.map((r) => r.name),
+  );
+  // What stands in branches and loops may never run.
+  for (const op of graph.ops) for (const v of op.results) v.dims.forEach(mustBeSize);
   return {
-    graph: g.finish(
-      name === "" ? "main" : name,
-      symbols.all,
-      values,
-      results.map((r) => r.name),
-    ),
+    graph,
     problems,
     inputs,
     outputs,
@@ -291,7 +294,8 @@ function opsetProblem(model: ModelProto): string | null {
 }
 
 /** All problems in one error, the same complaint of many nodes on one line. */
-function unsupported(problems: readonly Problem[]): UnsupportedError {
+/** The error that names everything which stands in the way. */
+export function unsupported(problems: readonly Problem[]): UnsupportedError {
   const items = problems.map((p) => `${opName(p)}${p.version > 0 ? ` (opset ${p.version})` : ""} '${p.node}': ${p.reason}`);
   return new UnsupportedError(
     "unsupported-ops",

@@ -8,7 +8,7 @@ import { findMapping, hasMappings, oldestOpset } from "./ops/registry.ts";
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto } from "./proto.ts";
 import { namesRead, nodeLabel, subgraphs } from "./scopes.ts";
 import { Ints } from "./sizes.ts";
-import { EqualSymbol, type Findings, NarrowSymbol } from "./symbols.ts";
+import { EqualSymbol, type Findings, NarrowSymbol, RaiseSymbol } from "./symbols.ts";
 import { type ExternalDataResolver, readTensorProto } from "./tensor.ts";
 
 /** A node, or a value of the model, that this version cannot compile. */
@@ -318,12 +318,13 @@ function locate(e: UserError | VerifyError, node: NodeProto): UserError {
 
 /** Runs an import again for every bound that it finds a symbol to need, and for everything that one has to be equal to. */
 export function withFindings<T>(run: (findings: Findings) => T): T {
-  const [bounds, equal] = [new Map<string, number>(), new Map<string, number | string>()];
+  const [bounds, least, equal] = [new Map<string, number>(), new Map<string, number>(), new Map<string, number | string>()];
   for (;;) {
     try {
-      return run({ bounds, equal });
+      return run({ bounds, least, equal });
     } catch (e) {
       if (e instanceof NarrowSymbol && (bounds.get(e.name) ?? Number.POSITIVE_INFINITY) > e.max) bounds.set(e.name, e.max);
+      else if (e instanceof RaiseSymbol && (least.get(e.name) ?? 0) < e.min) least.set(e.name, e.min);
       else if (e instanceof EqualSymbol && !equal.has(e.name)) equal.set(e.name, e.to);
       else throw e;
     }

@@ -164,13 +164,23 @@ describe("shape arithmetic stays symbolic", () => {
       outputs: ["y", "steps"],
     };
     const { graph: g } = importOnnx(model(m));
-    expect(g.symbols).toMatchObject([{ name: "n", min: 1, max: 6 }]);
+    expect(g.symbols).toMatchObject([{ name: "n", min: 0, max: 6 }]);
     expect(run(m, counting([3, 2]))).toEqual([
       [0, 11, 22, 33, 44, 55],
       [0, 1, 2],
     ]);
     expect(failure(m, { symbols: { n: { min: 3, max: 9 } } }).message).toMatch(/only works up to n=6; give --shape n=3\.\.6/);
     expect(importOnnx(model(m), { symbols: { n: { min: 3, max: 5 } } }).graph.symbols).toMatchObject([{ min: 3, max: 5 }]);
+  });
+  it("a window needs its steps: the least size follows from the model", () => {
+    const pooled = (strides: number[]): ModelSpec => ({
+      inputs: { x: ["f32", [1, 2, "time"]] },
+      nodes: [{ op: "MaxPool", in: ["x"], out: ["y"], attrs: { kernel_shape: [5], strides } }],
+      outputs: ["y"],
+    });
+    for (const stride of [1, 3]) expect(importOnnx(model(pooled([stride]))).graph.symbols).toMatchObject([{ name: "time", min: 5 }]);
+    expect(run(pooled([3]), counting([1, 2, 5]))).toEqual([[4, 9]]);
+    expect(failure(pooled([1]), { symbols: { time: { min: 2, max: 9 } } }).message).toMatch(/only works from time=5 on; give --shape time=5\.\.9/);
   });
   it("a slice's size matches what the interpreter gives, for every sign of start, end and step", () => {
     for (const n of [1, 2, 5]) {

@@ -34,6 +34,16 @@ export class NarrowSymbol {
   }
 }
 
+/** Thrown when the model only makes sense if a symbol is at least `min` (a window needs so many steps): the import starts again with that bound. */
+export class RaiseSymbol {
+  readonly name: string;
+  readonly min: number;
+  constructor(name: string, min: number) {
+    this.name = name;
+    this.min = min;
+  }
+}
+
 /** Thrown when the model only makes sense if a symbol is a number, or another symbol: the import starts again with that. */
 export class EqualSymbol {
   readonly name: string;
@@ -47,6 +57,7 @@ export class EqualSymbol {
 /** What imports of the model that were given up found out about its symbols. */
 export interface Findings {
   readonly bounds: ReadonlyMap<string, number>;
+  readonly least: ReadonlyMap<string, number>;
   readonly equal: ReadonlyMap<string, number | string>;
 }
 
@@ -178,7 +189,8 @@ export class Symbols {
     if (s === undefined) {
       if (users && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
         throw new UserError("shape", `'${name}' is neither a size nor a name for one: use letters, digits and '_'`);
-      const { min = 1, max = Number.POSITIVE_INFINITY, multiple = 1 } = option ?? {};
+      const least = this.findings.least.get(name) ?? 0;
+      const { min = least, max = Number.POSITIVE_INFINITY, multiple = 1 } = option ?? {};
       checkBound(name, min, 0);
       checkBound(name, multiple, 1);
       if (max !== Number.POSITIVE_INFINITY) checkBound(name, max, 0);
@@ -189,6 +201,11 @@ export class Symbols {
         throw new UserError(
           "shape",
           `symbol '${name}' is to be in ${min}..${max}, but the model only works up to ${name}=${needed}; give --shape ${name}=${Math.min(min, needed)}..${needed}`,
+        );
+      if (min < least)
+        throw new UserError(
+          "shape",
+          `symbol '${name}' is to be at least ${min}, but the model only works from ${name}=${least} on; give --shape ${name}=${least}..${Number.isFinite(max) ? max : ""}`,
         );
       const limit = Math.min(max, needed);
       s = makeSymbol(name, min, limit, multiple);
@@ -286,6 +303,29 @@ function replaceAtom(d: Dim, atom: DimAtom, by: Dim): Dim {
 }
 function dimCallOf(a: DimAtom): Dim {
   return a.kind === "symbol" ? symbolDim(a) : dimCalls[a.kind](a.a, a.b);
+}
+
+/** A dim must not be negative: where a symbol decides that, it has to be large enough. @throws RaiseSymbol */
+export function mustBeSize(d: Dim): void {
+  if (dimMin(d) >= 0) return;
+  const [first, second, ...more] = termsOf(d);
+  const [s] = first?.atoms ?? [];
+  if (first === undefined || first.coef <= 0 || first.atoms.length !== 1 || more.length > 0 || (second !== undefined && second.atoms.length > 0))
+    return;
+  if (s?.kind === "floordiv" && typeof s.b === "number" && s.b > 0) {
+    // coef · ⌊a / b⌋ + c ≥ 0 where a ≥ b · ⌈−c / coef⌉
+    mustBeSize(subDim(s.a, s.b * Math.ceil(-(second?.coef ?? 0) / first.coef)));
+    return;
+  }
+  if (s?.kind !== "symbol" || s.source !== "input") return;
+  const least = Math.ceil(-(second?.coef ?? 0) / first.coef);
+  if (least > s.min && least <= s.max) throw new RaiseSymbol(s.name, least);
+}
+
+/** Windows that slid over the dims from the third on have at least one place each. @throws RaiseSymbol */
+export function mustHavePlaces<T extends { readonly dims: readonly Dim[] }>(slid: T): T {
+  for (const d of slid.dims.slice(2)) mustBeSize(subDim(d, 1));
+  return slid;
 }
 
 /** How a user can make two sizes equal, bound them, or fix what depends on them; empty where none follows from the inputs. */

@@ -4,6 +4,7 @@ import type { NodeContext, OpTable } from "../context.ts";
 import type { Operand } from "../operand.ts";
 import { dividedBy } from "./shape.ts";
 import { list, padded, reach, spatialRank, window } from "./window.ts";
+import { mustHavePlaces } from "../symbols.ts";
 
 function kernelSizes(c: NodeContext, w: Operand | Value): number[] {
   const size = w.dims.slice(2);
@@ -26,7 +27,7 @@ export function convolve(c: NodeContext, x: Operand, w: Operand): Value {
   const channels = c.sameDim(x.dims[1] as Dim, mulDim(w.dims[1] as Dim, groups), "channels of the input, and of the weights times groups");
   const input = c.sizes.refine(x.value, x.dims.with(1, channels));
   const around = padded(c, input, win.pads, 0);
-  return c.g.one("convolution", [around.x, c.sizes.refine(w.value, w.dims.with(1, dividedBy(c, channels, groups)))], {
+  const slid = c.g.one("convolution", [around.x, c.sizes.refine(w.value, w.dims.with(1, dividedBy(c, channels, groups)))], {
     strides: win.strides,
     pads: around.pads,
     dilation: win.dilations,
@@ -36,6 +37,7 @@ export function convolve(c: NodeContext, x: Operand, w: Operand): Value {
     wDims: order,
     resultDims: order,
   });
+  return mustHavePlaces(slid);
 }
 
 export function conv(c: NodeContext): Operand {

@@ -4,7 +4,7 @@ import type { Value } from "../../../graph/ir.ts";
 import { identityOf } from "../../../scalar/scalars.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import { type Operand, dimValue } from "../operand.ts";
-import { shapeHint } from "../symbols.ts";
+import { shapeHint, mustHavePlaces } from "../symbols.ts";
 import { Formula } from "./formula.ts";
 import { type Window, padded, spatialRank, window } from "./window.ts";
 
@@ -37,7 +37,7 @@ function sliding(c: NodeContext, x: Value, win: Window, monoid: "add" | "max"): 
 /** Combines what lies in each window. */
 function pooled(c: NodeContext, x: Value, win: Window, monoid: "add" | "max"): Value {
   const s = sliding(c, x, win, monoid);
-  return c.g.one("reduce_window", [s.x], { monoid, ...s.attrs });
+  return mustHavePlaces(c.g.one("reduce_window", [s.x], { monoid, ...s.attrs }));
 }
 
 function poolWindow(c: NodeContext, x: Operand): Window {
@@ -56,7 +56,7 @@ export function maxPool(c: NodeContext): readonly (Operand | null)[] {
   if (win.pads.some(([low]) => typeof low !== "number"))
     return c.unsupported(`indices of windows whose padding at the start depends on symbolic sizes${shapeHint(...x.dims)}`);
   const [largest, place] = c.g.op("arg_window", [s.x], s.attrs, { resultNames: ["pooled", "place"] }) as [Value, Value];
-  return [c.of(largest), c.of(flatIndices(c, x, win, place))];
+  return [c.of(mustHavePlaces(largest)), c.of(flatIndices(c, x, win, place))];
 }
 
 /** Positions in the whole flat input, from the numbers of places within windows. */
