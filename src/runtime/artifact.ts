@@ -1,5 +1,5 @@
 import { UserError } from "./errors.ts";
-import { checkHash } from "./hash.ts";
+import { HashCheck } from "./hash.ts";
 import { type Manifest, type Model, type StartOptions, hasRelaxedSimd, startModel, threadsMissing } from "./model.ts";
 import { builtin, mostThreads, threadsMissingHere } from "./threads.ts";
 
@@ -102,6 +102,7 @@ async function readWeights(
   const single = manifest.weights.length === 1;
   const from = (file: string): ArtifactFile =>
     !(given instanceof URL) ? place(find, file) : single && !given.pathname.endsWith("/") ? given : new URL(file, given);
+  const hashes = new HashCheck();
   let at = 0;
   let checked: Promise<void> = Promise.resolve();
   for (const w of manifest.weights) {
@@ -109,7 +110,7 @@ async function readWeights(
     if (bytes === null) await readInto(from(w.file), w.file, piece);
     else piece.set(bytes.subarray(at, at + w.bytes));
     await checked;
-    if (manifest.sharded) checked = checkHash(w.file, piece, w.hash);
+    if (manifest.sharded) checked = hashes.compare(w.file, piece, w.hash);
     // It may fail before anybody waits for it.
     checked.catch(() => {});
     at += w.bytes;

@@ -2,25 +2,37 @@ import { UserError } from "./errors.ts";
 
 /** SHA-256 (FIPS 180-4): the engine's own where there is one, which pages that were not served over HTTPS lack. */
 
-/**
- * Compares a file's bytes with the SHA-256, in hex, that they should have.
- * @throws UserError `artifact` where they have another
- */
-export async function checkHash(file: string, bytes: Uint8Array, expected: string): Promise<void> {
-  const got = await sha256(bytes);
-  if (got === expected) return;
-  throw new UserError(
-    "artifact",
-    `${file}: its SHA-256 is ${got}, expected ${expected}: the file is damaged, or belongs to another build; fetch it again, or compile the model again`,
-  );
-}
+/** Compares files with the hashes that they should have, one after the other. */
+export class HashCheck {
+  /** A copy of what cannot be hashed where it lies; one serves for all files, so that they leave no garbage. */
+  private copy = new Uint8Array(0);
 
-async function sha256(bytes: Uint8Array): Promise<string> {
-  const subtle = (globalThis as { readonly crypto?: { readonly subtle?: SubtleCrypto } }).crypto?.subtle;
-  if (subtle === undefined) return sha256Here(bytes);
-  // Memory that threads share is refused: it might change meanwhile.
-  const own = bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice();
-  return hex(new Uint8Array(await subtle.digest("SHA-256", own as BufferSource)));
+  /**
+   * @param expected the SHA-256 of the file's bytes, in hex
+   * @throws UserError `artifact` where they have another
+   */
+  async compare(file: string, bytes: Uint8Array, expected: string): Promise<void> {
+    const got = await this.sha256(bytes);
+    if (got === expected) return;
+    throw new UserError(
+      "artifact",
+      `${file}: its SHA-256 is ${got}, expected ${expected}: the file is damaged, or belongs to another build; fetch it again, or compile the model again`,
+    );
+  }
+
+  private async sha256(bytes: Uint8Array): Promise<string> {
+    const subtle = (globalThis as { readonly crypto?: { readonly subtle?: SubtleCrypto } }).crypto?.subtle;
+    if (subtle === undefined) return sha256Here(bytes);
+    const own = bytes.buffer instanceof ArrayBuffer ? bytes : this.copied(bytes);
+    return hex(new Uint8Array(await subtle.digest("SHA-256", own as BufferSource)));
+  }
+
+  /** Memory that threads share is refused by engines: it might change meanwhile. */
+  private copied(bytes: Uint8Array): Uint8Array {
+    if (this.copy.length < bytes.length) this.copy = new Uint8Array(bytes.length);
+    this.copy.set(bytes);
+    return this.copy.subarray(0, bytes.length);
+  }
 }
 
 const hex = (bytes: Uint8Array) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
