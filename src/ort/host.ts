@@ -22,7 +22,7 @@ export interface LoadedModel {
   readonly resolver: ExternalDataResolver | null;
   /** The file's name without its extension. */
   readonly name: string;
-  close(): void;
+  readonly close: () => void;
 }
 
 export interface Host {

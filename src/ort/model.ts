@@ -2,6 +2,7 @@ import { UnsupportedError, UserError } from "../base/errors.ts";
 import { type DeclaredPort, type ImportOptions, declaredPorts, formatOf, importSource } from "../importer.ts";
 import type { LibraryOptions, PortInfo } from "../index.ts";
 import { buildArtifact, featuresHere, startArtifact } from "../load.ts";
+import { inspectOnnx, unsupported } from "../frontends/onnx/import.ts";
 import { allSymbols, plainName } from "../frontends/onnx/symbols.ts";
 import { launchesOf } from "../targets/launches.ts";
 import { typeOf } from "./dtypes.ts";
@@ -10,7 +11,7 @@ import { type Engine, type Host, type LoadedModel, plainPath, resolverOf } from 
 import type { Settings } from "./options.ts";
 import { Profile } from "./profile.ts";
 import type { InferenceSession, OnnxModelOptions } from "./session.ts";
-import { SpecialEngine, specialForm } from "./special.ts";
+import { type Form, SpecialEngine, mayBeSpecial, specialForm } from "./special.ts";
 
 /** From a model's file to one that runs. */
 
@@ -72,24 +73,27 @@ async function startWasm(
   log: Log,
 ): Promise<Pick<Started, "engine" | "profile">> {
   const profile = settings.profile ? new Profile() : null;
-  const compile = (given: Given) => compileWasm(loaded.bytes, { ...options, ...given }, profile);
+  const compile = (bytes: Uint8Array) => (given: Given) => compileWasm(bytes, { ...options, ...given }, profile);
+  let [engine, form]: [Engine | null, Form | null] = [null, "nothing"];
   try {
-    return { profile, engine: await compile({}) };
+    engine = await compile(loaded.bytes)({});
+    if (!mayBeSpecial(declared)) return { profile, engine };
   } catch (e) {
-    const form = specialForm(declared, e);
+    form = specialForm(declared, e);
     if (form === null) throw e;
-    // The bytes may be the caller's, who may change them after `create`.
-    const bytes = loaded.bytes.slice();
-    const later = async (given: Given): Promise<Engine> => {
-      try {
-        return await compileWasm(bytes, { ...options, ...given }, profile);
-      } finally {
-        loaded.close();
-      }
-    };
+    checkOps(loaded.bytes);
     log.verbose(`${loaded.name} is compiled when it runs, for what its inputs then are: ${(e as Error).message}`);
-    return { profile, engine: new SpecialEngine(declared, form, later, log) };
   }
+  // The bytes may be the caller's, who may change them after `create`.
+  const compileLater = compile(loaded.bytes.slice());
+  const later = (given: Given): Promise<Engine> => compileLater(given).finally(loaded.close);
+  return { profile, engine: new SpecialEngine(declared, form, engine, later, log) };
+}
+
+/** @throws UnsupportedError for ops that this version does not have: no form helps there */
+function checkOps(bytes: Uint8Array): void {
+  const missing = inspectOnnx(bytes).problems.filter((p) => p.reason.startsWith("no mapping for"));
+  if (missing.length > 0) throw unsupported(missing);
 }
 
 /** Options that importers take besides the library's. */
@@ -104,7 +108,8 @@ async function compileWasm(bytes: Uint8Array, options: Omit<LibraryOptions, "sha
     ...(shapes === undefined ? {} : { shapes }),
     ...(values === undefined ? {} : { values }),
   });
-  const { artifact, compiled } = buildArtifact(source, { ...rest, name, features: featuresHere(rest), profile: profile !== null });
+  // Sessions keep no outputs inside: no memory is set aside for them.
+  const { artifact, compiled } = buildArtifact(source, { ...rest, name, keptMemory: 0, features: featuresHere(rest), profile: profile !== null });
   const clock = profile?.clock(launchesOf(compiled.program).map((l) => ({ kernel: l.kernel.name, nodes: l.origin })));
   const model = await startArtifact(artifact, undefined, clock);
   return {

@@ -6,7 +6,7 @@ import type { Log } from "./env.ts";
 import type { Engine } from "./host.ts";
 
 /**
- * Models that cannot be compiled before their inputs are there: an input's rank is not known, or an axis is a number among
+ * Models that cannot be compiled for all that their inputs may be: an input's rank is not known, or an axis is a number among
  * the inputs. They are compiled when they run, for what is then given, and what was compiled is kept for the next such run.
  */
 
@@ -22,8 +22,8 @@ interface Fed {
 type Special = Pick<ImportOptions, "shapes" | "values">;
 
 /** What a program is compiled for: each form knows more than the one before it. */
-const forms = ["ranks", "values", "sizes"] as const;
-type Form = (typeof forms)[number];
+const forms = ["nothing", "ranks", "values", "sizes"] as const;
+export type Form = (typeof forms)[number];
 
 /** So many compiled programs are kept. */
 const mostPrograms = 16;
@@ -35,16 +35,25 @@ function isIndex(p: DeclaredPort): boolean {
   return (p.dtype === "i64" || p.dtype === "i32") && (p.dims === null || p.dims.length <= 1);
 }
 
+/** May runs of the model have to be compiled for, though it can be compiled as it is? Its runs then tell. */
+export function mayBeSpecial({ inputs }: Interface): boolean {
+  return inputs.some(isIndex);
+}
+
 /** The form to begin with after compiling the model as it is has failed; null where no form helps, or the fault is another one. */
 export function specialForm({ inputs }: Interface, fault: unknown): Form | null {
   const unranked = inputs.some((p) => p.dims === null);
-  if (fault instanceof UserError) return unranked && fault.code === "shape" ? "ranks" : null;
-  if (!(fault instanceof UnsupportedError) || fault.code !== "unsupported-ops") return null;
-  // Ops that there are not will not be there later either.
-  if (fault.items.some((i) => i.includes("no mapping for"))) return null;
+  const aboutRanks = fault instanceof UserError && fault.code === "shape" && unranked;
+  if (!aboutRanks && !(fault instanceof UnsupportedError && fault.code === "unsupported-ops")) return null;
   if (unranked) return "ranks";
   if (inputs.some(isIndex)) return "values";
   return inputs.some((p) => p.dims?.some((d) => typeof d !== "number")) ? "sizes" : null;
+}
+
+/** Can a fault be one that a form which knows more has not? The runtime has an error class of its own, alike. */
+function isAboutSizes(e: unknown): boolean {
+  const { name, code } = e as Partial<UserError>;
+  return e instanceof UnsupportedError || (name === "UserError" && (code === "shape" || code === "size"));
 }
 
 /** An engine that compiles when it runs. */
@@ -58,40 +67,39 @@ export class SpecialEngine implements Engine {
   /** The one used last is the last. */
   private readonly programs = new Map<string, Engine>();
 
-  constructor({ inputs, outputs }: Interface, form: Form, compile: (given: Special) => Promise<Engine>, log: Log) {
+  /** @param first what the model was compiled to as it is; null where that failed */
+  constructor({ inputs, outputs }: Interface, form: Form, first: Engine | null, compile: (given: Special) => Promise<Engine>, log: Log) {
     this.declared = inputs;
-    this.inputs = inputs.map(portOf);
-    this.outputs = outputs.map(portOf);
+    this.inputs = first?.inputs ?? inputs.map(portOf);
+    this.outputs = first?.outputs ?? outputs.map(portOf);
     this.form = form;
     this.compile = compile;
     this.log = log;
+    if (first !== null) this.programs.set(keyOf({}), first);
   }
 
   async run(inputs: Readonly<Record<string, Input>>): Promise<Outputs> {
     const fed = inputs as Readonly<Record<string, Fed>>;
-    const program = await this.programFor(fed);
-    const wanted = program.inputs.map((p) => [p.name, fed[p.name] as Input]);
-    return program.run(Object.fromEntries(wanted));
-  }
-
-  private async programFor(fed: Readonly<Record<string, Fed>>): Promise<Engine> {
     for (;;) {
-      const given = this.givenFor(fed);
-      const key = JSON.stringify(given, (_, v) => (v instanceof Uint8Array ? [...v] : v));
-      const old = this.programs.get(key);
-      if (old !== undefined) {
-        this.programs.delete(key);
-        this.programs.set(key, old);
-        return old;
-      }
       try {
-        return this.keep(key, await this.compile(given));
+        const program = await this.programFor(fed);
+        return await program.run(Object.fromEntries(program.inputs.map((p) => [p.name, fed[p.name] as Input])));
       } catch (e) {
         const next = forms[forms.indexOf(this.form) + 1];
-        if (next === undefined || !(e instanceof UnsupportedError || (e instanceof UserError && e.code === "shape"))) throw e;
+        if (next === undefined || !isAboutSizes(e)) throw e;
         this.form = next;
       }
     }
+  }
+
+  private async programFor(fed: Readonly<Record<string, Fed>>): Promise<Engine> {
+    const given = this.givenFor(fed);
+    const key = keyOf(given);
+    const old = this.programs.get(key);
+    if (old === undefined) return this.keep(key, await this.compile(given));
+    this.programs.delete(key);
+    this.programs.set(key, old);
+    return old;
   }
 
   private keep(key: string, program: Engine): Engine {
@@ -109,6 +117,7 @@ export class SpecialEngine implements Engine {
 
   /** What this run tells the compiler. */
   private givenFor(fed: Readonly<Record<string, Fed>>): Special {
+    if (this.form === "nothing") return {};
     const shapes: Record<string, readonly (number | string)[]> = {};
     const values: Record<string, { dims: readonly number[]; bytes: Uint8Array }> = {};
     for (const [k, p] of this.declared.entries()) {
@@ -129,6 +138,11 @@ export class SpecialEngine implements Engine {
     for (const p of this.programs.values()) p.dispose();
     this.programs.clear();
   }
+}
+
+/** Tells programs apart. */
+function keyOf(given: Special): string {
+  return JSON.stringify(given, (_, v) => (v instanceof Uint8Array ? [...v] : v));
 }
 
 /** A size that is not known stands by no name. */

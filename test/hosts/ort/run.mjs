@@ -1,18 +1,20 @@
-// Runs the same programs with onnxruntime-node, onnxruntime-web and tilewright/ort, compares what they saw, and prints a table.
-// Argument: the module that is `tilewright/ort`, instead of the package's own in dist. Exit status 1: something differs.
+// Runs the same programs with onnxruntime-node, onnxruntime-web and tilewright/ort, and @huggingface/transformers with and
+// without it; compares what they saw, checks types against onnxruntime-common's, and prints a table.
+// Argument: tilewright's built folder, instead of dist. Exit status 1: something differs.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { difference } from "./compare.mjs";
 import { writeModels } from "./models.mjs";
 import { programs } from "./programs.mjs";
+import { writeTinyModels } from "./tiny.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const ours = process.argv[2] ?? "tilewright/ort";
+const root = resolve(here, "../../..");
+const ours = join(resolve(process.argv[2] ?? join(root, "dist")), "node/ort.js");
 const peers = ["onnxruntime-node", "onnxruntime-web"];
-/** Floats may differ by the order in which sums are taken: by that of the largest of an array, relative. */
-const tolerance = 1e-5;
 
 function install() {
   if (existsSync(join(here, "node_modules", "onnxruntime-node"))) return;
@@ -21,34 +23,15 @@ function install() {
   if (r.status !== 0) throw new Error("npm ci failed in test/hosts/ort");
 }
 
-/** What the programs saw with a package. */
-function seenWith(name, folder) {
-  const r = spawnSync(process.execPath, [join(here, "child.mjs"), name, folder], {
-    encoding: "utf8",
-    cwd: folder,
-    timeout: 300_000,
-    maxBuffer: 2 ** 27,
-  });
+/** What a script of this folder prints last, as JSON. */
+function seenBy(script, args, cwd) {
+  const r = spawnSync(process.execPath, [join(here, script), ...args], { encoding: "utf8", cwd, timeout: 300_000, maxBuffer: 2 ** 27 });
   const line = r.stdout.trimEnd().split("\n").at(-1) ?? "";
   try {
     return JSON.parse(line);
   } catch {
-    throw new Error(`the programs did not run with ${name} (${r.error?.message ?? `status ${r.status}`}):\n${r.stdout}${r.stderr}`);
+    throw new Error(`${script} ${args[0]} did not run to its end (${r.error?.message ?? `status ${r.status}`}):\n${r.stdout}${r.stderr}`);
   }
-}
-
-/** Where two values differ; null where they do not. */
-function difference(a, b, at = "") {
-  if (typeof a === "number" && typeof b === "number")
-    return a === b || Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(b)) ? null : `${at}: ${a}, expected ${b}`;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null)
-    return a === b ? null : `${at}: ${JSON.stringify(a)}, expected ${JSON.stringify(b)}`;
-  const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])];
-  for (const k of keys) {
-    const d = k in a && k in b ? difference(a[k], b[k], `${at}.${k}`) : `${at}.${k}: ${k in b ? "is missing" : "was not expected"}`;
-    if (d !== null) return d;
-  }
-  return null;
 }
 
 function verdict(title, mine, theirs, peer) {
@@ -60,25 +43,62 @@ function verdict(title, mine, theirs, peer) {
   return d === null ? "same" : `differs at ${d}`;
 }
 
+/** Prints a row; gives 1 where something is not the same. */
+function row(title, width, verdicts) {
+  const bad = verdicts.filter((v) => v !== "same" && v !== "–");
+  console.log(`${title.padEnd(width)}  ${verdicts.map((v) => (bad.includes(v) ? "NOT THE SAME" : v).padEnd(19)).join("  ")}`.trimEnd());
+  for (const b of bad) console.log(`  ${b}`);
+  return bad.length === 0 ? 0 : 1;
+}
+
+function comparePrograms(folder) {
+  writeModels(folder);
+  const mine = seenBy("child.mjs", [ours, folder], folder);
+  const theirs = Object.fromEntries(peers.map((p) => [p, seenBy("child.mjs", [p, folder], folder)]));
+  const titles = Object.keys(programs);
+  const width = Math.max(...titles.map((t) => t.length));
+  console.log(`${"program, with tilewright/ort".padEnd(width)}  ${peers.map((p) => `as ${p}`.padEnd(19)).join("  ")}`.trimEnd());
+  let failed = 0;
+  for (const t of titles)
+    failed += row(
+      t,
+      width,
+      peers.map((p) => verdict(t, mine[t], theirs[p][t], p)),
+    );
+  console.log(`${titles.length - failed} of ${titles.length} programs see the same.\n`);
+  return failed;
+}
+
+function compareTransformers(folder) {
+  writeTinyModels(folder);
+  const expected = seenBy("transformers.mjs", ["as it is", "", folder], here);
+  console.log("@huggingface/transformers, with tilewright/ort");
+  let failed = 0;
+  for (const [way, title] of [
+    ["package", "in place of the package onnxruntime-node"],
+    ["symbol", "as the runtime that the host brings"],
+  ]) {
+    const seen = seenBy("transformers.mjs", [ours, way, folder], here);
+    for (const part of Object.keys(expected)) {
+      const d = difference(seen[part], expected[part]);
+      failed += row(`  ${part}: ${title}`, 60, [d === null ? "same" : `differs at ${d}`]);
+    }
+  }
+  console.log("");
+  return failed;
+}
+
+function checkTypes() {
+  const r = spawnSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", here], { encoding: "utf8" });
+  console.log(`types of onnxruntime-common and of tilewright/ort: ${r.status === 0 ? "stand for one another" : `do not\n${r.stdout}${r.stderr}`}`);
+  return r.status === 0 ? 0 : 1;
+}
+
 install();
 const folder = mkdtempSync(join(tmpdir(), "tilewright-ort-"));
-mkdirSync(folder, { recursive: true });
-let failed = 0;
 try {
-  writeModels(folder);
-  const mine = seenWith(ours, folder);
-  const theirs = Object.fromEntries(peers.map((p) => [p, seenWith(p, folder)]));
-  const width = Math.max(...Object.keys(programs).map((t) => t.length));
-  console.log(`${"program".padEnd(width)}  ${peers.map((p) => `as ${p}`.padEnd(20)).join("  ")}`);
-  for (const title of Object.keys(programs)) {
-    const verdicts = peers.map((p) => verdict(title, mine[title], theirs[p][title], p));
-    const bad = verdicts.filter((v) => v !== "same" && v !== "–");
-    failed += bad.length === 0 ? 0 : 1;
-    console.log(`${title.padEnd(width)}  ${verdicts.map((v) => (v === "same" || v === "–" ? v : "NOT THE SAME").padEnd(20)).join("  ")}`.trimEnd());
-    for (const b of bad) console.log(`  ${b}`);
-  }
-  console.log(`${Object.keys(programs).length - failed} of ${Object.keys(programs).length} programs see the same.`);
+  const failed = comparePrograms(folder) + compareTransformers(join(folder, "tiny")) + checkTypes();
+  process.exitCode = failed === 0 ? 0 : 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
-process.exit(failed === 0 ? 0 : 1);

@@ -8,9 +8,35 @@ const hidden = 16;
 const heads = 2;
 const width = hidden / heads;
 const positions = 32;
-const words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "a", "cat", "dog", "film", "was", "is", "good", "bad", "very", "not", "and", ".", "!", "##s", "##ly"];
+const words = [
+  "[PAD]",
+  "[UNK]",
+  "[CLS]",
+  "[SEP]",
+  "the",
+  "a",
+  "cat",
+  "dog",
+  "film",
+  "was",
+  "is",
+  "good",
+  "bad",
+  "very",
+  "not",
+  "and",
+  ".",
+  "!",
+  "##s",
+  "##ly",
+];
 
-const table = (rows, columns, seed) => constant("float32", [rows, columns], numbers(rows * columns, seed).map((v) => v / Math.sqrt(columns)));
+const table = (rows, columns, seed) =>
+  constant(
+    "float32",
+    [rows, columns],
+    numbers(rows * columns, seed).map((v) => v / Math.sqrt(columns)),
+  );
 const vector = (n, value) => constant("float32", [n], new Float32Array(n).fill(value));
 const ints = (...values) => constant("int64", [values.length], BigInt64Array.from(values, BigInt));
 const number = (value) => constant("float32", [], Float32Array.of(value));
@@ -41,7 +67,10 @@ class Graph {
   }
   /** Attention of queries to keys; `bias` is added to its scores. */
   attention(q, k, v, bias) {
-    const scores = this.node("Mul", [this.node("MatMul", [q, this.node("Transpose", [k], { perm: [0, 1, 3, 2] })]), this.constant(number(width ** -0.5))]);
+    const scores = this.node("Mul", [
+      this.node("MatMul", [q, this.node("Transpose", [k], { perm: [0, 1, 3, 2] })]),
+      this.constant(number(width ** -0.5)),
+    ]);
     const weights = this.node("Softmax", [this.node("Add", [scores, bias])], { axis: 3 });
     const merged = this.node("Transpose", [this.node("MatMul", [weights, v])], { perm: [0, 2, 1, 3] });
     return this.node("Reshape", [merged, this.constant(ints(0, 0, hidden))]);
@@ -91,7 +120,11 @@ function decoder() {
   const key = g.node("Concat", ["past_key_values.0.key", k], { axis: 2 }, "present.0.key");
   const value = g.node("Concat", ["past_key_values.0.value", v], { axis: 2 }, "present.0.value");
   // What is new sees what came before it: places [new, 1] and [1, total].
-  const seen = g.node("Range", [g.constant(constant("int64", [], BigInt64Array.of(0n))), g.node("Squeeze", [g.node("Slice", [g.node("Shape", [key]), "two", "three"])]), g.constant(constant("int64", [], BigInt64Array.of(1n)))]);
+  const seen = g.node("Range", [
+    g.constant(constant("int64", [], BigInt64Array.of(0n))),
+    g.node("Squeeze", [g.node("Slice", [g.node("Shape", [key]), "two", "three"])]),
+    g.constant(constant("int64", [], BigInt64Array.of(1n))),
+  ]);
   const later = g.node("Greater", [g.node("Unsqueeze", [seen, "zero"]), g.node("Unsqueeze", ["position_ids", "two"])]);
   const causal = g.node("Unsqueeze", [g.node("Mul", [g.node("Cast", [later], { to: 1 }), g.constant(number(-10000))]), "one"]);
   const bias = g.node("Add", [causal, g.maskBias("attention_mask")]);
@@ -116,7 +149,15 @@ function decoder() {
   });
 }
 
-const special = (content) => ({ id: words.indexOf(content), content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true });
+const special = (content) => ({
+  id: words.indexOf(content),
+  content,
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+});
 const piece = (id) => ({ SpecialToken: { id, type_id: 0 } });
 const sequence = (id, type_id = 0) => ({ Sequence: { id, type_id } });
 
@@ -165,7 +206,15 @@ export function writeTinyModels(folder) {
   const labels = { id2label: { 0: "NEGATIVE", 1: "POSITIVE" }, label2id: { NEGATIVE: 0, POSITIVE: 1 } };
   write("classifier", { ...bert, ...labels, architectures: ["BertForSequenceClassification"] }, encoder(2), true);
   write("embedder", { ...bert, architectures: ["BertModel"] }, encoder(0), true);
-  const gpt = { model_type: "gpt2", architectures: ["GPT2LMHeadModel"], vocab_size: words.length, n_embd: hidden, n_head: heads, n_layer: 1, n_positions: positions };
+  const gpt = {
+    model_type: "gpt2",
+    architectures: ["GPT2LMHeadModel"],
+    vocab_size: words.length,
+    n_embd: hidden,
+    n_head: heads,
+    n_layer: 1,
+    n_positions: positions,
+  };
   const at = write("generator", { ...gpt, bos_token_id: 2, eos_token_id: 3 }, decoder(), false);
   writeFileSync(join(at, "generation_config.json"), JSON.stringify({ bos_token_id: 2, eos_token_id: 3, pad_token_id: 0 }));
 }

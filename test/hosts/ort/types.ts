@@ -59,7 +59,10 @@ export const complete: [Exclude<keyof typeof common, keyof typeof own>] extends 
 
 /** A program of a user's. */
 export async function program(ort: typeof own): Promise<Float32Array> {
-  const session: own.InferenceSession = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  const session: own.InferenceSession = await ort.InferenceSession.create("model.onnx", {
+    executionProviders: ["wasm"],
+    graphOptimizationLevel: "all",
+  });
   const feeds: Record<string, own.Tensor> = { ids: new ort.Tensor("int64", [1n, 2n], [1, 2]), mask: new ort.Tensor("bool", [true, false]) };
   const fetches: own.InferenceSession.OnnxValueMapType = await session.run(feeds, ["out"], { tag: "one" });
   const type: own.Tensor.Type = "float32";
