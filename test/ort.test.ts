@@ -350,8 +350,8 @@ describe("session options", () => {
       dur: number;
       args: { nodes?: string };
     }[];
-    expect(events.map((e) => e.cat)).toEqual(["Session", "Node", "Session"]);
-    expect([events[0]?.name, events[2]?.name, events.every((e) => e.dur >= 0)]).toEqual(["session_initialization", "model_run", true]);
+    expect([...new Set(events.map((e) => e.cat))]).toEqual(["Session", "Node"]);
+    expect([events[0]?.name, events.at(-1)?.name, events.every((e) => e.dur >= 0)]).toEqual(["session_initialization", "model_run", true]);
     expect(events[1]?.args.nodes).toMatch(/MatMul/);
     expect(await fault(async () => (await create({})).endProfiling())).toMatch(/^profile: .*enableProfiling/);
   });
