@@ -19,7 +19,8 @@ export class LaunchClock {
   /** Give it to `startArtifact`. */
   readonly tick = (launch: number): void => {
     const now = performance.now();
-    this.spent[launch] = (this.spent[launch] ?? 0) + now - this.last;
+    // Less than 0 where main begins.
+    if (launch >= 0) this.spent[launch] = (this.spent[launch] ?? 0) + now - this.last;
     this.last = now;
   };
   /** Forgets what was measured: warm-up is over. */

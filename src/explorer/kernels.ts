@@ -8,6 +8,7 @@ import { describeSchedule, parseSchedule } from "../schedule/schedule.ts";
 import type { Listing } from "../targets/wasm/disassemble.ts";
 import type { Tensor } from "../tensor/ir.ts";
 import { launchFlops, launchesOf } from "./kernel-times.ts";
+import { countOperations } from "./operations.ts";
 import type { KernelView, LaunchView } from "./types.ts";
 
 /** What a launch does, where it is known: the step of the schedule that it was made from. */
@@ -46,6 +47,7 @@ export function viewLaunches(c: Compiled, graph: GraphFunction | null, sizes: Re
       kernel: place.get(l.kernel) ?? -1,
       origins: l.origin,
       flops: flops[i] === 0 ? null : (flops[i] ?? null),
+      operations: step === undefined || step.kernel.control !== undefined ? null : countOperations(step.kernel, sizes),
       bytes: step === undefined ? null : bytesOf(new Set([...step.reads, ...step.writes]), sizes),
       reads: step?.reads.map((t) => t.name) ?? [],
       writes: step?.writes.map((t) => t.name) ?? [],

@@ -64,7 +64,7 @@ export class Runner {
       const { threads, relaxed_simd } = model.info();
       const launches = this.explored
         .launches(given.sizes)
-        .map(({ launch, flops, bytes }): LaunchTime => ({ launch, ms: clock.mean(launch), flops, bytes }));
+        .map(({ launch, flops, operations, bytes }): LaunchTime => ({ launch, ms: clock.mean(launch), flops, operations, bytes }));
       await control.pause();
       const machine = await this.machine();
       return {

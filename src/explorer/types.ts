@@ -147,8 +147,13 @@ export interface LaunchView {
   readonly launch: number;
   readonly kernel: number;
   readonly origins: readonly string[];
-  /** Additions and multiplications of its nodes; null where there are none, or symbols decide. */
+  /** Additions and multiplications of its nodes in the model; null where there are none, or symbols decide. */
   readonly flops: number | null;
+  /**
+   * What its code does: every operation on data counted once, a multiply-add as two. Less than `flops` where an algorithm saves
+   * arithmetic (Winograd), more where a node has none of its own in the model (a maximum). Null where symbols decide.
+   */
+  readonly operations: number | null;
   /** Bytes of the tensors that it reads and writes, each counted once; null where symbols decide. */
   readonly bytes: number | null;
   /** Names of the tensors that it reads and writes. */
@@ -279,7 +284,9 @@ export interface LaunchTime {
   readonly launch: number;
   /** Mean over the runs; of a launch in a loop the sum of its turns. */
   readonly ms: number;
+  /** As in LaunchView, at the sizes of the run. */
   readonly flops: number | null;
+  readonly operations: number | null;
   readonly bytes: number | null;
 }
 
