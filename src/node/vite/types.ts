@@ -29,11 +29,16 @@ export function writeTypes(model: string, query: string, artifact: string, resol
     removeOurs(fileFor(model, resolution === "bundler" ? "nodenext" : "bundler"));
     return;
   }
-  const inside = types.replace(/^(?=.)/gm, "  ").trimEnd();
+  // References hold for a whole file only.
+  const references = types.match(/^\/\/\/ <reference .*\n/gm)?.join("") ?? "";
+  const inside = types
+    .replaceAll(/^\/\/\/ <reference .*\n/gm, "")
+    .replace(/^(?=.)/gm, "  ")
+    .trimEnd();
   const name = `${base}.${query.replace(/[^A-Za-z0-9]+/g, "-")}.d.ts`;
   put(
     path.join(path.dirname(model), name),
-    `${mark} ${base}: do not edit.\ndeclare module ${JSON.stringify(`*/${base}?${query}`)} {\n${inside}\n}\n`,
+    `${mark} ${base}: do not edit.\n${references}declare module ${JSON.stringify(`*/${base}?${query}`)} {\n${inside}\n}\n`,
   );
 }
 
