@@ -116,6 +116,11 @@ function Body() {
       return (
         <section class="card center wide">
           <ErrorReport error={p.error} problems={[]} />
+          <div class="actions">
+            <OpenButton class="button primary">
+              {p.error.code.startsWith("external-data") ? "Choose the model together with its files…" : "Choose another file…"}
+            </OpenButton>
+          </div>
         </section>
       );
     case "ready":
@@ -140,7 +145,8 @@ function Welcome() {
         </button>
       </div>
       <p class="muted">
-        Nothing is uploaded: the compiler runs in this page, in a worker. A model whose weights lie in files of their own: choose or drop them together.
+        Nothing is uploaded: the compiler runs in this page, in a worker. A model whose weights lie in files of their own: choose or drop them
+        together.
       </p>
     </section>
   );

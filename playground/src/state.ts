@@ -56,7 +56,7 @@ export function show(name: string, e: Exploration): void {
   batch(() => {
     exploration.value = e;
     phase.value = { kind: "ready", name };
-    kernel.value = 0;
+    kernel.value = busiestKernel(e);
     step.value = firstStep(e);
     graphStep.value = e.steps.find((s) => s.graph)?.step ?? 0;
     picked.value = new Set();
@@ -69,6 +69,13 @@ export function show(name: string, e: Exploration): void {
 /** The first step that changed something, so that there is something to see. */
 function firstStep(e: Exploration): number {
   return e.steps.find((s) => s.text && s.changed && s.before !== null)?.step ?? e.steps.find((s) => s.text)?.step ?? 0;
+}
+
+/** The kernel that does most of the arithmetic, for a start. */
+function busiestKernel(e: Exploration): number {
+  const work = new Map<number, number>();
+  for (const l of e.program?.launches ?? []) work.set(l.kernel, (work.get(l.kernel) ?? 0) + (l.flops ?? 0));
+  return [...work].reduce((best, at) => (at[1] > best[1] ? at : best), [0, 0])[0];
 }
 
 export function goTo(id: TabId): void {

@@ -42,6 +42,8 @@ export function GraphCanvas(p: {
   useEffect(() => painter.current?.load(), [p.scene, p.layout]);
   useEffect(() => painter.current?.redraw(), [p.selected, p.picked]);
   return (
+    // A drawing that keys move through is an application to assistive technology.
+    // biome-ignore lint/a11y/noInteractiveElementToNoninteractiveRole: see above
     <canvas
       ref={canvas}
       tabIndex={0}
@@ -200,7 +202,10 @@ class Painter implements CanvasControl {
   }
   private onMove(e: PointerEvent): void {
     const { drag, camera: c } = this;
-    if (drag === null) return this.hover(this.under(e));
+    if (drag === null) {
+      this.hover(this.under(e));
+      return;
+    }
     const [dx, dy] = [e.offsetX - drag.x, e.offsetY - drag.y];
     if (!drag.moved && Math.hypot(dx, dy) < 4) return;
     this.drag = { x: e.offsetX, y: e.offsetY, moved: true };
@@ -214,7 +219,10 @@ class Painter implements CanvasControl {
   private onWheel(e: WheelEvent): void {
     e.preventDefault();
     const unit = e.deltaMode === WheelEvent.DOM_DELTA_LINE ? 24 : 1;
-    if (e.ctrlKey || e.metaKey) return this.zoom(2 ** (-e.deltaY * unit * 0.006), { x: e.offsetX, y: e.offsetY });
+    if (e.ctrlKey || e.metaKey) {
+      this.zoom(2 ** (-e.deltaY * unit * 0.006), { x: e.offsetX, y: e.offsetY });
+      return;
+    }
     const { camera: c } = this;
     const [dx, dy] = e.shiftKey && e.deltaX === 0 ? [e.deltaY, 0] : [e.deltaX, e.deltaY];
     this.look({ ...c, x: c.x + (dx * unit) / c.scale, y: c.y + (dy * unit) / c.scale });

@@ -30,7 +30,7 @@ export interface Box {
   readonly family: Family;
 }
 
-/** A graph ready to be laid out: without constants, unless they are asked for. */
+/** A graph ready to be laid out: without constants and what is made of them alone, unless they are asked for. */
 export interface Scene {
   readonly boxes: readonly Box[];
   /** From box to box; `body` leads from what a region gives to the op that it belongs to. */
@@ -60,7 +60,8 @@ export function shapeText(node: NodeView): string {
 
 /** @param measure widths of texts: of the title (large) and the line below it */
 export function sceneOf(g: GraphView, constants: boolean, measure: (text: string, large: boolean) => number): Scene {
-  const kept = g.nodes.filter((n) => constants || n.kind !== "constant");
+  const hidden = constants ? new Set<number>() : fixedNodes(g);
+  const kept = g.nodes.filter((n) => !hidden.has(n.id));
   const place = new Map(kept.map((n, i) => [n.id, i]));
   const boxes = kept.map((node): Box => ({ node, title: short(node.op, 34), subtitle: short(shapeText(node), 40), family: familyOf(node) }));
   const edges: { from: number; to: number; body: boolean; label: string }[] = [];
@@ -88,6 +89,21 @@ export function sceneOf(g: GraphView, constants: boolean, measure: (text: string
     edges: Int32Array.from(edges.flatMap((e) => [e.from, e.to])),
   };
   return { boxes, edges, before, after, input };
+}
+
+/** Constants, and what is made of nothing but constants: weights on their way to where they are used. */
+function fixedNodes(g: GraphView): Set<number> {
+  const operands: number[][] = g.nodes.map(() => []);
+  for (const e of g.edges) operands[e.to]?.push(e.from);
+  const regions = new Set(g.nodes.map((n) => n.parent?.node));
+  const fixed = new Set<number>();
+  // Nodes are in order, so that operands have been seen.
+  for (const n of g.nodes) {
+    const from = operands[n.id] ?? [];
+    const made = n.kind === "op" && from.length > 0 && !regions.has(n.id) && from.every((f) => fixed.has(f));
+    if (n.kind === "constant" || made) fixed.add(n.id);
+  }
+  return fixed;
 }
 
 function short(text: string, most: number): string {

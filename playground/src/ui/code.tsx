@@ -32,7 +32,9 @@ export interface CodeText {
  * A text to read: with search (Ctrl-F within it), selection, line numbers; only what is in view is drawn, so that texts of
  * megabytes scroll well. Quoted names for which `isLink` holds lead somewhere.
  */
-export function Code(p: CodeText & { readonly label: string; readonly isLink?: (name: string) => boolean; readonly onLink?: (name: string) => void }) {
+export function Code(
+  p: CodeText & { readonly label: string; readonly isLink?: (name: string) => boolean; readonly onLink?: (name: string) => void },
+) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView | null>(null);
   const links = useRef(p);
@@ -55,7 +57,9 @@ function stateOf(p: CodeText & { readonly label: string }, isLink: (name: string
     doc: p.text,
     extensions: [
       EditorState.readOnly.of(true),
-      EditorView.contentAttributes.of({ "aria-label": p.label, "aria-readonly": "true" }),
+      // Not an editor: no caret and no keyboard on touch screens; but keys scroll and search.
+      EditorView.editable.of(false),
+      EditorView.contentAttributes.of({ "aria-label": p.label, "aria-readonly": "true", tabindex: "0" }),
       p.marks === undefined ? [lineNumbers(), p.language === "plain" ? [] : foldGutter()] : markedLines(p.marks, doc),
       languages[p.language],
       syntaxHighlighting(colours),
@@ -80,7 +84,7 @@ const colours = HighlightStyle.define([
 
 const irWords =
   /^(?:graph|tensor|program|kernel|stage|input|output|temp|constant|from|acc|red|scan|init|lift|combine|for|store|let|assign|if|else|alloc|launch|while|require|over|grain|scratch|main|return|symbol|vector|unrolled|serial|weights|arena|reads|writes|param|buffer)\b/;
-const dtypes = /^(?:f64|f32|f16|bf16|f8\w*|i64|i32|i16|i8|i4|u64|u32|u16|u8|u4|i1|bool|v128)\b(?:x\d+)?/;
+const dtypes = /^(?:f64|f32|f16|bf16|f8\w*|i64|i32|i16|i8|i4|u64|u32|u16|u8|u4|bool|v128)\b(?:x\d+)?/;
 
 /** IR text of the three levels: close enough for colours. */
 const ir: StreamParser<null> = {

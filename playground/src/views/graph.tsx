@@ -134,7 +134,9 @@ function Drawing(p: { readonly graph: GraphView; readonly scene: Scene; readonly
             if (first !== undefined) requestAnimationFrame(() => c.reveal(first));
           }}
         />
-        <aside aria-live="polite">{selected === null ? <Legend scene={scene} /> : <Details graph={p.graph} scene={scene} box={selected} onSelect={reveal} />}</aside>
+        <aside aria-live="polite">
+          {selected === null ? <Legend scene={scene} /> : <Details graph={p.graph} scene={scene} box={selected} onSelect={reveal} />}
+        </aside>
       </div>
     </div>
   );

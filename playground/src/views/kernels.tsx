@@ -99,7 +99,7 @@ function total(list: readonly (number | null)[]): number | null {
 function KernelText(p: { readonly kernel: KernelView; readonly view: "schedule" | "loop" | "wasm" }) {
   const { kernel: k, view } = p;
   const state = useAsync(
-    () => (view === "schedule" ? Promise.resolve(k.scheduleText) : client().text({ kind: view, kernel: k.kernel })),
+    () => (view === "schedule" ? Promise.resolve(scheduleOf(k)) : client().text({ kind: view, kernel: k.kernel })),
     [exploration.value, k.kernel, view],
   );
   switch (state.kind) {
@@ -121,6 +121,17 @@ function KernelText(p: { readonly kernel: KernelView; readonly view: "schedule" 
     default:
       throw state satisfies never;
   }
+}
+
+/** JSON with what holds no lists or objects itself on one line each. */
+function compactJson(json: string): string {
+  return JSON.stringify(JSON.parse(json), null, 2).replace(/[{[][^{}[\]]*[}\]]/g, (inner) => inner.replace(/\s+/g, " "));
+}
+
+/** The schedule for readers, then as data. */
+function scheduleOf(k: KernelView): string {
+  if (k.schedule === "") return k.scheduleText;
+  return `// From the outermost loop to the innermost.\n${k.scheduleText}\n\n// As data, as a database of schedules has it.\n${compactJson(k.schedule)}\n`;
 }
 
 function Launches(p: { readonly list: readonly LaunchView[] }) {

@@ -46,7 +46,10 @@ export function MemoryPanel() {
         <h2>Memory of a run</h2>
         <Facts
           rows={[
-            ["Working memory", `${bytes(memory.arenaBytes)} for ${count(memory.buffers.length)} buffers, which would take ${bytes(sum(memory.buffers))} side by side`],
+            [
+              "Working memory",
+              `${bytes(memory.arenaBytes)} for ${count(memory.buffers.length)} buffers, which would take ${bytes(sum(memory.buffers))} side by side`,
+            ],
             ["Weights", bytes(memory.weightBytes)],
             memory.grows ? ["Besides", "tensors whose sizes the model computes; they get their places as it runs"] : null,
           ]}
@@ -104,7 +107,11 @@ function Plan(p: { readonly memory: MemoryView; readonly program: ProgramView })
     <div class="card span">
       <h2>Buffers over time</h2>
       <figure class="chart">
-        <svg viewBox={`0 0 ${size.width} ${size.height}`} role="img" aria-label="Memory plan: buffers as rectangles, launches to the right, addresses upwards; the table below has the same buffers">
+        <svg
+          viewBox={`0 0 ${size.width} ${size.height}`}
+          role="img"
+          aria-label="Memory plan: buffers as rectangles, launches to the right, addresses upwards; the table below has the same buffers"
+        >
           <g class="axes">
             {y.ticks(5).map((t) => (
               <g key={t}>
@@ -116,15 +123,16 @@ function Plan(p: { readonly memory: MemoryView; readonly program: ProgramView })
             ))}
             {x
               .ticks(10)
-              .filter((t) => t >= 0 && t <= last && Number.isInteger(t))
+              .filter((t) => t >= 0 && t < memory.launches && Number.isInteger(t))
               .map((t) => (
-                <text key={t} x={x(t)} y={bottom + 16}>
+                <text key={t} x={x(t + 0.5)} y={bottom + 16}>
                   {t}
                 </text>
               ))}
           </g>
           {memory.buffers.map((b) => (
-            // The table below has the same buffers.
+            // The table below has the same buffers, and leads to the same places by keyboard.
+            // biome-ignore lint/a11y/noStaticElementInteractions: see above
             <rect
               key={`${b.name} ${b.offset} ${b.first}`}
               class={`buffer role-${b.role}${chosen === b ? " on" : ""}`}
@@ -134,6 +142,10 @@ function Plan(p: { readonly memory: MemoryView; readonly program: ProgramView })
               height={Math.max(0.75, y(b.offset) - y(b.offset + b.bytes))}
               onMouseEnter={() => setChosen(b)}
               onMouseLeave={() => setChosen(null)}
+              onClick={() => {
+                const writer = p.program.launches.find((l) => l.writes.includes(b.name));
+                if (writer !== undefined) openKernel(writer.kernel);
+              }}
             />
           ))}
           <text class="axis-title" x={(margin.left + size.width - margin.right) / 2} y={size.height - 6}>
@@ -142,7 +154,7 @@ function Plan(p: { readonly memory: MemoryView; readonly program: ProgramView })
         </svg>
         <figcaption class="muted">
           {chosen === null
-            ? "A buffer's place is free for others before and after it. The hatched ones hold what comes in and goes out."
+            ? "Each rectangle is a buffer: how long it is needed, and where it lies. Before and after it, its place is free for others. Choose one to see the kernel that writes it."
             : `${chosen.name}: ${bytes(chosen.bytes)} at ${count(chosen.offset)}, ${lifeText(chosen, memory.launches)}`}
         </figcaption>
       </figure>
@@ -231,7 +243,7 @@ function Weights(p: { readonly program: ProgramView }) {
               <th>Name</th>
               <th>Type</th>
               <th class="number">Bytes</th>
-              <th aria-hidden="true" class="bar-cell" />
+              <th class="bar-cell">Share</th>
               <th>Nodes</th>
             </tr>
           </thead>

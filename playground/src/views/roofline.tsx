@@ -22,7 +22,9 @@ export function Roofline(p: { readonly profile: ProfileView }) {
   const [chosen, setChosen] = useState<Point | null>(null);
   const { machine, launches, threads } = p.profile;
   const points = byKernel(launches).flatMap((k): Point[] =>
-    k.flops === null || k.bytes === null || k.flops === 0 || k.bytes === 0 || k.ms === 0 ? [] : [{ ...k, x: k.flops / k.bytes, y: k.flops / k.ms / 1e6 }],
+    k.flops === null || k.bytes === null || k.flops === 0 || k.bytes === 0 || k.ms === 0
+      ? []
+      : [{ ...k, x: k.flops / k.bytes, y: k.flops / k.ms / 1e6 }],
   );
   if (points.length === 0) return <p class="muted">No kernel of this model is known to do arithmetic, so there is nothing to compare.</p>;
   const peak = machine.gflops * threads;
@@ -32,19 +34,23 @@ export function Roofline(p: { readonly profile: ProfileView }) {
     .domain([Math.min(...xs, 0.5) / 2, Math.max(...xs) * 3])
     .range([margin.left, size.width - margin.right]);
   const y = scaleLog()
-    .domain([Math.min(...ys) / 2, peak * 1.8])
+    .domain([Math.min(...ys) / 2, Math.max(...ys) * 1.8])
     .range([size.height - margin.bottom, margin.top]);
   const longest = Math.max(...points.map((q) => q.ms));
   const total = launches.reduce((n, l) => n + l.ms, 0);
   return (
     <figure class="chart">
-      <svg viewBox={`0 0 ${size.width} ${size.height}`} role="img" aria-label={`Roofline of ${points.length} kernels; the list beside it has the same kernels`}>
+      <svg
+        viewBox={`0 0 ${size.width} ${size.height}`}
+        role="img"
+        aria-label={`Roofline of ${points.length} kernels; the list beside it has the same kernels`}
+      >
         <Axes x={x} y={y} />
         <Roof x={x} y={y} speed={machine.cacheGBs} peak={peak} name="nearest cache" dashed />
         <Roof x={x} y={y} speed={machine.memoryGBs} peak={peak} name="memory" />
         {[...points].reverse().map((q) => (
           // The list of kernels beside the chart leads to the same places by keyboard.
-          // biome-ignore lint/a11y/useKeyWithClickEvents: see above
+          // biome-ignore lint/a11y/noStaticElementInteractions: see above
           <circle
             key={q.kernel}
             class={chosen?.kernel === q.kernel ? "point on" : "point"}
@@ -65,7 +71,11 @@ export function Roofline(p: { readonly profile: ProfileView }) {
       </svg>
       <figcaption class="muted" aria-live="polite">
         {chosen === null
-          ? "Each circle is a kernel; its area is its share of the time. Above the line of memory a kernel works from caches."
+          ? `Each circle is a kernel; its area is its share of the time. Above the line of memory a kernel works from caches.${
+              points.some((q) => q.y > peak)
+                ? " Operations are counted on the model: a kernel that needs fewer of them (Winograd) can lie above the roof."
+                : ""
+            }`
           : `${chosen.name}: ${significant(chosen.y)} GFLOP/s, ${percent(chosen.y / peak)} of the peak; ${significant(chosen.x)} operations per byte; ${percent(chosen.ms / total)} of the time`}
       </figcaption>
     </figure>
@@ -107,7 +117,14 @@ function Axes(p: { readonly x: Scale; readonly y: Scale }) {
   );
 }
 
-function Roof(p: { readonly x: Scale; readonly y: Scale; readonly speed: number; readonly peak: number; readonly name: string; readonly dashed?: boolean }) {
+function Roof(p: {
+  readonly x: Scale;
+  readonly y: Scale;
+  readonly speed: number;
+  readonly peak: number;
+  readonly name: string;
+  readonly dashed?: boolean;
+}) {
   const { x, y, speed, peak } = p;
   const [left = 0, right = 1] = x.domain();
   const [low = 0] = y.domain();

@@ -39,7 +39,8 @@ export function RunPanel() {
   const [seed, setSeed] = useState(1);
   const [state, setState] = useState<{ readonly error: unknown } | "idle" | "busy">("idle");
   useEffect(() => {
-    setGiven({});
+    // The example comes with pictures; of other models nothing is known.
+    setGiven(phase.value.kind === "ready" && phase.value.name === exampleName ? { image: { kind: "file" } } : {});
     setSizes(program.value?.memory.sizes ?? {});
   }, [exploration.value]);
   if (model === undefined || program.value === null) return <Empty title="There is nothing to run: the model could not be compiled" />;
@@ -47,7 +48,9 @@ export function RunPanel() {
   const run = async (values: Readonly<Record<string, Given>>) => {
     setState("busy");
     try {
-      const inputs = Object.fromEntries(Object.entries(values).flatMap(([name, g]) => (g.kind === "random" || g.value === undefined ? [] : [[name, g.value]])));
+      const inputs = Object.fromEntries(
+        Object.entries(values).flatMap(([name, g]) => (g.kind === "random" || g.value === undefined ? [] : [[name, g.value]])),
+      );
       lastRun.value = await client().run({ inputs, sizes, seed });
       setState("idle");
     } catch (error) {
@@ -105,7 +108,14 @@ export function RunPanel() {
           </button>
           <label>
             Seed{" "}
-            <input type="number" min={0} step={1} value={seed} onChange={(e) => setSeed(e.currentTarget.valueAsNumber || 0)} aria-describedby="seed-note" />
+            <input
+              type="number"
+              min={0}
+              step={1}
+              value={seed}
+              onChange={(e) => setSeed(e.currentTarget.valueAsNumber || 0)}
+              aria-describedby="seed-note"
+            />
           </label>
           <span id="seed-note" class="muted">
             of random inputs
@@ -169,7 +179,8 @@ function InputField(p: {
   const dims = port.dims ?? [];
   const info = { name: port.name, dtype: port.dtype, dims };
   const layout = layoutOf(port, p.sizes);
-  const canDraw = layout !== null && layout.channels === 1 && Math.max(layout.width, layout.height) <= 128 && Math.min(layout.width, layout.height) >= 4;
+  const canDraw =
+    layout !== null && layout.channels === 1 && Math.max(layout.width, layout.height) <= 128 && Math.min(layout.width, layout.height) >= 4;
   const kinds: { id: Kind; label: string }[] = [
     { id: "random", label: "Random" },
     { id: "file", label: "File" },
@@ -217,12 +228,7 @@ function InputField(p: {
           {port.dtype} {dims.join(" × ")}
         </span>
       </legend>
-      <Choice
-        label={`Value of ${port.name}`}
-        items={kinds}
-        selected={given.kind}
-        onSelect={(kind) => p.onGive({ kind }, false)}
-      />
+      <Choice label={`Value of ${port.name}`} items={kinds} selected={given.kind} onSelect={(kind) => p.onGive({ kind }, false)} />
       {given.kind === "random" ? <p class="muted">{randomText(port.dtype)}</p> : null}
       {given.kind === "file" ? (
         <>
@@ -234,7 +240,13 @@ function InputField(p: {
                   <button
                     type="button"
                     aria-label={`Picture ${x.name}`}
-                    onClick={() => void attempt(async () => fromPicture(await decodePicture(await (await fetch(x.url)).blob()), "file", x.name, p.norm), "file", true)}
+                    onClick={() =>
+                      void attempt(
+                        async () => fromPicture(await decodePicture(await (await fetch(x.url)).blob()), "file", x.name, p.norm),
+                        "file",
+                        true,
+                      )
+                    }
                   >
                     <img src={x.url} alt="" width={32} height={32} />
                   </button>
@@ -276,7 +288,12 @@ function randomText(dtype: string): string {
   return parseDType(dtype).isFloat ? "Numbers from −1 to 1, drawn evenly." : "Zeros and ones.";
 }
 
-function FileField(p: { readonly port: PortView; readonly layout: boolean; readonly source: string | undefined; readonly onFile: (f: File) => void }) {
+function FileField(p: {
+  readonly port: PortView;
+  readonly layout: boolean;
+  readonly source: string | undefined;
+  readonly onFile: (f: File) => void;
+}) {
   const kinds = p.layout ? ".npy,.raw,.bin,.json,.png,.jpg,.jpeg,.webp,.gif,.bmp,.avif" : ".npy,.raw,.bin,.json";
   return (
     <p>

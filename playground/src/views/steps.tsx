@@ -49,10 +49,7 @@ function Step(p: { readonly step: StepView }) {
     <div class="detail">
       <div class="detail-head">
         <h2>{s.name}</h2>
-        <p class="muted">
-          {s.doc === "" ? stageNames[s.stage] : s.doc} {duration(s.ms)}
-          {rules.length === 0 ? "" : `; ${plural(rules.reduce((n, [, k]) => n + k, 0), "rewrite")}`}
-        </p>
+        {s.doc === "" ? null : <p class="doc">{s.doc}</p>}
         <div class="toolbar">
           {comparable ? (
             <Choice
@@ -77,6 +74,15 @@ function Step(p: { readonly step: StepView }) {
               Draw the graph
             </button>
           ) : null}
+          <span class="muted">
+            took {duration(s.ms)}
+            {rules.length === 0
+              ? ""
+              : `, ${plural(
+                  rules.reduce((n, [, k]) => n + k, 0),
+                  "rewrite",
+                )}`}
+          </span>
         </div>
         {rules.length === 0 ? null : (
           <details>
