@@ -172,7 +172,7 @@ function writeAll(fd: number, bytes: Uint8Array, at: number): void {
 /** `model.js`: what is this model's, and the runtime. Bundlers know a file by the expression `new URL("...", import.meta.url)`, so each stands there. */
 function loaderText(manifest: Manifest): string {
   const files = fileNames(manifest).map((f) => `  ${JSON.stringify(f)}: () => new URL(${JSON.stringify(`./${f}`)}, import.meta.url),\n`);
-  return loaderHead(manifest, files) + runtimeText();
+  return loaderHead(manifest, files) + runtimeText(manifest);
 }
 
 /** Bytes of a file that become one string. Their number is a multiple of three, so that base64 has no padding before its end. */
@@ -197,7 +197,7 @@ function inlineText(manifest: Manifest, folder: string): string {
     const pieces = Array.from({ length: Math.ceil(bytes.length / inlinePiece) }, (_, i) => bytes.subarray(i * inlinePiece, (i + 1) * inlinePiece));
     return `  ${JSON.stringify(f)}: () => [${pieces.map((p) => `"${p.toString("base64")}"`).join(", ")}],\n`;
   });
-  return loaderHead(manifest, files) + runtimeText();
+  return loaderHead(manifest, files) + runtimeText(manifest);
 }
 
 /** Where an artifact's files are, for its `loadArtifact`: in its folder, or in its `model.js`, which is read and not run. */
@@ -231,10 +231,11 @@ const find = (file) => files[file]();
 }
 
 /** The runtime, from which every artifact's JavaScript is made (scripts/bundle-runtime.mjs). The script of its threads is then that very module. */
-function runtimeText(): string {
+function runtimeText({ id }: Manifest): string {
   const file = fileURLToPath(new URL("../runtime/model.bundle.js", import.meta.url));
   try {
-    return fs.readFileSync(file, "utf8");
+    // A bundler may call a script as its worker is called: those of two models must not become one.
+    return fs.readFileSync(file, "utf8").replace('name: "tilewright-thread"', `name: "tilewright-thread-${id.slice(0, 8)}"`);
   } catch (e) {
     throw new InternalError("runtime", `${file} is missing (${reason(e)}): 'node scripts/bundle-runtime.mjs DIST' makes it in the built folder DIST`);
   }

@@ -37,7 +37,7 @@ export const controlState = { joined: 0xff, open: 0x100, stop: 0x200, job: 0x400
 /** More threads than that are refused. */
 export const mostThreads = 64;
 
-/** Tells a worker that it is one of ours: its name, and the last argument of its process. */
+/** Tells a worker that it is one of ours: its name begins so, and it is the last argument of its process. */
 const threadMark = "tilewright-thread";
 const startMs = 10_000;
 
@@ -108,8 +108,8 @@ export function builtin<T>(name: string): T {
 
 function nodeThread(node: NodeThreads): Thread {
   // Not written out as one expression: bundlers for browsers would take it for a file of their own.
-  const file = "./threads.js";
-  const script = new URL(file, import.meta.url);
+  const [file, here] = ["./threads.js", import.meta.url];
+  const script = new URL(file, here);
   let worker: import("node:worker_threads").Worker | null = null;
   let hear: { news: (n: ThreadNews) => void; failed: (why: string) => void } | null = null;
   return {
@@ -174,7 +174,8 @@ export class ThreadPool {
     }
     const starting = Array.from({ length: threads - 1 }, (_, i) => this.startOne(node, module, i + 1));
     const faults = (await Promise.all(starting)).filter((x) => x !== null);
-    if (faults.length > 0) this.missing = `${faults.length} of ${threads - 1} workers did not start: ${faults[0]}`;
+    if (faults.length > 0)
+      this.missing = `${faults.length} of ${threads - 1} workers did not start: ${faults[0]} (their script is the artifact's model.js)`;
   }
 
   /** Null when the worker waits for work, else why it does not. */
@@ -184,7 +185,7 @@ export class ThreadPool {
       try {
         worker = node === null ? webThread() : nodeThread(node);
       } catch (e) {
-        resolve((e as Error).message);
+        resolve(`where it lies is not known: ${(e as Error).message}`);
         return;
       }
       const late = setTimeout(() => settle(`it was not ready after ${startMs / 1000} seconds`), startMs);
@@ -275,7 +276,7 @@ function leaveFailed(memory: WebAssembly.Memory, e: unknown): void {
 }
 
 /** Was this script started as a thread of a model? A worker of a user that imports it is none. */
-const isThread = onNode ? scope.process?.argv?.[2] === threadMark : scope.name === threadMark && scope.document === undefined;
+const isThread = onNode ? scope.process?.argv?.[2] === threadMark : (scope.name?.startsWith(threadMark) ?? false) && scope.document === undefined;
 
 if (isThread && onNode) {
   const { parentPort, workerData } = builtin<NodeThreads>("node:worker_threads");

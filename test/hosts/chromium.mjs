@@ -80,7 +80,10 @@ const forbidden = [
 /** All that is done in Chromium, in one browser that the first of them opens. `close` ends it. */
 export function chromiumHosts() {
   let opened = null;
-  const open = (folder) => (opened ??= start(folder));
+  function open(folder) {
+    opened ??= start(folder);
+    return opened;
+  }
   async function start(folder) {
     writePages(folder);
     const server = await startServer(folder);
@@ -98,7 +101,12 @@ export function chromiumHosts() {
       await page.close();
     }
   }
-  const host = ([name, address, threads]) => ({ name: `Chromium ${name}`, missing: chromiumMissing, threads, run: (folder) => visit(folder, address) });
+  const host = ([name, address, threads]) => ({
+    name: `Chromium ${name}`,
+    missing: chromiumMissing,
+    threads,
+    run: (folder) => visit(folder, address),
+  });
   return {
     hosts: [...pages, ...extensions].map(host),
     refusals: forbidden.map(([name, address]) => ({

@@ -68,7 +68,11 @@ async function openFirefox() {
       setTimeout(() => fail(new Error(`Firefox did not start within a minute: ${said}`)), 60_000).unref();
     });
     const session = await connect(url);
-    return { ...session, close: () => (session.close(), end()) };
+    const close = () => {
+      session.close();
+      return end();
+    };
+    return { ...session, close };
   } catch (e) {
     await end();
     throw e;
@@ -87,13 +91,17 @@ const pagesOf = (visitAlone) => [
 /** As `chromiumHosts`. */
 export function firefoxHosts() {
   let opened = null;
+  function open(folder) {
+    opened ??= start(folder);
+    return opened;
+  }
   async function start(folder) {
     writePages(folder);
     return { server: await startServer(folder), browser: await openFirefox() };
   }
   /** While Firefox is driven, workers that start workers stop for ever, whatever they run; so that page is opened by the command line. */
   async function visitAlone(folder, address) {
-    const { server } = await (opened ??= start(folder));
+    const { server } = await open(folder);
     const { end } = launch([`${server.origin}/${address}.html#${address}`]);
     try {
       return await reported(server, address, []);
@@ -102,7 +110,7 @@ export function firefoxHosts() {
     }
   }
   async function visit(folder, address) {
-    const { server, browser } = await (opened ??= start(folder));
+    const { server, browser } = await open(folder);
     const { context } = await browser.send("browsingContext.create", { type: "tab" });
     await browser.send("browsingContext.navigate", { context, url: `${server.origin}/${address}.html#${address}`, wait: "none" });
     try {
@@ -112,7 +120,12 @@ export function firefoxHosts() {
     }
   }
   const version = firefoxMissing === null ? spawnSync(program, ["--version"], { encoding: "utf8" }).stdout.replace("Mozilla ", "").trim() : "Firefox";
-  const host = ([name, address, threads, open = visit]) => ({ name: `${version} ${name}`, missing: firefoxMissing, threads, run: (folder) => open(folder, address) });
+  const host = ([name, address, threads, go = visit]) => ({
+    name: `${version} ${name}`,
+    missing: firefoxMissing,
+    threads,
+    run: (folder) => go(folder, address),
+  });
   return {
     hosts: pagesOf(visitAlone).map(host),
     refusals: [

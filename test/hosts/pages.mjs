@@ -2,10 +2,12 @@
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const page = (script) => `<!doctype html>\n<meta charset="utf-8">\n<title>probe</title>\n<script type="module" src="${script}"></script>\n`;
+/** A page of one script. */
+export const page = (script, type = "module") =>
+  `<!doctype html>\n<meta charset="utf-8">\n<title>probe</title>\n<body><script type="${type}" src="${script}"></script>\n`;
 
 /** A module that runs the probe on artifacts beside it, and does `then` with its `row`. */
-const probing = (then, digits = "./digits/model.js", rows = "./rows/model.js") => `import { probe } from "./probe.js";
+export const probing = (then, digits = "./digits/model.js", rows = "./rows/model.js") => `import { probe } from "./probe.js";
 import { load as digits } from "${digits}";
 import { load as rows } from "${rows}";
 const missing = () => digits({ weights: new URL("nowhere/model.bin", self.location.href) });
@@ -22,7 +24,7 @@ load().then(() => ({ name: "none", message: "it loaded" }), (e) => ({ name: e.na
 `;
 
 /** The name to report under follows the hash of a page's address. */
-const reporting = 'fetch("/heard/" + location.hash.slice(1), { method: "POST", body: JSON.stringify(row) });';
+export const reporting = 'fetch("/heard/" + location.hash.slice(1), { method: "POST", body: JSON.stringify(row) });';
 
 /** Pages for each place of the server: `page.html`, `worker.html`, `service.html`, `inline.html`, `forbidden.html`. */
 export function writePages(folder) {
@@ -30,22 +32,31 @@ export function writePages(folder) {
   put("page.js", probing(reporting));
   put("inline.js", probing(reporting, "./digits-inline/model.js", "./rows-inline/model.js"));
   put("in-worker.js", probing("postMessage(row);"));
-  put("worker.js", `const worker = new Worker("./in-worker.js", { type: "module" });
+  put(
+    "worker.js",
+    `const worker = new Worker("./in-worker.js", { type: "module" });
 worker.onmessage = ({ data: row }) => { ${reporting} };
 worker.onerror = (e) => { const row = { load: { ok: false, text: e.message } }; ${reporting} };
-`);
-  put("service.js", `await navigator.serviceWorker.register("./in-service.js", { type: "module" });
+`,
+  );
+  put(
+    "service.js",
+    `await navigator.serviceWorker.register("./in-service.js", { type: "module" });
 const { active } = await navigator.serviceWorker.ready;
 navigator.serviceWorker.onmessage = ({ data: row }) => { ${reporting} };
 active.postMessage("probe");
-`);
+`,
+  );
   // A service worker has to listen before its first turn ends.
-  put("in-service.js", `import { probe } from "./probe.js";
+  put(
+    "in-service.js",
+    `import { probe } from "./probe.js";
 import { load as digits } from "./digits/model.js";
 import { load as rows } from "./rows/model.js";
 const missing = () => digits({ weights: new URL("nowhere/model.bin", self.location.href) });
 addEventListener("message", (e) => e.waitUntil(probe({ digits, rows, missing }).then((row) => e.source.postMessage(row))));
-`);
+`,
+  );
   put("forbidden.js", refused(reporting));
   for (const name of ["page", "inline", "worker", "service", "forbidden"]) put(`${name}.html`, page(`./${name}.js`));
 }

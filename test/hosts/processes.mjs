@@ -31,7 +31,12 @@ export function processHosts() {
       threads,
       run(folder) {
         writeFileSync(join(folder, "process.js"), processScript);
-        return JSON.parse(runToEnd(path, [...args, "process.js"], { cwd: folder, timeout: 60_000 }).trim().split("\n").at(-1));
+        return JSON.parse(
+          runToEnd(path, [...args, "process.js"], { cwd: folder, timeout: 60_000 })
+            .trim()
+            .split("\n")
+            .at(-1),
+        );
       },
     };
   });

@@ -16,12 +16,18 @@ const isolation = { "cross-origin-opener-policy": "same-origin", "cross-origin-e
 const places = {
   plain: {},
   isolated: isolation,
-  strict: { ...isolation, "content-security-policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'" },
+  strict: {
+    ...isolation,
+    "content-security-policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'",
+  },
   nowasm: { "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'; worker-src 'self'" },
 };
 
-/** A server of `folder` on a free port. `heard(name)` resolves with what is reported under the name. */
-export async function startServer(folder) {
+/**
+ * A server of `folder` on a free port; with `always` all of it has the headers of that name, and addresses have no such part.
+ * `heard(name)` resolves with what is reported under the name.
+ */
+export async function startServer(folder, always) {
   const waiting = new Map();
   const heard = (name) => {
     if (!waiting.has(name)) {
@@ -32,7 +38,8 @@ export async function startServer(folder) {
     return waiting.get(name);
   };
   const server = createServer((request, response) => {
-    const [, place, ...rest] = decodeURIComponent(new URL(request.url, "http://here").pathname).split("/");
+    const [, first, ...others] = decodeURIComponent(new URL(request.url, "http://here").pathname).split("/");
+    const [place, rest] = always === undefined || first === "heard" ? [first, others] : [always, [first, ...others]];
     if (place === "heard") return hear(request, response, (text) => heard(rest.join("/")).done(text));
     const file = join(folder, normalize(`/${rest.join("/")}`));
     if (places[place] === undefined || !existsSync(file) || statSync(file).isDirectory()) return response.writeHead(404).end();

@@ -52,7 +52,10 @@ export function workerdHosts() {
     try {
       const port = await new Promise((resolve, reject) => {
         child.stdio[3].on("data", (text) => {
-          const news = String(text).split("\n").filter(Boolean).map((line) => JSON.parse(line));
+          const news = String(text)
+            .split("\n")
+            .filter(Boolean)
+            .map((line) => JSON.parse(line));
           const listening = news.find((n) => n.event === "listen");
           if (listening !== undefined) resolve(listening.port);
         });
