@@ -46,7 +46,7 @@ export function bundleBrowser(dist, out = join(dist, "browser")) {
   const named = new Set();
   for (const f of outputFiles) writeFileSync(f.path, besides(f.text, named));
   for (const [from] of scripts) if (!named.has(from)) throw new Error(`no module names a worker's script as ${from}`);
-  writeFileSync(join(out, "LICENSES.txt"), licenses(Object.keys(metafile.inputs)));
+  writeFileSync(join(out, "LICENSES.txt"), licenses(dist, Object.keys(metafile.inputs)));
   return metafile;
 }
 
@@ -59,8 +59,9 @@ function besides(text, named) {
 }
 
 /** The licenses of the packages that files of ours hold. */
-function licenses(inputs) {
-  const folders = new Set(inputs.flatMap((f) => /^.*\bnode_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(f)?.[0] ?? []));
+function licenses(dist, inputs) {
+  const foreign = inputs.map((f) => resolve(f)).filter((f) => !f.startsWith(resolve(dist) + sep));
+  const folders = new Set(foreign.flatMap((f) => /^.*\bnode_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(f)?.[0] ?? []));
   const texts = [...folders].sort().map((folder) => {
     const { name, version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     return `The files in this folder hold code of ${name} ${version}:\n\n${readFileSync(join(folder, "LICENSE"), "utf8").trim()}\n`;
