@@ -93,7 +93,7 @@ class Session {
     const cache = options.cacheDir === undefined ? path.join(config.cacheDir, "tilewright") : path.resolve(config.root, options.cacheDir);
     this.options = options;
     this.config = config;
-    this.report = new Report(config.logger, config.root);
+    this.report = new Report(config);
     this.jobs = new Jobs(cache);
     // The development server gives no file outside of the project, wherever the cache may be.
     config.server.fs.allow.push(cache.split(path.sep).join("/"));

@@ -1,17 +1,20 @@
 import path from "node:path";
 import { Progress } from "../progress.ts";
-import type { Logger } from "./plugin-types.ts";
+import type { Logger, ResolvedConfig } from "./plugin-types.ts";
 
 /** What the terminal shows of the models that are being compiled: a line of progress, and one about each that is done. */
 export class Report {
   private readonly logger: Logger;
   private readonly root: string;
+  /** A development server's lines begin with the time. */
+  private readonly style: { readonly timestamp: boolean };
   private readonly progress = new Progress();
   private readonly started = new Map<string, number>();
 
-  constructor(logger: Logger, root: string) {
+  constructor({ logger, root, command }: ResolvedConfig) {
     this.logger = logger;
     this.root = root;
+    this.style = { timestamp: command === "serve" };
   }
 
   /** A model's name in messages. */
@@ -23,7 +26,7 @@ export class Report {
   step(model: string, text: string): void {
     if (!this.started.has(model)) {
       this.started.set(model, performance.now());
-      if (!process.stderr.isTTY) this.logger.info(`tilewright: compiling ${model}`, { timestamp: true });
+      if (!process.stderr.isTTY) this.logger.info(`tilewright: compiling ${model}`, this.style);
     }
     this.progress.show(`tilewright: compiling ${model}: ${text}`);
   }
@@ -33,7 +36,7 @@ export class Report {
     const start = this.started.get(model);
     this.end(model);
     if (start === undefined || text === null) return;
-    this.logger.info(`tilewright: ${model}: ${text}; ${((performance.now() - start) / 1e3).toFixed(1)} s`, { timestamp: true });
+    this.logger.info(`tilewright: ${model}: ${text}; ${((performance.now() - start) / 1e3).toFixed(1)} s`, this.style);
   }
 
   /** Ends the progress of a model that cannot be compiled; the error is told by Vite. */
@@ -44,6 +47,6 @@ export class Report {
 
   warn(text: string): void {
     this.progress.done();
-    this.logger.warn(`tilewright: ${text}`, { timestamp: true });
+    this.logger.warn(`tilewright: ${text}`, this.style);
   }
 }
