@@ -2,7 +2,7 @@ import { UserError, VerifyError } from "./base/errors.ts";
 import { Reader, type SymbolBounds } from "./base/text.ts";
 import { type GivenValue, importOnnx } from "./frontends/onnx/import.ts";
 import { decodeModel } from "./frontends/onnx/proto.ts";
-import { type SymbolOption, allSymbols } from "./frontends/onnx/symbols.ts";
+import type { SymbolOption } from "./frontends/onnx/symbols.ts";
 import { type ExternalDataResolver, dtypeOf } from "./frontends/onnx/tensor.ts";
 import type { GraphFunction } from "./graph/ir.ts";
 import { parseGraph } from "./graph/parse.ts";
@@ -83,10 +83,7 @@ export function importSource(bytes: Uint8Array, options: ImportOptions): Source 
   const [named] = Object.keys(options.shapes ?? {});
   if (named !== undefined)
     throw new UserError("shape", `IR text states its shapes itself: change that of '${named}' there; --shape SYMBOL=8 sets a symbol`);
-  const { [allSymbols]: all, ...symbols } = options.symbols ?? {};
-  if (all !== undefined)
-    throw new UserError("shape", "IR text states the bounds of its symbols itself: change them there, or set a symbol by its name");
-  const bounds = symbolBounds(symbols);
+  const bounds = symbolBounds(options.symbols ?? {});
   const r = new Reader(new TextDecoder().decode(bytes), `${options.name}.tw`, bounds);
   const source = parseText(r, format);
   for (const name of bounds.keys())

@@ -1,9 +1,9 @@
 import { UnsupportedError, UserError } from "../base/errors.ts";
-import { type DeclaredPort, type ImportOptions, declaredPorts, formatOf, importSource } from "../importer.ts";
+import { type DeclaredPort, type ImportOptions, declaredPorts, importSource } from "../importer.ts";
 import type { LibraryOptions, PortInfo } from "../index.ts";
 import { buildArtifact, featuresHere, startArtifact } from "../load.ts";
 import { inspectOnnx, unsupported } from "../frontends/onnx/import.ts";
-import { allSymbols, plainName } from "../frontends/onnx/symbols.ts";
+import { plainName } from "../frontends/onnx/symbols.ts";
 import { launchesOf } from "../targets/launches.ts";
 import { typeOf } from "./dtypes.ts";
 import type { Log } from "./env.ts";
@@ -41,9 +41,9 @@ export async function startModel(
     checkFormat(loaded.bytes);
     const { threads, exact, deterministic } = settings;
     const declared = declaredPorts(loaded.bytes);
-    const symbols = formatOf(loaded.bytes) === "onnx" ? { symbols: symbolsOf(declared.inputs, options.freeDimensionOverrides ?? {}, log) } : {};
+    const symbols = symbolsOf(declared.inputs, options.freeDimensionOverrides ?? {}, log);
     const files = await externalFiles(options.externalData ?? [], host);
-    const compile = { name: loaded.name, threads, exact, deterministic, resolver: resolverOf(files, loaded.resolver), ...symbols };
+    const compile = { name: loaded.name, threads, exact, deterministic, resolver: resolverOf(files, loaded.resolver), symbols };
     const { engine, profile } = native
       ? await startNative(loaded, compile, settings, host)
       : await startWasm(loaded, declared, compile, settings, log);
@@ -139,7 +139,7 @@ async function startNative(
   return { engine: await host.native(loaded.bytes, options), profile: null };
 }
 
-/** Every size that the model leaves open may be 0, as the original has it; those that are overridden are fixed. */
+/** Sizes that are overridden. */
 function symbolsOf(inputs: readonly DeclaredPort[], overrides: Readonly<Record<string, number>>, log: Log): NonNullable<LibraryOptions["symbols"]> {
   const names = new Set(inputs.flatMap((i) => i.dims ?? []).filter((d) => typeof d === "string"));
   const fixed: Record<string, number> = {};
@@ -158,7 +158,7 @@ function symbolsOf(inputs: readonly DeclaredPort[], overrides: Readonly<Record<s
       );
     fixed[plainName(name)] = size;
   }
-  return { [allSymbols]: { min: 0 }, ...fixed };
+  return fixed;
 }
 
 /** Given files of external data, by the place that the model names. */

@@ -18,7 +18,7 @@ import {
 import { UserError } from "../../base/errors.ts";
 import type { ValueInfo } from "./proto.ts";
 
-/** A size, or the bounds of a symbolic one. Under the name `*`: of all that have none of their own. */
+/** A size, or the bounds of a symbolic one. */
 export type SymbolOption = number | { readonly min?: number; readonly max?: number; readonly multiple?: number };
 
 /**
@@ -179,7 +179,7 @@ export class Symbols {
       this.numbered.add(given);
       return name;
     }
-    const option = this.optionOf(name) ?? this.options[allSymbols];
+    const option = this.optionOf(name);
     if (typeof option === "number") {
       checkBound(name, option, 0);
       this.numbered.add(name);
@@ -217,7 +217,7 @@ export class Symbols {
   /** @throws UserError `shape` for an option that names no symbol of the model */
   checkOptions(): void {
     for (const name of Object.keys(this.options)) {
-      if (name === allSymbols || this.byName.has(name) || this.numbered.has(name)) continue;
+      if (this.byName.has(name) || this.numbered.has(name)) continue;
       const known = this.all.map((s) => s.name);
       throw new UserError(
         "shape",
@@ -226,9 +226,6 @@ export class Symbols {
     }
   }
 }
-
-/** What bounds are given under that hold for every symbol without bounds of its own. */
-export const allSymbols = "*";
 
 /** The identifier that a name of the model becomes, unless another one is taken for the same. */
 export function plainName(text: string): string {
