@@ -352,7 +352,7 @@ describe("session options", () => {
     }[];
     expect([...new Set(events.map((e) => e.cat))]).toEqual(["Session", "Node"]);
     expect([events[0]?.name, events.at(-1)?.name, events.every((e) => e.dur >= 0)]).toEqual(["session_initialization", "model_run", true]);
-    expect(events[1]?.args.nodes).toMatch(/MatMul/);
+    expect(events.some((e) => e.args.nodes?.includes("MatMul"))).toBe(true);
     expect(await fault(async () => (await create({})).endProfiling())).toMatch(/^profile: .*enableProfiling/);
   });
 });
