@@ -1,8 +1,8 @@
 // Makes dist/browser/ from the compiled sources: the compiler, and what goes with it, as modules for pages that have no bundler,
 // and the scripts of workers, which cannot see a page's import map. No file there imports anything from outside the folder.
 // Run by itself, it takes the folder that was built: node scripts/bundle-browser.mjs dist
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve, sep } from "node:path";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join, resolve, sep } from "node:path";
 import { argv } from "node:process";
 import { pathToFileURL } from "node:url";
 import { buildSync } from "esbuild";
@@ -41,13 +41,22 @@ export function bundleBrowser(dist, out = join(dist, "browser")) {
     chunkNames: "chunk-[hash]",
     logLevel: "silent",
   });
-  rmSync(out, { recursive: true, force: true });
-  mkdirSync(out, { recursive: true });
   const named = new Set();
-  for (const f of outputFiles) writeFileSync(f.path, besides(f.text, named));
+  const files = new Map(outputFiles.map((f) => [basename(f.path), besides(f.text, named)]));
   for (const [from] of scripts) if (!named.has(from)) throw new Error(`no module names a worker's script as ${from}`);
-  writeFileSync(join(out, "LICENSES.txt"), licenses(dist, Object.keys(metafile.inputs)));
+  files.set("LICENSES.txt", licenses(dist, Object.keys(metafile.inputs)));
+  replaceFiles(out, files);
   return metafile;
+}
+
+/** Makes a folder hold these files and no others. What is right already stays as it is: somebody may be reading it. */
+function replaceFiles(folder, files) {
+  mkdirSync(folder, { recursive: true });
+  for (const old of readdirSync(folder)) if (!files.has(old)) rmSync(join(folder, old), { recursive: true });
+  for (const [name, text] of files) {
+    const path = join(folder, name);
+    if (!existsSync(path) || readFileSync(path, "utf8") !== text) writeFileSync(path, text);
+  }
 }
 
 /** Workers' scripts lie beside all other files. */

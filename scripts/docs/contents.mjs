@@ -8,9 +8,11 @@ const groups = [
     "Guides",
     [
       "docs/browser.md",
+      "docs/worker.md",
       "docs/hosts.md",
       "docs/vite.md",
       "docs/ort.md",
+      "docs/worker.md",
       "docs/threads.md",
       "docs/shapes.md",
       "docs/memory.md",

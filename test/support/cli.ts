@@ -30,8 +30,10 @@ export function buildForTests(): string {
     const args = [tsc, "-p", join(root, "tsconfig.build.json"), "--outDir", built, "--tsBuildInfoFile", join(root, ".cache/cli-test.tsbuildinfo")];
     const r = spawnSync(process.execPath, args, { encoding: "utf8" });
     if (!existsSync(join(built, "cli.js"))) throw new Error(`the build wrote nothing:\n${r.stdout}${r.stderr}`);
-    const bundled = spawnSync(process.execPath, [join(root, "scripts/bundle-runtime.mjs"), built], { encoding: "utf8" });
-    if (bundled.status !== 0) throw new Error(`the runtime was not bundled:\n${bundled.stdout}${bundled.stderr}`);
+    for (const script of ["bundle-runtime.mjs", "bundle-browser.mjs"]) {
+      const bundled = spawnSync(process.execPath, [join(root, "scripts", script), built], { encoding: "utf8" });
+      if (bundled.status !== 0) throw new Error(`${script} failed:\n${bundled.stdout}${bundled.stderr}`);
+    }
   } finally {
     rmSync(lock, { recursive: true, force: true });
   }
