@@ -55,7 +55,8 @@ describe("adding an op, a pass and a target", () => {
   test("what was added has the types that it must have, and the layout of the project's files", () => {
     expect(sourceErrors(folder.path, sources)).toEqual([]);
     const biome = join(root, "node_modules/@biomejs/biome/bin/biome");
-    execFileSync(process.execPath, [biome, "lint", "--error-on-warnings", "--config-path", root, ...sources], { cwd: folder.path, encoding: "utf8" });
+    for (const what of [["lint", "--error-on-warnings"], ["format"]])
+      execFileSync(process.execPath, [biome, ...what, "--config-path", root, ...sources], { cwd: folder.path, encoding: "utf8" });
   });
 
   test("the copy builds", () => {

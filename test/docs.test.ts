@@ -139,6 +139,8 @@ describe("the comparison of outputs", () => {
   test("counts of few are exact, sizes nearly, times free; a line of dots stands for any lines", () => {
     expect(firstMismatch("15 kernels; 13.6 kB; 0.6 s", "15 kernels; 13.9 kB; 12.1 s", false)).toBe(null);
     expect(firstMismatch("15 kernels", "16 kernels", false)).toMatch(/^shown: 15 kernels/);
+    expect(firstMismatch("takes 10.4% longer", "takes -2.6% longer", false)).toBe(null);
+    expect(firstMismatch("max 10.4", "max -10.4", false)).toMatch(/^shown/);
     expect(firstMismatch("13.6 kB", "18 kB", false)).toMatch(/^shown/);
     expect(firstMismatch("15 kernels", "99 kernels", true)).toBe(null);
     expect(firstMismatch("a\n…\nd", "a\nb\nc\nd", false)).toBe(null);

@@ -98,7 +98,7 @@ export function shellCommands(text: string): ShellCommand[] {
   return found.map(({ command, lines: shown }) => ({ command, output: shown.join("\n").trim() === "" ? null : shown.join("\n").trim() }));
 }
 
-const number = /\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?/g;
+const number = /(?:(?<![\w.])-)?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?/g;
 const measured = /^ ?(?:ms|s|µs|microseconds|GFLOP\/s|%)(?![\p{L}\p{N}])/u;
 const shape = (line: string): string => line.replaceAll(number, "#").replaceAll(/-{3,}/g, "---").replaceAll(/\s+/g, " ").trim();
 
