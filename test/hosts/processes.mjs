@@ -22,7 +22,7 @@ const engines = [
 
 /** Hosts: a name, why it is not here (or null), what it is expected to say of threads, and a function that fills its row. */
 export function processHosts() {
-  return engines.map(({ of, file, args, name }) => {
+  const hosts = engines.map(({ of, file, args, name }) => {
     const path = of === undefined ? file : join(packageFolder(of), file);
     const missing = existsSync(path) ? null : `the package ${of} is not installed`;
     return {
@@ -40,4 +40,5 @@ export function processHosts() {
       },
     };
   });
+  return { hosts, refusals: [], close: async () => {} };
 }

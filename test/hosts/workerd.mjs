@@ -40,7 +40,9 @@ export function workerdHosts() {
   const name = "@cloudflare/workerd-linux-64";
   const program = join(packageFolder(name), "bin/workerd");
   const missing = existsSync(program) ? null : `the package ${name} is not installed`;
-  return [{ name: missing === null ? `workerd ${versionOf(name)}` : "workerd", missing, threads: { reason: /no workers can be started here/ }, run }];
+  const named = missing === null ? `workerd ${versionOf(name)}` : "workerd";
+  const host = { name: named, missing, threads: { reason: /no workers can be started here/ }, run };
+  return { hosts: [host], refusals: [], close: async () => {} };
 
   async function run(folder) {
     writeFileSync(join(folder, "worker.js"), script);
