@@ -12,7 +12,6 @@ const groups = [
       "docs/hosts.md",
       "docs/vite.md",
       "docs/ort.md",
-      "docs/worker.md",
       "docs/threads.md",
       "docs/shapes.md",
       "docs/memory.md",
@@ -58,5 +57,6 @@ export function contents(root) {
   const unlisted = readdirSync(new URL("docs/", root))
     .filter((f) => f.endsWith(".md") && !listed.has(`docs/${f}`))
     .map((f) => `docs/${f} is not in scripts/docs/contents.mjs`);
-  return { pages: pages.filter((p) => existsSync(new URL(p.file, root))), problems: [...missing, ...unlisted] };
+  const twice = pages.filter((p, i) => pages.some((q, k) => k < i && q.name === p.name)).map((p) => `${p.file} is in the list twice`);
+  return { pages: pages.filter((p) => existsSync(new URL(p.file, root))), problems: [...missing, ...unlisted, ...twice] };
 }
