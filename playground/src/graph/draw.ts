@@ -37,13 +37,14 @@ export interface View {
 export interface Index {
   readonly boxes: readonly (readonly number[])[];
   readonly edges: readonly (readonly number[])[];
+  readonly trunks: readonly (readonly number[])[];
 }
 const band = 400;
 
 export function indexOf(scene: Scene, layout: Layout): Index {
   const bands = Math.max(1, Math.ceil(layout.height / band) + 1);
   const make = () => Array.from({ length: bands }, (): number[] => []);
-  const [boxes, edges] = [make(), make()];
+  const [boxes, edges, trunks] = [make(), make(), make()];
   const put = (into: number[][], i: number, top: number, bottom: number) => {
     for (let b = Math.max(0, Math.floor(top / band)); b <= Math.min(bands - 1, Math.floor(bottom / band)); b++) into[b]?.push(i);
   };
@@ -51,15 +52,17 @@ export function indexOf(scene: Scene, layout: Layout): Index {
     const [y, h] = [layout.y[i] ?? 0, (scene.input.height[i] ?? 0) / 2];
     put(boxes, i, y - h, y + h);
   });
-  layout.points.forEach((points, i) => {
+  const putLine = (into: number[][], i: number, points: Float32Array) => {
     let [top, bottom] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
     for (let k = 1; k < points.length; k += 2) {
       top = Math.min(top, points[k] ?? 0);
       bottom = Math.max(bottom, points[k] ?? 0);
     }
-    put(edges, i, top, bottom);
-  });
-  return { boxes, edges };
+    put(into, i, top, bottom);
+  };
+  layout.points.forEach((points, i) => putLine(edges, i, points));
+  layout.trunks.forEach((t, i) => putLine(trunks, i, t.points));
+  return { boxes, edges, trunks };
 }
 
 /** What lies in the bands that are in view, each once. */
@@ -108,6 +111,10 @@ function drawEdges(c: CanvasRenderingContext2D, scene: Scene, layout: Layout, in
     const [x, y] = [points[points.length - 2] ?? 0, (layout.y[e.to] ?? 0) - (scene.input.height[e.to] ?? 0) / 2];
     arrows.push([layout.method === "dagre" ? x : (layout.x[e.to] ?? 0), y]);
   }
+  for (const i of inView(index.trunks, v)) {
+    const t = layout.trunks[i];
+    if (t !== undefined) trace(t.from === near ? strong : plain, fromBelow(t.points, t.from, scene, layout), scale > 0.12);
+  }
   c.lineWidth = Math.max(1.1, 0.7 / scale);
   c.strokeStyle = v.palette.line;
   c.stroke(plain);
@@ -129,12 +136,17 @@ function drawEdges(c: CanvasRenderingContext2D, scene: Scene, layout: Layout, in
   c.stroke(strong);
 }
 
-/** The points of an edge, from the lower side of one box to the upper side of the other. */
+/** The points of an edge, from the lower side of one box (or from a trunk) to the upper side of the other. */
 function ends(points: Float32Array, from: number, to: number, scene: Scene, layout: Layout): Float32Array {
   if (layout.method === "dagre") return points;
+  const out = points[1] === layout.y[from] ? fromBelow(points, from, scene, layout) : points.slice();
+  out[out.length - 1] = (layout.y[to] ?? 0) - (scene.input.height[to] ?? 0) / 2;
+  return out;
+}
+
+function fromBelow(points: Float32Array, from: number, scene: Scene, layout: Layout): Float32Array {
   const out = points.slice();
   out[1] = (layout.y[from] ?? 0) + (scene.input.height[from] ?? 0) / 2;
-  out[out.length - 1] = (layout.y[to] ?? 0) - (scene.input.height[to] ?? 0) / 2;
   return out;
 }
 

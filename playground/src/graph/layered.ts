@@ -8,8 +8,6 @@ import type { Layout, LayoutInput } from "./layout.ts";
 
 const gapX = 28;
 const gapY = 44;
-/** Bends of long edges are left out where there would be more of them than this: those edges are drawn straight. */
-const mostBends = 40_000;
 const sweeps = 6;
 
 /** Nodes and bends of edges alike: what has a place in a layer. */
@@ -26,21 +24,26 @@ export function layered(input: LayoutInput): Layout {
   const n = input.width.length;
   const edges = forwardEdges(n, input.edges);
   const layer = layersOf(n, edges);
-  const { grid, chains } = withBends(input, edges, layer);
+  const { grid, trunks, starts } = withBends(input, edges, layer);
   order(grid);
   const x = positions(grid);
   const tops = layerTops(grid, input.height, n);
   const y = Float32Array.from(grid.layer, (l) => tops[l] ?? 0);
   const left = x.reduce((m, v, i) => Math.min(m, v - (grid.width[i] ?? 0) / 2), Number.POSITIVE_INFINITY);
-  const points = chains.map((chain) => {
-    const out: number[] = [];
-    for (const v of chain) out.push((x[v] ?? 0) - left, y[v] ?? 0);
-    return Float32Array.from(out);
-  });
+  const through = (list: readonly number[]) => Float32Array.from(list.flatMap((v) => [(x[v] ?? 0) - left, y[v] ?? 0]));
+  const points = edges.map(([, b], i) => through([starts[i] ?? b, b]));
   const xs = Float32Array.from({ length: n }, (_, i) => (x[i] ?? 0) - left);
   let width = 0;
   for (let i = 0; i < n; i++) width = Math.max(width, (xs[i] ?? 0) + (input.width[i] ?? 0) / 2);
-  return { x: xs, y: y.slice(0, n), points, width, height: (tops.at(-1) ?? 0) + gapY / 2, method: "layered" };
+  return {
+    x: xs,
+    y: y.slice(0, n),
+    points,
+    trunks: [...trunks].map(([from, t]) => ({ from, points: through([from, ...t]) })),
+    width,
+    height: (tops.at(-1) ?? 0) + gapY / 2,
+    method: "layered",
+  };
 }
 
 /** The edges as pairs, without loops and without those that lead back in a depth-first order. */
@@ -111,10 +114,19 @@ function layersOf(n: number, edges: readonly [number, number][]): Int32Array {
   return layer;
 }
 
-/** Adds a bend to each layer that an edge passes; gives the chain of every edge. */
-function withBends(input: LayoutInput, edges: readonly [number, number][], layer: Int32Array): { grid: Grid; chains: number[][] } {
+/**
+ * What edges are drawn along: the trunk of each node (its bends, one in each layer up to the last one before the farthest node that
+ * it leads to), and for every edge the node or bend that it begins at.
+ */
+interface Routes {
+  readonly grid: Grid;
+  readonly trunks: ReadonlyMap<number, readonly number[]>;
+  readonly starts: readonly number[];
+}
+
+/** Adds the bends, so that long edges go round the boxes between. */
+function withBends(input: LayoutInput, edges: readonly (readonly [number, number])[], layer: Int32Array): Routes {
   const n = input.width.length;
-  const total = edges.reduce((s, [a, b]) => s + Math.max(0, (layer[b] ?? 0) - (layer[a] ?? 0) - 1), 0);
   const layerOf = Array.from(layer);
   const widths = Array.from(input.width);
   const up: number[][] = Array.from({ length: n }, () => []);
@@ -123,19 +135,24 @@ function withBends(input: LayoutInput, edges: readonly [number, number][], layer
     down[a]?.push(b);
     up[b]?.push(a);
   };
-  const chains = edges.map(([a, b]) => {
-    const chain = [a];
-    for (let l = (layer[a] ?? 0) + 1; total <= mostBends && l < (layer[b] ?? 0); l++) {
-      const bend = layerOf.push(l) - 1;
+  const trunks = new Map<number, number[]>();
+  const starts = edges.map(([a, b]) => {
+    if (a === b) return a;
+    const first = (layer[a] ?? 0) + 1;
+    const needed = (layer[b] ?? 0) - first;
+    const trunk = trunks.get(a) ?? [];
+    if (needed > 0) trunks.set(a, trunk);
+    while (trunk.length < needed) {
+      const bend = layerOf.push(first + trunk.length) - 1;
       widths.push(8);
       up.push([]);
       down.push([]);
-      link(chain[chain.length - 1] as number, bend);
-      chain.push(bend);
+      link(trunk.at(-1) ?? a, bend);
+      trunk.push(bend);
     }
-    if (a !== b) link(chain[chain.length - 1] as number, b);
-    chain.push(b);
-    return chain;
+    const start = needed > 0 ? (trunk[needed - 1] ?? a) : a;
+    link(start, b);
+    return start;
   });
   const layers: number[][] = [];
   layerOf.forEach((l, v) => {
@@ -144,7 +161,7 @@ function withBends(input: LayoutInput, edges: readonly [number, number][], layer
     list.push(v);
   });
   for (let l = 0; l < layers.length; l++) layers[l] ??= [];
-  return { grid: { layer: Int32Array.from(layerOf), width: Float64Array.from(widths), up, down, layers }, chains };
+  return { grid: { layer: Int32Array.from(layerOf), width: Float64Array.from(widths), up, down, layers }, trunks, starts };
 }
 
 /** Sorts each layer by the mean place of its neighbours, down and up in turns. */

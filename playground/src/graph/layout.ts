@@ -7,14 +7,23 @@ export interface LayoutInput {
   readonly edges: Int32Array;
 }
 
-/** Where everything lies: middles of nodes, and the points that each edge leads through, as x, y, x, y, … */
+/**
+ * Where everything lies: middles of nodes, and the points that each edge leads through, as x, y, x, y, … Edges that leave a node
+ * for far layers share a trunk, of which each edge is a branch: its points then begin on the trunk.
+ */
 export interface Layout {
   readonly x: Float32Array;
   readonly y: Float32Array;
   readonly points: readonly Float32Array[];
+  readonly trunks: readonly Trunk[];
   readonly width: number;
   readonly height: number;
   readonly method: "dagre" | "layered";
+}
+
+export interface Trunk {
+  readonly from: number;
+  readonly points: Float32Array;
 }
 
 export interface LayoutJob {

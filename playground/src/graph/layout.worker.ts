@@ -26,6 +26,7 @@ function byLibrary(input: LayoutInput): Layout {
       const { points = [] } = g.edge(a, b, name) as { points?: { x: number; y: number }[] };
       return Float32Array.from(points.flatMap((p) => [p.x, p.y]));
     }),
+    trunks: [],
     width: size.width ?? 0,
     height: size.height ?? 0,
     method: "dagre",

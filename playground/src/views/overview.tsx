@@ -17,7 +17,7 @@ export function OverviewPanel() {
           <ErrorReport error={e.error} problems={model.problems} />
         </div>
       )}
-      <div class="card">
+      <div class={program === null ? "card span" : "card"}>
         <h2>The model</h2>
         <Facts
           rows={[
@@ -27,7 +27,7 @@ export function OverviewPanel() {
             ["File", bytes(model.bytes)],
             ["Parameters", count(model.parameters)],
             ["Nodes", count(model.nodes)],
-            ["Arithmetic", model.flops === null ? "depends on sizes" : `${arithmetic(model.flops)} a run`],
+            ["Arithmetic", model.flops === null ? (model.symbols.length > 0 ? "depends on sizes" : "not known") : `${arithmetic(model.flops)} a run`],
           ]}
         />
       </div>
