@@ -12,10 +12,10 @@ export * from "../worker/index.ts";
 
 /**
  * Compiles a model (ONNX, or IR text of any level), given as bytes or as the path of its file, in a worker thread of its own,
- * and starts it on this one.
+ * and starts it on this one. The option `worker` is for pages, and means nothing here.
  * @throws UserError, UnsupportedError for what is wrong with the model or the options; the signal's reason when aborted
  */
-export function compile(model: Uint8Array | ArrayBuffer | Blob | string | URL, options: Omit<WorkerOptions, "worker"> = {}): Promise<Model> {
+export function compile(model: Uint8Array | ArrayBuffer | Blob | string | URL, options: WorkerOptions = {}): Promise<Model> {
   const file = model instanceof URL ? fileURLToPath(model) : typeof model === "string" ? path.resolve(model) : model;
   return compileWith(nodeThread, file, options);
 }
