@@ -1,19 +1,22 @@
-// Runs the same programs with onnxruntime-node, onnxruntime-web and tilewright/ort, and @huggingface/transformers with and
-// without it; compares what they saw, checks types against onnxruntime-common's, and prints a table.
+// Runs the same programs with onnxruntime-node, onnxruntime-web and tilewright/ort, in Node and on a page, and
+// @huggingface/transformers with and without it; compares what they saw, checks types against onnxruntime-common's, and prints a table.
 // Argument: tilewright's built folder, instead of dist. Exit status 1: something differs.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { browserMissing, seenOnPages } from "./browser.mjs";
 import { difference } from "./compare.mjs";
 import { writeModels } from "./models.mjs";
+import { programs as pictures } from "./pictures.mjs";
 import { programs } from "./programs.mjs";
 import { writeTinyModels } from "./tiny.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const root = resolve(here, "../../..");
-const ours = join(resolve(process.argv[2] ?? join(root, "dist")), "node/ort.js");
+const dist = resolve(process.argv[2] ?? join(root, "dist"));
+const ours = join(dist, "node/ort.js");
 const peers = ["onnxruntime-node", "onnxruntime-web"];
 
 function install() {
@@ -35,7 +38,7 @@ function seenBy(script, args, cwd) {
 }
 
 function verdict(title, mine, theirs, peer) {
-  const only = programs[title].peers;
+  const only = programs[title]?.peers;
   if (only !== undefined && !only.includes(peer)) return "–";
   if (mine.error !== undefined) return `fails: ${mine.error}`;
   if (theirs.error !== undefined) return `${peer} fails: ${theirs.error.split("\n")[0]}`;
@@ -51,19 +54,23 @@ function row(title, width, verdicts) {
   return bad.length === 0 ? 0 : 1;
 }
 
-function comparePrograms(folder) {
+async function comparePrograms(folder) {
   writeModels(folder);
-  const mine = seenBy("child.mjs", [ours, folder], folder);
-  const theirs = Object.fromEntries(peers.map((p) => [p, seenBy("child.mjs", [p, folder], folder)]));
-  const titles = Object.keys(programs);
+  const inNode = seenBy("child.mjs", [ours, folder], folder);
+  const columns = peers.map((peer) => ({ peer, name: `as ${peer}`, mine: inNode, theirs: seenBy("child.mjs", [peer, folder], folder) }));
+  if (browserMissing === null) columns.push({ peer: "onnxruntime-web", name: "same, on a page", ...(await seenOnPages(dist, folder)) });
+  else console.log(`no column for a page: ${browserMissing}`);
+  const titles = Object.keys({ ...programs, ...(browserMissing === null ? pictures : {}) });
   const width = Math.max(...titles.map((t) => t.length));
-  console.log(`${"program, with tilewright/ort".padEnd(width)}  ${peers.map((p) => `as ${p}`.padEnd(19)).join("  ")}`.trimEnd());
+  console.log(`${"program, with tilewright/ort".padEnd(width)}  ${columns.map((c) => c.name.padEnd(19)).join("  ")}`.trimEnd());
   let failed = 0;
+  // Programs about pictures are for pages.
+  const cell = (t, c) => (c.mine[t] === undefined && c.theirs[t] === undefined ? "–" : verdict(t, c.mine[t], c.theirs[t], c.peer));
   for (const t of titles)
     failed += row(
       t,
       width,
-      peers.map((p) => verdict(t, mine[t], theirs[p][t], p)),
+      columns.map((c) => cell(t, c)),
     );
   console.log(`${titles.length - failed} of ${titles.length} programs see the same.\n`);
   return failed;
@@ -97,7 +104,7 @@ function checkTypes() {
 install();
 const folder = mkdtempSync(join(tmpdir(), "tilewright-ort-"));
 try {
-  const failed = comparePrograms(folder) + compareTransformers(join(folder, "tiny")) + checkTypes();
+  const failed = (await comparePrograms(folder)) + compareTransformers(join(folder, "tiny")) + checkTypes();
   process.exitCode = failed === 0 ? 0 : 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });
