@@ -57,7 +57,7 @@ describe("adding an op, a pass and a target", () => {
     const biome = join(root, "node_modules/@biomejs/biome/bin/biome");
     for (const what of [["lint", "--error-on-warnings"], ["format"]])
       execFileSync(process.execPath, [biome, ...what, "--config-path", root, ...sources], { cwd: folder.path, encoding: "utf8" });
-  });
+  }, 240_000);
 
   test("the copy builds", () => {
     const entries = ["cli.ts", "importer.ts", "load.ts", "build-js.ts", "runtime/artifact.ts"];

@@ -133,7 +133,7 @@ describe("every block", () => {
 test("TypeScript finds the types of every block in it", () => {
   expect(typed).toHaveLength(all.filter((b) => b.language === "ts" && b.directives.skip === undefined).length);
   expect(typeErrors(typed)).toEqual([]);
-});
+}, 120_000);
 
 describe("the comparison of outputs", () => {
   test("counts of few are exact, sizes nearly, times free; a line of dots stands for any lines", () => {
