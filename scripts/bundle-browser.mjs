@@ -14,6 +14,7 @@ const entries = {
   "compile-worker": "worker/thread/thread.js",
   explorer: "explorer/index.js",
   "explorer-worker": "explorer/thread.js",
+  ort: "ort/index.js",
   threads: "runtime/threads.js",
 };
 

@@ -95,20 +95,12 @@ async function decoded(url: string): Promise<ImageBitmap> {
 
 /** The pixels of something that can be drawn. */
 function drawn(image: ImageBitmap | HTMLImageElement, width: number | null, height: number | null): Pixels {
-  const context = drawingContext(image.width, image.height);
+  // Every engine with SIMD has this canvas, in workers too.
+  const context = typeof OffscreenCanvas === "undefined" ? null : new OffscreenCanvas(image.width, image.height).getContext("2d");
   if (context === null)
     throw new UnsupportedError("image", "this engine has no canvas: give fromImage the pixels, as { data, width, height } with RGBA bytes");
   context.drawImage(image, 0, 0);
   return context.getImageData(0, 0, width ?? image.width, height ?? image.height) as Pixels;
-}
-
-function drawingContext(width: number, height: number): CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D | null {
-  if (typeof OffscreenCanvas !== "undefined") return new OffscreenCanvas(width, height).getContext("2d");
-  if (typeof document === "undefined") return null;
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  return canvas.getContext("2d");
 }
 
 /** A tensor's elements as pixels: (element - bias) * mean. @throws UserError when it is no picture */

@@ -6,7 +6,7 @@ import { constant, numbers, onnx } from "./onnx.mjs";
 
 const ints = (values) => constant("int64", [values.length], BigInt64Array.from(values, BigInt));
 
-export const models = {
+const models = {
   /** The first model of the original's examples: a product of two matrices. */
   matmul: () =>
     onnx({
@@ -176,7 +176,7 @@ export const models = {
     }),
 };
 
-export const externalData = new Uint8Array(Float32Array.of(1, 10, 100, 1000).buffer);
+const externalData = new Uint8Array(Float32Array.of(1, 10, 100, 1000).buffer);
 
 /** Writes all models to a folder, as NAME.onnx. */
 export function writeModels(folder) {
