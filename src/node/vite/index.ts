@@ -33,6 +33,11 @@ const isolation = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-E
 
 /** The plugin. Add it to `plugins` in vite.config.ts; it adds itself to Vite's plugins for workers. */
 export function tilewright(options: TilewrightOptions = {}): VitePlugin {
+  return pluginWith(options, () => null);
+}
+
+/** `jobs` gives those of the plugin that this one is part of, for the bundle of a worker; null where it is the one. */
+function pluginWith(options: TilewrightOptions, jobs: () => Jobs | null): VitePlugin {
   let session: Session | null = null;
   const opened = (): Session => {
     if (session === null) throw new UserError("vite", "the plugin was used before Vite resolved its configuration");
@@ -43,11 +48,11 @@ export function tilewright(options: TilewrightOptions = {}): VitePlugin {
     // Before plugins that take any file for an asset.
     enforce: "pre",
     config: () => ({
-      worker: { plugins: () => [tilewright(options)] },
+      worker: { plugins: () => [pluginWith(options, () => session?.jobs ?? null)] },
       ...(options.isolate ? { server: { headers: { ...isolation } }, preview: { headers: { ...isolation } } } : {}),
     }),
     configResolved(config) {
-      session = new Session(options, config);
+      session = new Session(options, config, jobs);
     },
     resolveId: (id) => (session?.server.has(id) ? { id, external: true } : null),
     async load(id, o) {
@@ -71,32 +76,42 @@ export function tilewright(options: TilewrightOptions = {}): VitePlugin {
     writeBundle({ dir }) {
       if (dir !== undefined && this.environment?.config.consumer !== "client") opened().server.write(dir);
     },
-    configureServer: ({ httpServer }) => void httpServer?.once("close", () => session?.jobs.close()),
-    buildEnd(error) {
-      if (error !== undefined) session?.jobs.close();
+    configureServer({ httpServer }) {
+      // When a server starts anew there is another session before the old one ends.
+      const { own } = opened();
+      httpServer?.once("close", () => own.close());
     },
-    closeBundle: () => session?.jobs.close(),
+    buildEnd(error) {
+      if (error !== undefined) session?.own.close();
+    },
   };
 }
 
 /** What the plugin holds under one configuration. */
 class Session {
-  readonly jobs: Jobs;
+  /** The jobs of this session, unless it is part of another one. */
+  readonly own: Jobs;
   readonly server = new ServerBuild();
+  private readonly others: () => Jobs | null;
   private readonly options: TilewrightOptions;
   private readonly config: ResolvedConfig;
   private readonly report: Report;
   /** The models that read a file of external data. */
   private readonly readers = new Map<string, Set<string>>();
 
-  constructor(options: TilewrightOptions, config: ResolvedConfig) {
+  constructor(options: TilewrightOptions, config: ResolvedConfig, jobs: () => Jobs | null) {
     const cache = options.cacheDir === undefined ? path.join(config.cacheDir, "tilewright") : path.resolve(config.root, options.cacheDir);
     this.options = options;
     this.config = config;
     this.report = new Report(config);
-    this.jobs = new Jobs(cache);
+    this.own = new Jobs(cache);
+    this.others = jobs;
     // The development server gives no file outside of the project, wherever the cache may be.
     config.server.fs.allow.push(cache.split(path.sep).join("/"));
+  }
+
+  get jobs(): Jobs {
+    return this.others() ?? this.own;
   }
 
   /** The ids of models that read a file as external data. */

@@ -28,7 +28,6 @@ export interface ResolvedConfig {
   readonly root: string;
   readonly cacheDir: string;
   readonly command: "serve" | "build";
-  readonly isWorker: boolean;
   readonly logger: Logger;
   readonly server: { readonly fs: { readonly allow: string[] } };
 }
@@ -60,5 +59,4 @@ export interface VitePlugin {
   writeBundle(this: { readonly environment?: Environment }, options: { readonly dir?: string | undefined }): void;
   configureServer(server: { readonly httpServer: { once(event: "close", listener: () => void): unknown } | null }): void;
   buildEnd(error?: Error): void;
-  closeBundle(): void;
 }
