@@ -123,7 +123,7 @@ describe("every block", () => {
             throw e;
           }
         }
-      }, 120_000);
+      }, 240_000);
     };
     if (needsCompiler.has(page)) withCompiler("gcc", run);
     else if (list.length > 0) run();
