@@ -107,9 +107,9 @@ function drawEdges(c: CanvasRenderingContext2D, scene: Scene, layout: Layout, in
     if (points === undefined || e === undefined || points.length < 4) continue;
     const touches = near !== null && (e.from === near || e.to === near);
     const path = touches ? strong : e.body ? dashed : plain;
-    trace(path, ends(points, e.from, e.to, scene, layout), scale > 0.12);
-    const [x, y] = [points[points.length - 2] ?? 0, (layout.y[e.to] ?? 0) - (scene.input.height[e.to] ?? 0) / 2];
-    arrows.push([layout.method === "dagre" ? x : (layout.x[e.to] ?? 0), y]);
+    const line = ends(points, e.from, e.to, scene, layout);
+    trace(path, line, scale > 0.12);
+    arrows.push([line[line.length - 2] ?? 0, line[line.length - 1] ?? 0]);
   }
   for (const i of inView(index.trunks, v)) {
     const t = layout.trunks[i];
@@ -138,14 +138,23 @@ function drawEdges(c: CanvasRenderingContext2D, scene: Scene, layout: Layout, in
 
 /** The points of an edge, from the lower side of one box (or from a trunk) to the upper side of the other. */
 function ends(points: Float32Array, from: number, to: number, scene: Scene, layout: Layout): Float32Array {
-  if (layout.method === "dagre") return points;
-  const out = points[1] === layout.y[from] ? fromBelow(points, from, scene, layout) : points.slice();
-  out[out.length - 1] = (layout.y[to] ?? 0) - (scene.input.height[to] ?? 0) / 2;
+  const onTrunk = layout.method === "layered" && points[1] !== layout.y[from];
+  const out = onTrunk ? points.slice() : fromBelow(points, from, scene, layout);
+  const last = out.length - 2;
+  if (layout.method === "dagre") out[last] = within(out[last - 2] ?? 0, to, scene, layout);
+  out[last + 1] = (layout.y[to] ?? 0) - (scene.input.height[to] ?? 0) / 2;
   return out;
+}
+
+/** The place on a box's side that is nearest to where an edge comes from, not too near to a corner. */
+function within(x: number, box: number, scene: Scene, layout: Layout): number {
+  const [middle, reach] = [layout.x[box] ?? 0, Math.max(0, (scene.input.width[box] ?? 0) / 2 - 14)];
+  return Math.min(middle + reach, Math.max(middle - reach, x));
 }
 
 function fromBelow(points: Float32Array, from: number, scene: Scene, layout: Layout): Float32Array {
   const out = points.slice();
+  if (layout.method === "dagre") out[0] = within(points[2] ?? 0, from, scene, layout);
   out[1] = (layout.y[from] ?? 0) + (scene.input.height[from] ?? 0) / 2;
   return out;
 }

@@ -39,7 +39,9 @@ export function KernelsPanel() {
           }}
           row={(k) => (
             <>
-              <span class={k.origins.some((o) => picked.value.has(o)) ? "picked" : ""}>{k.name}</span>
+              <span class={k.origins.some((o) => picked.value.has(o)) ? "tail picked" : "tail"}>
+                <bdi>{k.name}</bdi>
+              </span>
               {k.launches.length > 1 ? <span class="row-note">× {k.launches.length}</span> : null}
             </>
           )}

@@ -3,9 +3,10 @@ import { useEffect, useState } from "preact/hooks";
 import type { BufferRole, BufferView, MemoryView, ProgramView } from "../../../src/explorer/types.ts";
 import { bytes, count } from "../format.ts";
 import { client } from "../open.ts";
-import { exploration, openKernel, program } from "../state.ts";
+import { openKernel, program, sizes } from "../state.ts";
 import { Empty, Facts } from "../ui/parts.tsx";
 import { Origins } from "./origins.tsx";
+import { Sizes } from "./sizes.tsx";
 
 const size = { width: 1120, height: 420 };
 const margin = { left: 64, right: 12, top: 10, bottom: 40 };
@@ -21,23 +22,19 @@ const roleNames: Readonly<Record<BufferRole, string>> = {
 /** The memory plan: what lies where, and when. */
 export function MemoryPanel() {
   const made = program.value;
-  const [sizes, setSizes] = useState<Readonly<Record<string, number>>>({});
   const [plan, setPlan] = useState<MemoryView | null>(null);
+  const wanted = sizes.value;
   useEffect(() => {
-    setSizes(made?.memory.sizes ?? {});
-    setPlan(null);
-  }, [made]);
-  useEffect(() => {
-    if (made === null || Object.entries(sizes).every(([k, v]) => made.memory.sizes[k] === v)) {
+    if (made === null || Object.entries(wanted).every(([k, v]) => made.memory.sizes[k] === v)) {
       setPlan(null);
       return;
     }
     const control = new AbortController();
     client()
-      .memory(sizes, { signal: control.signal })
+      .memory(wanted, { signal: control.signal })
       .then(setPlan, () => {});
     return () => control.abort();
-  }, [sizes]);
+  }, [made, wanted]);
   if (made === null) return <Empty title="There is no memory plan: the model could not be compiled" />;
   const memory = plan ?? made.memory;
   return (
@@ -54,7 +51,7 @@ export function MemoryPanel() {
             memory.grows ? ["Besides", "tensors whose sizes the model computes; they get their places as it runs"] : null,
           ]}
         />
-        {Object.keys(sizes).length === 0 ? null : <Sizes sizes={sizes} onChange={setSizes} />}
+        <Sizes />
       </div>
       <Plan memory={memory} program={made} />
       <Weights program={made} />
@@ -63,33 +60,6 @@ export function MemoryPanel() {
 }
 
 const sum = (list: readonly BufferView[]) => list.reduce((n, b) => n + b.bytes, 0);
-
-function Sizes(p: { readonly sizes: Readonly<Record<string, number>>; readonly onChange: (s: Readonly<Record<string, number>>) => void }) {
-  const symbols = new Map(exploration.value?.model.symbols.map((s) => [s.name, s]));
-  return (
-    <div class="toolbar">
-      {Object.entries(p.sizes).map(([name, value]) => {
-        const s = symbols.get(name);
-        return (
-          <label key={name}>
-            {name}{" "}
-            <input
-              type="number"
-              min={s?.min ?? 0}
-              max={s?.max ?? undefined}
-              step={s?.multiple ?? 1}
-              value={value}
-              onChange={(e) => {
-                const n = e.currentTarget.valueAsNumber;
-                if (Number.isInteger(n) && e.currentTarget.validity.valid) p.onChange({ ...p.sizes, [name]: n });
-              }}
-            />
-          </label>
-        );
-      })}
-    </div>
-  );
-}
 
 function Plan(p: { readonly memory: MemoryView; readonly program: ProgramView }) {
   const { memory } = p;

@@ -5,10 +5,11 @@ import { type Picture, type PictureLayout, pictureLayout } from "../../../src/da
 import type { PortView, RunRequest } from "../../../src/explorer/types.ts";
 import { count, duration } from "../format.ts";
 import { client, errorInfo, exampleName } from "../open.ts";
-import { exploration, lastRun, phase, program } from "../state.ts";
+import { exploration, lastRun, phase, program, sizes } from "../state.ts";
 import { Choice, Empty } from "../ui/parts.tsx";
 import { ErrorReport } from "./errors.tsx";
 import { Results } from "./results.tsx";
+import { Sizes } from "./sizes.tsx";
 import { decodePicture, DrawPad, PicturePreview, examplePictures } from "./pictures.tsx";
 
 type Kind = "random" | "file" | "draw";
@@ -34,14 +35,12 @@ interface Norm {
 export function RunPanel() {
   const model = exploration.value?.model;
   const [given, setGiven] = useState<Readonly<Record<string, Given>>>({});
-  const [sizes, setSizes] = useState<Readonly<Record<string, number>>>({});
   const [norm, setNorm] = useState<Norm>({ mean: "0", std: "1" });
   const [seed, setSeed] = useState(1);
   const [state, setState] = useState<{ readonly error: unknown } | "idle" | "busy">("idle");
   useEffect(() => {
     // The example comes with pictures; of other models nothing is known.
     setGiven(phase.value.kind === "ready" && phase.value.name === exampleName ? { image: { kind: "file" } } : {});
-    setSizes(program.value?.memory.sizes ?? {});
   }, [exploration.value]);
   if (model === undefined || program.value === null) return <Empty title="There is nothing to run: the model could not be compiled" />;
 
@@ -51,7 +50,7 @@ export function RunPanel() {
       const inputs = Object.fromEntries(
         Object.entries(values).flatMap(([name, g]) => (g.kind === "random" || g.value === undefined ? [] : [[name, g.value]])),
       );
-      lastRun.value = await client().run({ inputs, sizes, seed });
+      lastRun.value = await client().run({ inputs, sizes: sizes.value, seed });
       setState("idle");
     } catch (error) {
       setState({ error });
@@ -62,7 +61,6 @@ export function RunPanel() {
     setGiven(all);
     if (at_once && Object.values(all).every((x) => x.error === undefined)) void run(all);
   };
-  const open = model.symbols.filter((s) => s.source === "input");
   const missing = Object.entries(given).find(([, g]) => g.kind !== "random" && g.value === undefined);
   return (
     <div class="run">
@@ -74,29 +72,13 @@ export function RunPanel() {
         }}
       >
         <h2>Inputs</h2>
-        {open.length === 0 ? null : (
-          <div class="toolbar">
-            {open.map((s) => (
-              <label key={s.name}>
-                {s.name}{" "}
-                <input
-                  type="number"
-                  min={s.min}
-                  max={s.max ?? undefined}
-                  step={s.multiple}
-                  value={sizes[s.name] ?? s.min}
-                  onChange={(e) => setSizes({ ...sizes, [s.name]: e.currentTarget.valueAsNumber })}
-                />
-              </label>
-            ))}
-          </div>
-        )}
+        <Sizes />
         {model.inputs.map((port) => (
           <InputField
             key={port.name}
             port={port}
             given={given[port.name] ?? { kind: "random" }}
-            sizes={{ shapes: {}, symbols: new Map(Object.entries(sizes)) }}
+            sizes={{ shapes: {}, symbols: new Map(Object.entries(sizes.value)) }}
             norm={norm}
             onGive={(g, at_once) => give(port.name, g, at_once)}
           />

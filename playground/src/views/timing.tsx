@@ -1,29 +1,42 @@
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { LaunchTime, ProfileView } from "../../../src/explorer/types.ts";
 import { count, duration, percent, significant } from "../format.ts";
 import { client, errorInfo } from "../open.ts";
-import { exploration, openKernel, profile, program } from "../state.ts";
+import { openKernel, profile, program, sizes } from "../state.ts";
 import { Empty, Facts, Spinner } from "../ui/parts.tsx";
+import { Sizes } from "./sizes.tsx";
 import { Roofline } from "./roofline.tsx";
 import { ErrorReport } from "./errors.tsx";
 
 /** Where the time of a run goes: by kernel, and beside what the machine can do. */
 export function TimingPanel() {
   const [state, setState] = useState<{ readonly error: unknown } | "idle" | "busy">("idle");
+  const control = useRef<AbortController | null>(null);
   if (program.value === null) return <Empty title="There is nothing to measure: the model could not be compiled" />;
   const measure = async () => {
+    const stop = new AbortController();
+    const { signal } = stop;
+    control.current = stop;
     setState("busy");
     try {
-      // A short run is taken the mean of more often: the browser's clock is coarse.
-      const short = (exploration.value?.model.flops ?? Number.POSITIVE_INFINITY) < 5e7;
-      profile.value = await client().profile({ runs: short ? 300 : 20 });
+      const request = { sizes: sizes.value };
+      const { ms } = await client().run(request, { signal });
+      profile.value = await client().profile({ ...request, runs: runsFor(ms) }, { signal });
       setState("idle");
     } catch (error) {
-      setState({ error });
+      setState(signal.aborted ? "idle" : { error });
     }
   };
   const p = profile.value;
-  if (state === "busy") return <Spinner label="Running the model, and measuring what this machine can do…" />;
+  if (state === "busy")
+    return (
+      <div class="empty">
+        <Spinner label="Running the model, and measuring what this machine can do…" />
+        <button type="button" class="button" onClick={() => control.current?.abort()}>
+          Cancel
+        </button>
+      </div>
+    );
   if (typeof state === "object") return <ErrorReport error={errorInfo(state.error)} problems={[]} />;
   if (p === null)
     return (
@@ -31,6 +44,7 @@ export function TimingPanel() {
         <p class="muted">
           The model runs on random inputs in the compiler's worker: as it is, then in a build that reads a clock after every kernel.
         </p>
+        <Sizes />
         <button type="button" class="button primary" onClick={() => void measure()}>
           Measure
         </button>
@@ -45,6 +59,7 @@ export function TimingPanel() {
             Measure again
           </button>
         </div>
+        <Sizes />
         <Totals profile={p} />
       </div>
       <div class="card">
@@ -57,6 +72,11 @@ export function TimingPanel() {
       </div>
     </div>
   );
+}
+
+/** Some seconds' worth of runs: many of a short one, as browsers' clocks are coarse. */
+function runsFor(ms: number): number {
+  return Math.min(300, Math.max(5, Math.round(2000 / Math.max(ms, 0.01))));
 }
 
 function Totals(p: { readonly profile: ProfileView }) {
