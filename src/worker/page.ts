@@ -83,75 +83,105 @@ function bytesOf(model: Uint8Array | ArrayBuffer): Uint8Array {
   throw new UserError("model", `expected the model's bytes or a Blob, got ${typeof model}`);
 }
 
+/** A worker whose script has to be loaded first, over a slow line maybe, gets this long for its first word. */
+const startMs = 60_000;
+
 /**
  * Has a worker compile a model, and starts it here. The worker is ended in any case.
  * @throws what the worker reports; the signal's reason when aborted; UserError `worker` when the worker cannot be started
  */
-function compileIn(thread: CompilerThread, job: Job, transfer: Transferable[], { signal, onProgress, onNote }: Following): Promise<Model> {
-  const weights = new WeightStream();
-  return new Promise<Model>((resolve, reject) => {
-    const abort = (): void => fail(signal?.reason);
-    const finish = (): void => {
-      signal?.removeEventListener("abort", abort);
-      thread.end();
-    };
-    const fail = (e: unknown): void => {
-      finish();
-      weights.fail(e);
-      reject(e);
-    };
-    const hear = (n: News): void => {
-      switch (n.kind) {
-        case "progress":
-          onProgress?.(n.progress);
-          break;
-        case "note":
-          onNote?.(n.text);
-          break;
-        case "start": {
-          const { manifest, module, relaxed, shared, threadsMissing } = n;
-          const start = { module, relaxed, shared, threads: manifest.threads, threadsMissing };
-          startModel(manifest, { ...start, writeWeights: (target) => weights.into(target) }).then((model) => {
-            finish();
-            // Aborted while its threads were starting.
-            if (signal?.aborted) model.dispose();
-            resolve(model);
-          }, fail);
-          break;
-        }
-        case "weights":
-          weights.push(n.offset, n.bytes);
-          break;
-        case "done":
-          weights.done();
-          break;
-        case "error":
-          fail(errorOf(n.error));
-          break;
-        default:
-          throw n satisfies never;
+function compileIn(thread: CompilerThread, job: Job, transfer: Transferable[], following: Following): Promise<Model> {
+  return new Promise((resolve, reject) => {
+    new Compilation(thread, following, { resolve, reject }).begin(job, transfer);
+  });
+}
+
+/** A model on its way. It is settled once; what comes later is of no interest. */
+class Compilation {
+  private readonly thread: CompilerThread;
+  private readonly following: Following;
+  private readonly settle: { readonly resolve: (m: Model) => void; readonly reject: (e: unknown) => void };
+  private readonly weights = new WeightStream();
+  private settled = false;
+  private late: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(thread: CompilerThread, following: Following, settle: Compilation["settle"]) {
+    [this.thread, this.following, this.settle] = [thread, following, settle];
+  }
+
+  begin(job: Job, transfer: Transferable[]): void {
+    const silent = `the worker that compiles said nothing for ${startMs / 1000} seconds: is its script compile-worker.js?`;
+    this.late = setTimeout(() => this.fail(new UserError("worker", silent)), startMs);
+    this.following.signal?.addEventListener("abort", this.abort);
+    const listener = (n: News): void => {
+      try {
+        if (!this.settled) this.hear(n);
+      } catch (e) {
+        // A progress callback of the user's own, for one.
+        this.fail(e);
       }
     };
-    if (signal?.aborted) {
-      fail(signal.reason);
-      return;
-    }
-    signal?.addEventListener("abort", abort);
-    thread.listen(
-      (n) => {
-        try {
-          hear(n);
-        } catch (e) {
-          // A progress callback of the user's own, for one.
-          fail(e);
-        }
-      },
-      (why) => fail(new UserError("worker", `the worker that compiles failed: ${why}`)),
-    );
+    this.thread.listen(listener, (why) => this.fail(new UserError("worker", `the worker that compiles failed: ${why}`)));
     try {
-      thread.send(job, transfer);
+      this.thread.send(job, transfer);
     } catch (e) {
-      fail(new UserError("worker", `the model or the options cannot be sent to a worker: ${(e as Error).message}`));
+      this.fail(new UserError("worker", `the model or the options cannot be sent to a worker: ${(e as Error).message}`));
     }
-  });
+  }
+
+  private hear(n: News): void {
+    clearTimeout(this.late);
+    switch (n.kind) {
+      case "begun":
+        return;
+      case "progress":
+        this.following.onProgress?.(n.progress);
+        return;
+      case "note":
+        this.following.onNote?.(n.text);
+        return;
+      case "start":
+        this.start(n).then(
+          (model) => this.succeed(model),
+          (e) => this.fail(e),
+        );
+        return;
+      case "weights":
+        this.weights.push(n.offset, n.bytes);
+        return;
+      case "done":
+        this.weights.done();
+        return;
+      case "error":
+        this.fail(errorOf(n.error));
+        return;
+      default:
+        throw n satisfies never;
+    }
+  }
+
+  private start({ manifest, module, relaxed, shared, threadsMissing }: Extract<News, { kind: "start" }>): Promise<Model> {
+    const { threads } = manifest;
+    return startModel(manifest, { module, relaxed, shared, threads, threadsMissing, writeWeights: (target) => this.weights.into(target) });
+  }
+
+  private readonly abort = (): void => this.fail(this.following.signal?.reason);
+
+  private succeed(model: Model): void {
+    // Aborted while its threads were starting.
+    if (this.settled) model.dispose();
+    this.finish();
+    this.settle.resolve(model);
+  }
+  private fail(e: unknown): void {
+    this.finish();
+    this.weights.fail(e);
+    this.settle.reject(e);
+  }
+  private finish(): void {
+    this.settled = true;
+    clearTimeout(this.late);
+    this.following.signal?.removeEventListener("abort", this.abort);
+    this.thread.end();
+  }
 }

@@ -52,6 +52,8 @@ export interface Job {
 
 /** From the worker. */
 export type News =
+  /** At once, so that the page knows that its worker understands it. */
+  | { readonly kind: "begun" }
   | { readonly kind: "progress"; readonly progress: Progress }
   | { readonly kind: "note"; readonly text: string }
   | {

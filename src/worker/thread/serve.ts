@@ -21,6 +21,7 @@ export type ReadFile = (path: string) => ReadModel;
 
 /** Does a job, and tells of it. It never rejects. */
 export async function serveCompile(job: Job, tell: Tell, readFile: ReadFile | null = null): Promise<void> {
+  tell({ kind: "begun" }, []);
   try {
     const model = await readModel(job.model, readFile);
     try {
