@@ -5,7 +5,6 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Model } from "../src/index.ts";
 import { CliFolder, buildForTests, mlpText } from "./support/cli.ts";
 import { missingForNative } from "./support/native.ts";
-import { model } from "./support/onnx.ts";
 
 // Native models are disposed of as others are.
 
@@ -27,6 +26,23 @@ afterAll(() => {
 
 const mlp = new TextEncoder().encode(mlpText);
 const x = Float32Array.of(1, 0, 0, 0, 0, 1, 1, 1);
+/** An arena of two times 4 MiB, all of which a run touches. */
+const twiceText = `program @twice {
+  memory weights, arena bytes 0
+  alloc %x as ax bytes 4194304
+  alloc %y as ay bytes 4194304
+  input %x: f32[1048576] at ax
+  output %y: f32[1048576] at ay
+  kernel @add(param %x: f32, out param %y: f32) over [begin, end) {
+    for i in [begin, end) {
+      %y[i] = %x[i] + %x[i]
+    }
+  }
+  main {
+    launch @add(ax, ay) over [0, 1048576) grain 1024 from "add"
+  }
+}
+`;
 const disposed = { name: "UserError", code: "disposed" };
 const start = (): Promise<Model> => library.compile(mlp, { target: "native" }) as unknown as Promise<Model>;
 
@@ -59,14 +75,13 @@ describe.skipIf(missing !== null)("dispose of a native model", () => {
     await expect(other.run({ x })).rejects.toMatchObject(disposed);
   });
   test("leaves nothing behind, after 100 models", () => {
-    // An arena of two times 4 MiB, all of which a run touches.
-    here.file("add.onnx", model({ nodes: [{ op: "Add", in: ["x", "x"], out: ["y"] }], inputs: { x: ["f32", [1 << 20]] }, outputs: ["y"] }));
+    here.file("twice.tw", twiceText);
     here.file(
       "measure.mjs",
       `import { compile } from ${JSON.stringify(pathToFileURL(join(buildForTests(), "node/index.js")).href)};
 const x = new Float32Array(1 << 20).fill(1);
 const use = async () => {
-  const m = await compile("add.onnx", { target: "native" });
+  const m = await compile("twice.tw", { target: "native" });
   await m.run({ x }, { keep: ["y"] });
   m.runNow({ x });
   return m;

@@ -6,6 +6,7 @@ import type { Manifest } from "../src/runtime/model.ts";
 import { mlpText } from "./support/cli.ts";
 import { model } from "./support/onnx.ts";
 import { rowsText } from "./support/threads.ts";
+import { randomSource } from "./support/values.ts";
 
 const page = 65536;
 const text = new TextEncoder();
@@ -172,6 +173,62 @@ describe("room for kept tensors", () => {
       [150, last.y],
     ] as const)
       expect(m.read(t as KeptTensor).data).toEqual(Float32Array.from({ length: 200 * n }, (_, i) => (i % (100 * n)) % 13));
+  });
+  test("of caches that grow is shared out as they need it: spare rows are given back", async () => {
+    /** Two caches, of which one has its rows in several pieces. */
+    const caches = model({
+      nodes: [
+        { op: "Concat", in: ["a", "x"], out: ["a2"], attrs: { axis: 0 } },
+        { op: "Concat", in: ["b", "y"], out: ["b2"], attrs: { axis: 1 } },
+      ],
+      inputs: { a: ["f32", ["n", 16]], x: ["f32", [1, 16]], b: ["f32", [3, "n", 16]], y: ["f32", [3, 1, 16]] },
+      outputs: ["a2", "b2"],
+    });
+    const random = randomSource(5);
+    const bytes = (rows: number) => 4 * rows * 64;
+    const room = 3 * bytes(60);
+    const m = await compile(caches, { symbols: { n: { min: 1, max: 99 } }, keptMemory: room });
+    const { maximum_bytes } = m.info();
+    interface Pair {
+      readonly a: KeptTensor;
+      readonly b: KeptTensor;
+      readonly rows: readonly number[];
+    }
+    const row = (v: number, n: number) => new Float32Array(16 * n).fill(v);
+    const contents = (rows: readonly number[], outer: number) =>
+      Float32Array.from({ length: outer * rows.length * 16 }, (_, i) => rows[(i >> 4) % rows.length] as number);
+    const same = (x: ArrayBufferView, y: ArrayBufferView) => Buffer.from(x.buffer as ArrayBuffer).equals(Buffer.from(y.buffer as ArrayBuffer));
+    let live: Pair[] = [];
+    const drop = (p: Pair): void => {
+      for (const t of [p.a, p.b]) t.dispose();
+      live = live.filter((q) => q !== p);
+    };
+    let refused = 0;
+    for (let step = 1; step <= 250; step++) {
+      const from =
+        live.length === 0 || random() < 0.05 ? null : (live[random() < 0.8 ? live.length - 1 : Math.floor(random() * live.length)] as Pair);
+      const given =
+        from === null || from.rows.length === 99
+          ? { a: { data: row(step, 1), dims: [1, 16] }, b: { data: row(step, 3), dims: [3, 1, 16] }, rows: [step] }
+          : from;
+      const rows = [...given.rows, step];
+      try {
+        const r = await m.run({ a: given.a, b: given.b, x: row(step, 1), y: row(step, 3) }, { keep: ["a2", "b2"] });
+        live.push({ a: r.a2, b: r.b2, rows });
+        if (from !== null && random() < 0.8) drop(from);
+      } catch (e) {
+        expect(e).toMatchObject({ code: "memory" });
+        refused++;
+        expect(live.reduce((n, p) => n + bytes(p.rows.length), bytes(rows.length))).toBeGreaterThan(room / 2);
+        drop(live[Math.floor(random() * live.length)] as Pair);
+      }
+      expect(m.info().memory_bytes).toBeLessThanOrEqual(maximum_bytes ?? 0);
+      for (const p of live) {
+        expect(same(m.read(p.a).data, contents(p.rows, 1))).toBe(true);
+        expect(same(m.read(p.b).data, contents(p.rows, 3))).toBe(true);
+      }
+    }
+    expect(refused).toBeGreaterThan(5);
   });
   test.each([-1, 0.5, Number.NaN])("%d bytes are refused", async (keptMemory) => {
     await expect(compile(pair, { keptMemory })).rejects.toMatchObject({ name: "UserError", code: "kept-memory" });

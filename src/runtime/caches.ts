@@ -17,7 +17,10 @@ export interface Growth {
 /** How a tensor that can grow lies in its block: along `dim` there is room for `capacity` rows, of which the handle that has most of them uses `filled`. */
 export interface Rows {
   readonly dim: number;
-  readonly capacity: number;
+  /** How many times there are so many rows in the block, one after the other. */
+  readonly outer: number;
+  readonly rowBytes: number;
+  capacity: number;
   filled: number;
 }
 
@@ -36,15 +39,26 @@ export function blockFor(region: KeptRegion, { dim }: Growth, given: Given, out:
   const rows = out.dims[dim] as number;
   const old = given.kept?.rows ?? null;
   const extends_ = old !== null && old.dim === dim && old.filled === given.dims[dim] && old.capacity >= rows;
-  if (extends_ && given.kept !== null && !taken.has(given.kept)) return given.kept;
+  if (extends_ && given.kept !== null && !taken.has(given.kept)) {
+    old.filled = rows;
+    return given.kept;
+  }
   const capacity = Math.max(rows, Math.min(roomFor(rows), out.most ?? Number.POSITIVE_INFINITY));
-  const bytesOf = (n: number) =>
-    storedBytes(
-      out.dtype,
-      out.dims.map((d, i) => (i === dim ? n : d)),
-    );
-  const roomy = region.hasRoom(bytesOf(capacity)) ? capacity : rows;
-  return region.allocate(bytesOf(roomy), { dim, capacity: roomy, filled: rows });
+  const outer = out.dims.slice(0, dim).reduce((n, d) => n * d, 1);
+  const rowBytes = storedBytes(out.dtype, out.dims.slice(dim + 1));
+  const roomy = region.hasRoom(outer * capacity * rowBytes) ? capacity : rows;
+  return region.allocate(outer * roomy * rowBytes, { dim, outer, rowBytes, capacity: roomy, filled: rows });
+}
+
+/** Moves what lies in a block to a place that is not above it, without room for more rows; gives its bytes there. */
+export function moveTrimmed(memory: Uint8Array, from: number, to: number, rows: Rows): number {
+  const { outer, rowBytes, capacity, filled } = rows;
+  for (let i = 0; i < outer; i++) {
+    const at = from + i * capacity * rowBytes;
+    memory.copyWithin(to + i * filled * rowBytes, at, at + filled * rowBytes);
+  }
+  rows.capacity = filled;
+  return outer * filled * rowBytes;
 }
 
 /** Rows along `dim` that a tensor's place has room for. */

@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { addDisposal, disposedError } from "./disposal.ts";
-import { type Rows, runsOf } from "./caches.ts";
+import { type Rows, moveTrimmed, runsOf } from "./caches.ts";
 import { UserError } from "./errors.ts";
 import { alignUp, growMemory } from "./memory.ts";
 
@@ -46,7 +46,8 @@ export interface KeptPlace {
 export interface Block {
   /** Bytes from the start of the region; blocks move together where room is short. */
   offset: number;
-  readonly bytes: number;
+  /** Less where it had room for more than lies in it. */
+  bytes: number;
   /** How what can grow lies in it; null for what is packed. */
   readonly rows: Rows | null;
   /** Handles of tensors in it: of a cache that grows there may be several. */
@@ -109,21 +110,38 @@ export class KeptRegion implements KeptPlace {
   }
 
   /**
-   * The lowest free place of that size; grows the memory when there is none.
-   * @throws UserError `memory` when no more may be kept, or the engine gives no more memory
+   * The lowest free place of that size; grows the memory when there is none. Where no more may be kept, or the engine gives no more,
+   * blocks first move together, and lose their room for more rows.
+   * @throws UserError `memory` when that does not suffice
    */
   allocate(size: number, rows: Rows | null = null): Block {
     const bytes = alignUp(size);
-    const { bytes: most } = this.limits;
-    let offset = this.freePlace(bytes);
-    if (most !== null && offset + bytes > most) offset = this.compact();
-    if (most !== null && offset + bytes > most) throw this.full(bytes, offset, most);
-    growMemory(this.held(), this.base + offset + bytes);
+    const offset = this.placeFor(bytes);
     const block: Block = { offset, bytes, rows, handles: 0 };
     this.blocks.add(block);
     return block;
   }
-  /** May a block of that size be allocated? */
+  private placeFor(bytes: number): number {
+    const { bytes: most } = this.limits;
+    const grown = (offset: number) => {
+      growMemory(this.held(), this.base + offset + bytes);
+      return offset;
+    };
+    const lowest = this.freePlace(bytes);
+    let tight = !this.hasRoom(bytes);
+    if (most === null || lowest + bytes <= most) {
+      try {
+        return grown(lowest);
+      } catch (e) {
+        if (this.blocks.size === 0) throw e;
+        tight = true;
+      }
+    }
+    const end = this.compact(tight);
+    if (most !== null && end + bytes > most) throw this.full(bytes, end, most);
+    return grown(end);
+  }
+  /** May a block of that size be allocated while all others stay as large as they are? */
   hasRoom(size: number): boolean {
     const { bytes: most } = this.limits;
     return most === null || [...this.blocks].reduce((n, b) => n + b.bytes, 0) + alignUp(size) <= most;
@@ -145,13 +163,14 @@ export class KeptRegion implements KeptPlace {
   private inOrder(): Block[] {
     return [...this.blocks].sort((x, y) => x.offset - y.offset);
   }
-  /** Moves all blocks together; gives where they end. */
-  private compact(): number {
+  /** Moves all blocks together; gives where they end. `trim`: room for more rows is given up. */
+  private compact(trim: boolean): number {
     const memory = new Uint8Array(this.held().buffer);
     let end = 0;
     for (const b of this.inOrder()) {
-      const from = this.base + b.offset;
-      memory.copyWithin(this.base + end, from, from + b.bytes);
+      const [from, to] = [this.base + b.offset, this.base + end];
+      if (trim && b.rows !== null) b.bytes = alignUp(moveTrimmed(memory, from, to, b.rows));
+      else memory.copyWithin(to, from, from + b.bytes);
       b.offset = end;
       end += b.bytes;
     }
