@@ -52,7 +52,9 @@ await show(load);
 `,
       "src/scale.tw": scaleText(2),
     });
-    const server = await createServer(p.config({ isolate: true }));
+    // The cache may lie anywhere.
+    const elsewhere = project({});
+    const server = await createServer(p.config({ isolate: true, cacheDir: join(elsewhere.path, "cache") }));
     await server.listen();
     const { heard, close } = openPage(urlOf(server), p.ear);
     try {

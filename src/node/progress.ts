@@ -6,7 +6,7 @@ export class Progress {
   readonly listener: TraceListener = (e) => this.show(`${e.stage}: ${e.step}`);
   show(text: string): void {
     if (!process.stderr.isTTY) return;
-    process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+    process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns || 80) - 1)}`);
     this.shown = true;
   }
   done(): void {
