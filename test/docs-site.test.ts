@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Links } from "../scripts/docs/links.mjs";
 import { type Site, makeSite, writeSite } from "../scripts/docs/site.mjs";
 import { browserMissing, inBrowser } from "./support/browser.ts";
 import { root } from "./support/doc-blocks.ts";
@@ -63,6 +64,41 @@ describe("the site", () => {
       expect(text, name).not.toMatch(/<(script|link|img)[^>]*(src|href)="(https?:)?\/\//);
       expect(text, name).not.toMatch(/(<|&lt;)!-- (test:|Made by)/);
     }
+  });
+});
+
+describe("links", () => {
+  const pages = [
+    { file: "README.md", name: "index" },
+    { file: "docs/cli.md", name: "cli" },
+    { file: "docs/ir.md", name: "ir" },
+    { file: "bench/README.md", name: "benchmark" },
+  ];
+  const links = new Links(at, pages);
+  for (const p of pages) links.page(p.name, ["top"]);
+  const [readme, cli] = pages.map((p) => links.at(p));
+
+  test("lead to pages, folders that have one, files and other sites", () => {
+    expect(readme?.("docs/cli.md#top")).toBe("cli.html#top");
+    expect(cli?.("ir.md")).toBe("ir.html");
+    expect(cli?.("../README.md")).toBe("index.html");
+    expect(cli?.("../bench/")).toBe("benchmark.html");
+    expect(readme?.("LICENSE")).toBe("files/LICENSE");
+    expect(cli?.("#top")).toBe("#top");
+    expect(cli?.("https://example.org/x.md")).toBe("https://example.org/x.md");
+    expect([...links.files]).toEqual(["LICENSE"]);
+    expect(links.problems()).toEqual([]);
+  });
+
+  test("that lead nowhere are problems", () => {
+    for (const href of ["no.md", "ir.md#none", "#none", "../../outside.md", "../src"]) cli?.(href);
+    expect(links.problems()).toEqual([
+      "docs/cli.md: the link to no.md leads nowhere",
+      "docs/cli.md: the link to ../../outside.md leads nowhere",
+      "docs/cli.md: the link to ../src leads to a folder without a page",
+      "docs/cli.md: there is no #none on the page ir",
+      "docs/cli.md: there is no #none on the page cli",
+    ]);
   });
 });
 
