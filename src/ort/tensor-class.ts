@@ -35,7 +35,8 @@ export class TensorClass implements TensorType {
   readonly dims: readonly number[];
   readonly size: number;
   private place: TensorType.DataLocation;
-  private elements: TensorType.DataType | null;
+  /** By the name that it has in the original: programs are known to look at it. */
+  private cpuData: TensorType.DataType | null;
   private placed: Placed | null;
   private downloading = false;
 
@@ -46,7 +47,7 @@ export class TensorClass implements TensorType {
     this.type = parts.type;
     this.dims = parts.dims;
     this.place = parts.location;
-    this.elements = parts.data;
+    this.cpuData = parts.data;
     this.placed = parts.placed;
   }
 
@@ -55,9 +56,9 @@ export class TensorClass implements TensorType {
   }
   get data(): TensorType.DataType {
     this.checkLives();
-    if (this.elements === null)
+    if (this.cpuData === null)
       throw new UserError("tensor-location", `the tensor's elements are not in memory but in a ${this.place}: 'await getData()' fetches them`);
-    return this.elements;
+    return this.cpuData;
   }
   get texture(): TensorType.TextureType {
     const p = this.resource("texture");
@@ -84,14 +85,14 @@ export class TensorClass implements TensorType {
   async getData(releaseData = false): Promise<TensorType.DataType> {
     this.checkLives();
     const { placed } = this;
-    if (placed === null || this.elements !== null) return this.data;
+    if (placed === null || this.cpuData !== null) return this.data;
     if (placed.download === undefined)
       throw new UserError("tensor-location", `the tensor in a ${placed.location} was made without 'download', which would fetch its elements`);
     this.checkNotDownloading();
     this.downloading = true;
     try {
       const data = await placed.download();
-      this.elements = data;
+      this.cpuData = data;
       this.place = "cpu";
       if (releaseData) {
         placed.dispose?.();
@@ -110,7 +111,7 @@ export class TensorClass implements TensorType {
     this.checkNotDownloading();
     this.placed?.dispose?.();
     this.placed = null;
-    this.elements = null;
+    this.cpuData = null;
     this.place = "none";
   }
 

@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const program = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((p) => existsSync(p));
@@ -36,6 +37,30 @@ export async function seenOnPages(dist, models) {
     "onnxruntime-web": join(here, "node_modules/onnxruntime-web/dist"),
   };
   const made = shims(readdirSync(models).filter((f) => statSync(join(models, f)).isFile()));
+  return served(folders, { "": page, ...made }, async (visit) => ({
+    mine: await visit(`#${encodeURIComponent("/dist/ort/index.js")}`),
+    theirs: await visit(`#${encodeURIComponent("/onnxruntime-web/ort.wasm.min.mjs")}`),
+  }));
+}
+
+/** What @huggingface/transformers saw on a page, bundled with tilewright/ort in place of the packages that it imports. */
+export async function seenByTransformers(dist, models) {
+  const ours = join(dist, "ort/index.js");
+  const { outputFiles } = await build({
+    entryPoints: [join(here, "transformers-page.mjs")],
+    alias: { "onnxruntime-web/webgpu": ours, "onnxruntime-common": ours },
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "browser",
+    logLevel: "silent",
+  });
+  const script = '<!doctype html><script type="module" src="/shims/bundle.js"></script>';
+  return served({ models }, { "": script, "bundle.js": outputFiles[0].text }, (visit) => visit(""));
+}
+
+/** Serves folders and texts while `use` visits pages; a visit gives what the page says. */
+async function served(folders, texts, use) {
   let hear;
   const server = createServer((request, response) => {
     const [, top, ...rest] = normalize(new URL(request.url, "http://here").pathname).split("/");
@@ -45,7 +70,7 @@ export async function seenOnPages(dist, models) {
       request.on("end", () => hear(Buffer.concat(pieces).toString()));
       return response.end();
     }
-    const text = top === "" ? page : top === "shims" ? made[rest[0]] : undefined;
+    const text = top === "" ? texts[""] : top === "shims" ? texts[rest[0]] : undefined;
     const file = folders[top] === undefined ? null : join(folders[top], ...rest);
     if (text === undefined && (file === null || !existsSync(file))) return response.writeHead(404).end();
     const type = types[top === "" ? ".html" : extname(rest.at(-1))] ?? "application/octet-stream";
@@ -53,12 +78,12 @@ export async function seenOnPages(dist, models) {
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
   const origin = `http://127.0.0.1:${server.address().port}`;
-  const visit = async (module) => {
+  const visit = async (hash) => {
     const said = new Promise((done) => (hear = done));
-    return JSON.parse(await opened(`${origin}/#${encodeURIComponent(module)}`, said));
+    return JSON.parse(await opened(`${origin}/${hash}`, said));
   };
   try {
-    return { mine: await visit("/dist/ort/index.js"), theirs: await visit("/onnxruntime-web/ort.wasm.min.mjs") };
+    return await use(visit);
   } finally {
     server.close();
     server.closeAllConnections();

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { browserMissing, seenOnPages } from "./browser.mjs";
+import { browserMissing, seenByTransformers, seenOnPages } from "./browser.mjs";
 import { difference } from "./compare.mjs";
 import { writeModels } from "./models.mjs";
 import { programs as pictures } from "./pictures.mjs";
@@ -76,20 +76,27 @@ async function comparePrograms(folder) {
   return failed;
 }
 
-function compareTransformers(folder) {
-  writeTinyModels(folder);
-  const expected = seenBy("transformers.mjs", ["as it is", "", folder], here);
-  console.log("@huggingface/transformers, with tilewright/ort");
+async function compareTransformers(folder) {
+  const tiny = join(folder, "tiny");
+  writeTinyModels(tiny);
+  const expected = seenBy("transformers.mjs", ["as it is", "", tiny], here);
+  const ways = [
+    ["in place of the package onnxruntime-node", () => seenBy("transformers.mjs", [ours, "package", tiny], here)],
+    ["as the runtime that the host brings", () => seenBy("transformers.mjs", [ours, "symbol", tiny], here)],
+  ];
+  if (browserMissing === null) ways.push(["bundled in place of onnxruntime-web, on a page", () => seenByTransformers(dist, folder)]);
+  const parts = Object.keys(expected);
+  const width = Math.max(...ways.map(([title]) => title.length));
+  console.log(`${"transformers, with tilewright/ort".padEnd(width)}  ${parts.map((p) => p.padEnd(19)).join("  ")}`.trimEnd());
   let failed = 0;
-  for (const [way, title] of [
-    ["package", "in place of the package onnxruntime-node"],
-    ["symbol", "as the runtime that the host brings"],
-  ]) {
-    const seen = seenBy("transformers.mjs", [ours, way, folder], here);
-    for (const part of Object.keys(expected)) {
-      const d = difference(seen[part], expected[part]);
-      failed += row(`  ${part}: ${title}`, 60, [d === null ? "same" : `differs at ${d}`]);
-    }
+  for (const [title, run] of ways) {
+    const seen = await run();
+    const verdicts = parts.map((p) => difference(seen[p] ?? seen.error, expected[p]));
+    failed += row(
+      title,
+      width,
+      verdicts.map((d) => (d === null ? "same" : `differs at ${d}`)),
+    );
   }
   console.log("");
   return failed;
@@ -104,7 +111,7 @@ function checkTypes() {
 install();
 const folder = mkdtempSync(join(tmpdir(), "tilewright-ort-"));
 try {
-  const failed = (await comparePrograms(folder)) + compareTransformers(join(folder, "tiny")) + checkTypes();
+  const failed = (await comparePrograms(folder)) + (await compareTransformers(folder)) + checkTypes();
   process.exitCode = failed === 0 ? 0 : 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });
