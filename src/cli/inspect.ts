@@ -2,9 +2,10 @@ import path from "node:path";
 import type { Command } from "commander";
 import { UserError } from "../base/errors.ts";
 import { type ExternalDataResolver, type Problem, inspectOnnx } from "../frontends/onnx/import.ts";
+import { openSource, viewSymbol } from "../explorer/source.ts";
+import type { PortView, SymbolView } from "../explorer/types.ts";
 import { countFlops } from "../graph/flops.ts";
-import type { GraphFunction, Region } from "../graph/ir.ts";
-import { formatOf, importSource, inputNamesOf } from "../importer.ts";
+import { type ImportOptions, formatOf, inputNamesOf } from "../importer.ts";
 import { readModel } from "../node/model-file.ts";
 import { ReadingError, collect, parseSizes } from "./common.ts";
 import { command } from "./options.ts";
@@ -57,14 +58,15 @@ function inspectFile(file: string, shape: readonly string[]): Report {
     const sizes = parseSizes(shape, shape.length === 0 ? [] : inputNamesOf(bytes));
     if (formatOf(bytes) !== "onnx") return inspectText(bytes, name, sizes);
     const { info, inputs, outputs, problems, graph } = inspectOnnx(bytes, { name, resolver: lenient(resolver), ...sizes });
+    const symbols = graph?.symbols.map(viewSymbol) ?? [];
     return {
       format: `ONNX, IR version ${info.irVersion}`,
       opsets: info.opsets,
       producer: info.producer,
       inputs,
       outputs,
-      symbols: graph === null ? [] : symbolsOf(graph.symbols, "input"),
-      computed_sizes: graph === null ? [] : symbolsOf(graph.symbols, "data"),
+      symbols: symbolsOf(symbols, "input"),
+      computed_sizes: symbolsOf(symbols, "data"),
       nodes: info.nodes,
       ops: info.ops,
       parameters: info.parameters,
@@ -93,51 +95,27 @@ function lenient(resolver: ExternalDataResolver): ExternalDataResolver {
   };
 }
 
-function symbolsOf(symbols: GraphFunction["symbols"], source: "input" | "data"): string[] {
+function symbolsOf(symbols: readonly SymbolView[], source: SymbolView["source"]): string[] {
   const chosen = symbols.filter((s) => s.source === source);
-  return chosen.map((s) => `${s.name} in [${s.min}, ${Number.isFinite(s.max) ? s.max : "∞"}]${s.multiple === 1 ? "" : ` multiple of ${s.multiple}`}`);
+  return chosen.map((s) => `${s.name} in [${s.min}, ${s.max ?? "∞"}]${s.multiple === 1 ? "" : ` multiple of ${s.multiple}`}`);
 }
 
-function inspectText(bytes: Uint8Array, name: string, sizes: Parameters<typeof importSource>[1] | object): Report {
-  const source = importSource(bytes, { name, ...sizes });
-  const f = source.kind === "graph" ? source.graph : source.kind === "tensor" ? source.function : source.program;
-  const port = (p: { readonly name: string; readonly dtype: { readonly name: string }; readonly dims: readonly unknown[] }): Port => ({
-    name: p.name,
-    dtype: p.dtype.name,
-    dims: p.dims.map(String),
-  });
-  const ops = new Map<string, number>();
-  let parameters = 0;
-  if (source.kind === "graph") {
-    const visit = (r: Region): void => {
-      for (const op of r.ops) {
-        ops.set(op.def.name, (ops.get(op.def.name) ?? 0) + 1);
-        if (op.def.name === "constant") parameters += op.results[0]?.dims.reduce<number>((a, d) => a * Number(d), 1) ?? 0;
-        op.regions.forEach(visit);
-      }
-    };
-    visit(source.graph);
-  } else if (source.kind === "tensor") {
-    ops.set("kernel", source.function.kernels.length);
-    for (const t of source.function.tensors) if (t.data !== null) parameters += t.dims.reduce<number>((a, d) => a * Number(d), 1);
-  } else ops.set("kernel", source.program.kernels.length);
-  const inputs = source.kind === "graph" ? source.graph.params : source.kind === "tensor" ? source.function.inputs : source.program.inputs;
-  const outputs =
-    source.kind === "graph"
-      ? source.graph.results.map((r, i) => ({ ...port(r), name: source.graph.resultNames[i] ?? r.name }))
-      : (source.kind === "tensor" ? source.function.outputs : source.program.outputs).map(port);
+function inspectText(bytes: Uint8Array, name: string, sizes: Partial<ImportOptions>): Report {
+  const { view } = openSource(bytes, { ...sizes, name });
+  const port = (p: PortView): Port => ({ name: p.name, dtype: p.dtype, dims: p.dims?.map(String) ?? null });
+  const { format, opsets, producer, nodes, ops, parameters, flops } = view;
   return {
-    format: `${source.kind} IR text`,
-    opsets: {},
-    producer: "",
-    inputs: inputs.map(port),
-    outputs,
-    symbols: symbolsOf(f.symbols, "input"),
-    computed_sizes: symbolsOf(f.symbols, "data"),
-    nodes: [...ops.values()].reduce((a, b) => a + b, 0),
-    ops: Object.fromEntries([...ops].sort((a, b) => b[1] - a[1])),
+    format,
+    opsets,
+    producer,
+    inputs: view.inputs.map(port),
+    outputs: view.outputs.map(port),
+    symbols: symbolsOf(view.symbols, "input"),
+    computed_sizes: symbolsOf(view.symbols, "data"),
+    nodes,
+    ops,
     parameters,
-    flops: source.kind === "graph" ? countFlops(source.graph) : null,
+    flops,
     problems: [],
   };
 }

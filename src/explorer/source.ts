@@ -116,7 +116,7 @@ function portsOf(s: Source) {
   }
 }
 
-function viewSymbol(s: DimSymbol): SymbolView {
+export function viewSymbol(s: DimSymbol): SymbolView {
   return { name: s.name, min: s.min, max: Number.isFinite(s.max) ? s.max : null, multiple: s.multiple, source: s.source };
 }
 
