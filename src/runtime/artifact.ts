@@ -167,7 +167,11 @@ async function readInto(from: ArtifactFile, file: string, target: Uint8Array): P
 
 function decodeBase64(text: string): Uint8Array {
   const own = Uint8Array as unknown as { readonly fromBase64?: (text: string) => Uint8Array };
-  return own.fromBase64?.(text) ?? Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  if (own.fromBase64 !== undefined) return own.fromBase64(text);
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < bytes.length; ++i) bytes[i] = raw.charCodeAt(i);
+  return bytes;
 }
 
 async function readFile(url: URL, target: Uint8Array, filler: Filler): Promise<void> {
