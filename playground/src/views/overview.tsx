@@ -17,6 +17,11 @@ export function OverviewPanel() {
           <ErrorReport error={e.error} problems={model.problems} />
         </div>
       )}
+      {model.missingFiles.length === 0 ? null : (
+        <p class="card span">
+          The model keeps weights in files that were not given: {model.missingFiles.join(", ")}. Drop them together with the model to run it.
+        </p>
+      )}
       <div class={program === null ? "card span" : "card"}>
         <h2>The model</h2>
         <Facts

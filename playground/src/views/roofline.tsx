@@ -22,9 +22,9 @@ export function Roofline(p: { readonly profile: ProfileView }) {
   const [chosen, setChosen] = useState<Point | null>(null);
   const { machine, launches, threads } = p.profile;
   const points = byKernel(launches).flatMap((k): Point[] =>
-    k.flops === null || k.bytes === null || k.flops === 0 || k.bytes === 0 || k.ms === 0
+    k.operations === null || k.bytes === null || k.operations === 0 || k.bytes === 0 || k.ms === 0
       ? []
-      : [{ ...k, x: k.flops / k.bytes, y: k.flops / k.ms / 1e6 }],
+      : [{ ...k, x: k.operations / k.bytes, y: k.operations / k.ms / 1e6 }],
   );
   if (points.length === 0) return <p class="muted">No kernel of this model is known to do arithmetic, so there is nothing to compare.</p>;
   const peak = machine.gflops * threads;
@@ -71,11 +71,7 @@ export function Roofline(p: { readonly profile: ProfileView }) {
       </svg>
       <figcaption class="muted" aria-live="polite">
         {chosen === null
-          ? `Each circle is a kernel; its area is its share of the time. Above the line of memory a kernel works from caches.${
-              points.some((q) => q.y > peak)
-                ? " Operations are counted on the model: a kernel that needs fewer of them (Winograd) can lie above the roof."
-                : ""
-            }`
+          ? `Each circle is a kernel; its area is its share of the time. Above the line of memory a kernel works from caches. Kernels that only move data have no place here.`
           : `${chosen.name}: ${significant(chosen.y)} GFLOP/s, ${percent(chosen.y / peak)} of the peak; ${significant(chosen.x)} operations per byte; ${percent(chosen.ms / total)} of the time`}
       </figcaption>
     </figure>

@@ -109,7 +109,8 @@ export interface KernelTotal {
   readonly name: string;
   readonly launches: number;
   readonly ms: number;
-  readonly flops: number | null;
+  /** What its code does, and the data that it touches. */
+  readonly operations: number | null;
   readonly bytes: number | null;
 }
 
@@ -127,7 +128,7 @@ export function byKernel(launches: readonly LaunchTime[]): KernelTotal[] {
       name: kernels[k]?.name ?? "",
       launches: (old?.launches ?? 0) + 1,
       ms: (old?.ms ?? 0) + l.ms,
-      flops: old === undefined ? l.flops : plus(old.flops, l.flops),
+      operations: old === undefined ? l.operations : plus(old.operations, l.operations),
       bytes: old === undefined ? l.bytes : plus(old.bytes, l.bytes),
     });
   }
