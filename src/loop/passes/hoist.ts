@@ -1,9 +1,12 @@
 import type { Expr, Variable } from "../../scalar/expr.ts";
-import { mentionedIn } from "../../scalar/index.ts";
+import { mentionedIn, rangeOf } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type For, type Kernel, type Stmt, bodiesOf, mapBlock, mapStmt } from "../ir.ts";
 
-/** Moves what does not change in a loop in front of it: the largest invariant expressions, reads of memory excepted. */
+/**
+ * Moves what does not change in a loop in front of it: the largest invariant expressions. Reads of memory move only out of innermost
+ * loops that store nothing and make at least one step, and from places that every step comes to.
+ */
 export function hoistInvariants(sc: Scalars, k: Kernel): Kernel {
   const block = (b: readonly Stmt[]): readonly Stmt[] =>
     mapBlock(b, (s) => {
@@ -29,27 +32,33 @@ function hoistFrom(sc: Scalars, loop: For): { lets: Stmt[]; loop: For } {
     }
     return r;
   };
-  const invariant = (e: Expr): boolean => {
+  const calm = loop.body.every((s) => s.kind === "let" || s.kind === "assign") && rangeOf(sc.sub(loop.end, loop.begin))[0] >= 1;
+  const invariant = (e: Expr, isCertain: boolean): boolean => {
     for (const v of mentionedIn(e)) if (changing.has(v)) return false;
-    return !reads(e);
+    return (calm && isCertain) || !reads(e);
   };
   const memo = new Map<Expr, Expr>();
-  const expr = (e: Expr): Expr => {
+  const expr = (e: Expr, isCertain = true): Expr => {
     const old = memo.get(e);
     if (old !== undefined) return old;
     let out: Expr;
     if (e.args.length === 0 || e.constant !== null) out = e;
-    else if (invariant(e) && !(e.op === "broadcast" && e.dtype.kind === "bool")) {
+    else if (invariant(e, isCertain) && !(e.op === "broadcast" && e.dtype.kind === "bool")) {
       // A condition that is one for all lanes stays seen as such: its scalar moves, for guards evaluate only the case they choose.
       const v = sc.variable("h", e.dtype, { lanes: e.lanes });
       lets.push({ kind: "let", variable: v, value: e });
       out = sc.var(v);
       bound.set(e, out);
-    } else out = sc.with(e, e.args.map(expr));
+    } else out = sc.with(e, argumentsOf(e, isCertain));
     memo.set(e, out);
     return out;
   };
-  const block = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, expr, block));
+  // Of a choice only one case is evaluated, and of conditions that are joined perhaps only the first.
+  const argumentsOf = (e: Expr, isCertain: boolean): Expr[] => {
+    const isLazy = e.op === "select" || (e.dtype.kind === "bool" && (e.op === "and" || e.op === "or"));
+    return e.args.map((a, i) => expr(a, isCertain && (!isLazy || i === 0)));
+  };
+  const block = (b: readonly Stmt[]): readonly Stmt[] => mapBlock(b, (s) => mapStmt(s, (e) => expr(e), block));
   const body = block(loop.body);
   return { lets, loop: body === loop.body ? loop : { ...loop, body } };
 }
