@@ -124,7 +124,7 @@ function* plans(machine: Capabilities, f: StageFacts, only: PackedAxes | null = 
   for (const v of lanes > 1 ? vectorAxes(f, lanes) : []) {
     if (only !== null && f.names[v] !== only.vector) continue;
     if (f.isReduction[v]) {
-      yield* reductionVectors(f, v, lanes);
+      yield* reductionVectors(machine, f, v, lanes);
       continue;
     }
     for (const count of vectorCounts) {
@@ -207,23 +207,46 @@ function* reductionLoops(f: StageFacts): Generator<{ size: number[]; loops: Loop
   }
 }
 
-/** The vector runs along a reduction: partial sums in lanes, a few of them in flight. */
-function* reductionVectors(f: StageFacts, v: number, lanes: number): Generator<Plan> {
+/**
+ * The vector runs along a reduction: partial sums in lanes, a few of them in flight. Where factors are computed from several
+ * operands (weights of few bits with their scales), what is computed is shared by steps of a second axis, and a short
+ * reduction may be unrolled: its steps take apart what one load brings.
+ */
+function* reductionVectors(machine: Capabilities, f: StageFacts, v: number, lanes: number): Generator<Plan> {
   const name = f.names[v] as string;
-  const others = f.names.filter((_, i) => f.isReduction[i] && i !== v).map(serial);
-  for (const count of [1, 2, 4]) {
-    if ((f.extents[v] as number) < count * lanes) continue;
-    const loops: LoopSpec[] = [{ axis: name, size: count * lanes, kind: "serial" }];
-    if (count > 1) loops.push({ axis: name, size: lanes, kind: "unrolled", split: true });
-    loops.push({ axis: name, size: 1, kind: "vector" });
-    yield {
-      tile: { size: f.names.map((_, i) => (i === v ? count * lanes : 1)), vector: v },
-      vector: v,
-      count,
-      second: -1,
-      step: 1,
-      reductions: [...others, ...loops],
-    };
+  const rest = f.names.map((_, i) => i).filter((i) => f.isReduction[i] && i !== v);
+  const shares = f.reduced.length > 2;
+  const short = shares ? rest.filter((i) => (f.extents[i] as number) <= shortAxis && typeof f.stage.axes[i]?.extent === "number") : [];
+  for (const u of [-1, ...short]) {
+    const unrolled: LoopSpec[] = u < 0 ? [] : [{ axis: f.names[u] as string, size: 1, kind: "unrolled" }];
+    for (const count of [1, 2, 4]) {
+      if ((f.extents[v] as number) < count * lanes) continue;
+      const split: LoopSpec[] = count > 1 ? [{ axis: name, size: lanes, kind: "unrolled", split: true }] : [];
+      for (const [m, step] of shares ? sharedSteps(machine, f, count) : ([[-1, 1]] as const)) {
+        const size = f.names.map((_, i) => (i === v ? count * lanes : i === m ? step : i === u ? (f.extents[i] as number) : 1));
+        if (size.reduce((n, s) => n * s, 1) / lanes > machine.tileOps) continue;
+        const second: LoopSpec[] = m < 0 ? [] : [{ axis: f.names[m] as string, size: 1, kind: "unrolled" }];
+        const serials = rest.filter((i) => i !== u).map((i) => serial(f.names[i] as string));
+        const reductions: LoopSpec[] = [
+          ...serials,
+          { axis: name, size: count * lanes, kind: "serial" },
+          ...unrolled,
+          ...second,
+          ...split,
+          { axis: name, size: 1, kind: "vector" },
+        ];
+        yield { tile: { size, vector: v }, vector: v, count, second: m, step, reductions };
+      }
+    }
+  }
+}
+
+/** Steps of one of the parallel axes beside `count` vectors of partial sums: none, or up to what the registers hold. */
+function* sharedSteps(machine: Capabilities, f: StageFacts, count: number): Generator<readonly [axis: number, step: number]> {
+  yield [-1, 1];
+  for (const [m, isReduction] of f.isReduction.entries()) {
+    if (isReduction) continue;
+    for (const step of [2, 4, 8]) if (step <= (f.extents[m] as number) && count * step < machine.vectorRegisters) yield [m, step];
   }
 }
 
@@ -260,7 +283,9 @@ function scheduleOf(machine: Capabilities, f: StageFacts, plan: Plan, order: rea
     if (i === plan.vector) return { axis, size: plan.count * lanes, kind: "serial" };
     return serial(axis);
   });
-  const inner: LoopSpec[] = plan.second >= 0 ? [{ axis: f.names[plan.second] as string, size: 1, kind: "unrolled" }] : [];
+  // Vectors along a reduction have the second axis within it already.
+  const inner: LoopSpec[] =
+    plan.second >= 0 && (plan.vector < 0 || vectorIsParallel) ? [{ axis: f.names[plan.second] as string, size: 1, kind: "unrolled" }] : [];
   if (vectorIsParallel) {
     const axis = f.names[plan.vector] as string;
     if (plan.count > 1) inner.push({ axis, size: lanes, kind: "unrolled" });
