@@ -85,7 +85,7 @@ function acceptedBy(sc: Scalars, p: Pointwise, s: Stage, reader: Kernel, readerC
   const indirect = loadsOf(p.value).some((l) => loadsOf(...l.args).length > 0);
   if (!reduces) {
     if (cost === 0) return !indirect || readerCount === 1 || atMost(pointsOf(s), elementsOf(p.tensor));
-    if (!atMost(pointsOf(s), elementsOf(p.tensor))) return false;
+    if (!atMost(pointsOf(s), elementsOf(p.tensor))) return readerCount === 1 && widening(p) >= muchWider;
     // Several readers: only if reading the operands again costs no more than reading the result.
     return readerCount === 1 || (cost <= 4 && loadsOf(p.value).filter((l) => !isSmaller(l.attr as Tensor, p.tensor)).length <= 1);
   }
@@ -99,7 +99,21 @@ function acceptedBy(sc: Scalars, p: Pointwise, s: Stage, reader: Kernel, readerC
     new Map([[p.tensor, p]]),
   );
   if (!isAffine(s, inlinedLifts)) return false;
-  return cost === 0 || (readerCount === 1 && atMost(pointsOf(s), elementsOf(p.tensor)));
+  return cost === 0 || (readerCount === 1 && (atMost(pointsOf(s), elementsOf(p.tensor)) || widening(p) > muchWider));
+}
+
+/** How much wider than all that it is made of a value is that readers make again and again: bytes that become words are not yet. */
+const muchWider = 4;
+/** How many times as large as all it is made of a value is, if most of that are elements of few bits: weights of four bits stay that, and a tile makes what it needs of them. */
+function widening(p: Pointwise): number {
+  const count = (t: Tensor): number => {
+    const n = elementsOf(t);
+    return typeof n === "number" ? n : Number.NaN;
+  };
+  const read = [...new Set(loadsOf(p.value).map((l) => l.attr as Tensor))];
+  const isNarrow = (t: Tensor): boolean => t.dtype.isInteger && t.dtype.bits <= 8 && read.every((o) => count(o) <= count(t));
+  if (!read.some(isNarrow)) return 1;
+  return (count(p.tensor) * p.tensor.dtype.bits) / read.reduce((n, t) => n + count(t) * t.dtype.bits, 0);
 }
 
 function isSmaller(a: Tensor, b: Tensor): boolean {
