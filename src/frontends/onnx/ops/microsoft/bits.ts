@@ -1,3 +1,4 @@
+import type { ConstantData } from "../../../../base/constant.ts";
 import { type Dim, ceilDivDim, dimEquals, mulDim, productOf, subDim } from "../../../../base/dim.ts";
 import { type DType, i32, u2, u4, u8 } from "../../../../base/dtype.ts";
 import type { Value } from "../../../../graph/ir.ts";
@@ -44,6 +45,61 @@ function unpacked(c: NodeContext, x: Operand, bits: number): Value {
   return c.g.reshape(f.and(f.op("shr", bytes, shift), c.g.splat(i32, wide, 2 ** bits - 1)), dims);
 }
 
+/**
+ * Blocks of `size` bytes with their elements in another order: the elements of one byte lie `size` places apart, those in the same
+ * bits of neighbouring bytes beside each other. Only what is read is put in order.
+ */
+export function inPlanes(data: ConstantData, bits: number, size: number): ConstantData {
+  const [planes, mask] = [8 / bits, 2 ** bits - 1];
+  const read = (offset: number, length: number): Uint8Array => {
+    const start = offset - (offset % size);
+    const end = Math.min(data.byteLength, Math.ceil((offset + length) / size) * size);
+    const from = data.read(start, end - start);
+    const to = new Uint8Array(end - start);
+    for (let i = 0; i < to.length; i++) {
+      const [block, place] = [i - (i % size), i % size];
+      let byte = 0;
+      for (let p = 0; p < planes; p++) {
+        const k = place + p * size;
+        byte |= (((from[block + Math.floor(k / planes)] as number) >> (bits * (k % planes))) & mask) << (bits * p);
+      }
+      to[i] = byte;
+    }
+    return to.subarray(offset - start, offset - start + length);
+  };
+  return { byteLength: data.byteLength, read, key: data.key === null ? null : `${data.key} in planes of ${bits}, ${size}` };
+}
+
+/**
+ * The elements of weights in blocks: [rows, blocks, size]. Of a constant, in planes: [rows, blocks, 8 / bits, size · bits / 8], which
+ * are the elements in the same order, and the vectors of the product are made of neighbouring bytes.
+ */
+function elementsOf(c: NodeContext, b: Operand, bits: number, [rows, blocks, size]: readonly [number, number, number]): Value {
+  const { tensor } = b;
+  const [planes, bytes] = [8 / bits, (size * bits) / 8];
+  if (b.dtype !== u8 || tensor === null || planes === 1) return c.g.reshape(unpacked(c, b, bits), [rows, blocks, size]);
+  const f = new Formula(c.g);
+  const packed = c.g.outside(() => c.g.constant(u8, [rows, blocks, bytes], inPlanes(tensor.data, bits, bytes), "packed"));
+  const apart = [rows, blocks, planes, bytes];
+  const shift = f.mul(c.g.one("iota", [], { dtype: i32, dims: apart, axis: 2 }), bits);
+  return f.op("and", f.op("shr", c.g.broadcast(c.g.convert(packed, i32), apart, [0, 1, 3]), shift), 2 ** bits - 1);
+}
+
+/** Packed elements of a constant with a byte for each: they are few, and vectors read bytes. */
+function bytesOf(c: NodeContext, data: ConstantData, bits: number, dims: readonly Dim[]): Value {
+  const each = 8 / bits;
+  const read = (offset: number, length: number): Uint8Array => {
+    const first = Math.floor(offset / each);
+    const from = data.read(first, Math.ceil((offset + length) / each) - first);
+    return Uint8Array.from({ length }, (_, i) => {
+      const at = offset + i - first * each;
+      return ((from[Math.floor(at / each)] as number) >> (bits * (at % each))) & (2 ** bits - 1);
+    });
+  };
+  const key = data.key === null ? null : `${data.key} of ${bits} bits`;
+  return c.g.outside(() => c.g.constant(u8, dims, { byteLength: data.byteLength * each, read, key }, "zeros"));
+}
+
 /** Zero points of rows of blocks, [rows, blocks]: floats, or packed along each row; the middle of the range where there are none. */
 function zerosOf(c: NodeContext, given: Operand | null, rows: Dim, blocks: Dim, bits: number, to: DType): Value | number {
   if (given === null) return 2 ** (bits - 1);
@@ -51,11 +107,12 @@ function zerosOf(c: NodeContext, given: Operand | null, rows: Dim, blocks: Dim, 
   const bytes = ceilDivDim(mulDim(blocks, bits), 8);
   if (!dimEquals(productOf(given.dims), mulDim(rows, bytes)))
     return c.fail(`zero points [${given.dims.join(", ")}], expected [${rows}, ${bytes}] bytes`);
-  const whole = c.g.reshape(unpacked(c, given, bits), [rows, mulDim(bytes, 8 / bits)]);
+  const dims = [rows, mulDim(bytes, 8 / bits)];
+  const whole = given.tensor === null || bits === 8 ? c.g.reshape(unpacked(c, given, bits), dims) : bytesOf(c, given.tensor.data, bits, dims);
   return c.g.convert(part(c, whole, 1, 0, blocks), to);
 }
 
-/** Integers in blocks, [rows, blocks, size], as the numbers that are meant. */
+/** Integers in blocks, [rows, blocks, …], as the numbers that are meant. */
 function inBlocks(c: NodeContext, x: Value, scales: Value, zeros: Value | number): Value {
   const f = new Formula(c.g);
   const over = (v: Value): Value => c.g.broadcast(v, x.dims, [0, 1]);
@@ -79,13 +136,15 @@ function matMulNBits(c: NodeContext): Operand {
   const bytes = (size * bits) / 8;
   if (!dimEquals(productOf(b.dims), n * blocks * bytes)) return c.fail(`weights [${b.dims.join(", ")}], expected [${n}, ${blocks}, ${bytes}]`);
   const wide = wideFloat(x.dtype);
-  const integers = c.g.reshape(unpacked(c, b, bits), [n, blocks, size]);
+  const group = c.optional(4);
   const scales = c.g.convert(c.sizes.reshape(c.value(2), [n, blocks]), wide);
   const zeros = zerosOf(c, c.optional(3), n, blocks, bits, wide);
-  const group = c.optional(4);
-  const w = group === null ? inBlocks(c, integers, scales, zeros) : inGroups(c, c.g.reshape(integers, [n, blocks * size]), scales, zeros, group, k);
+  const w =
+    group === null
+      ? inBlocks(c, elementsOf(c, b, bits, [n, blocks, size]), scales, zeros)
+      : inGroups(c, c.g.reshape(unpacked(c, b, bits), [n, blocks * size]), scales, zeros, group, k);
   const rows = x.dims.slice(0, -1);
-  const dims = group === null ? [blocks, size] : [blocks * size];
+  const dims = w.dims.slice(1);
   const left = c.g.reshape(c.g.convert(padded(c, x.value, blocks * size - k), wide), [...rows, ...dims]);
   const axes = dims.map((_, i) => i);
   const dot = c.g.one("dot", [left, w], { batchA: [], batchB: [], contractA: axes.map((i) => i + last), contractB: axes.map((i) => i + 1) });
