@@ -217,10 +217,14 @@ function fileNames(m: Manifest): string[] {
   return [...m.modules, ...m.weights].map((f) => f.file);
 }
 
-/** The constants that the runtime's text lacks. The plan of the memory is told by `model.json` alone. */
+/** What `model.json` alone tells: nothing of it is needed to run. */
+const untold: ReadonlySet<string> = new Set(["format", "version", "flops", "buffers", "source_hash"] satisfies (keyof Manifest)[]);
+
+/** The constants that the runtime's text lacks. */
 function loaderHead(manifest: Manifest, files: readonly string[]): string {
+  const needed = Object.fromEntries(Object.entries(manifest).filter(([key]) => !untold.has(key)));
   // A page may hold the script itself: no text of the model's ends it.
-  const told = JSON.stringify({ ...manifest, buffers: [] }).replaceAll("<", "\\u003c");
+  const told = JSON.stringify(needed).replaceAll("<", "\\u003c");
   return `${headLine(manifest)}
 const manifest = ${told};
 const files = {

@@ -70,12 +70,14 @@ type Scope = {
     readonly argv?: readonly string[];
     readonly getBuiltinModule?: (name: string) => unknown;
   };
+  readonly navigator?: { readonly userAgent?: string };
   readonly crossOriginIsolated?: boolean;
   readonly name?: string;
   readonly document?: unknown;
 };
 const scope = globalThis as Scope;
-const onNode = scope.process?.versions?.node !== undefined;
+/** In Deno and Bun too. workerd can imitate Node's modules, but neither files nor threads are behind them. */
+const onNode = scope.process?.versions?.node !== undefined && scope.navigator?.userAgent !== "Cloudflare-Workers";
 
 /** Why there is no shared memory here; null where there is. */
 export function sharedMemoryMissing(): string | null {

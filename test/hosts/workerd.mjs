@@ -17,7 +17,8 @@ export default {
 };
 `;
 
-const config = `using Workerd = import "/workerd/workerd.capnp";
+/** `dated` says how workerd behaves: as on a day, with its imitation of Node or without. */
+const config = (dated) => `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [ (name = "main", worker = .worker) ],
   sockets = [ (name = "http", address = "127.0.0.1:0", http = (), service = "main") ]
@@ -32,7 +33,7 @@ const worker :Workerd.Worker = (
     (name = "rows/model.js", esModule = embed "rows/model.js"),
     (name = "rows/model.wasm", wasm = embed "rows/model.wasm")
   ],
-  compatibilityDate = "2024-01-01"
+  ${dated}
 );
 `;
 
@@ -41,12 +42,17 @@ export function workerdHosts() {
   const program = join(packageFolder(name), "bin/workerd");
   const missing = existsSync(program) ? null : `the package ${name} is not installed`;
   const named = missing === null ? `workerd ${versionOf(name)}` : "workerd";
-  const host = { name: named, missing, threads: { reason: /no workers can be started here/ }, run };
-  return { hosts: [host], refusals: [], close: async () => {} };
+  const threads = { reason: /no workers can be started here/ };
+  const host = (name, dated) => ({ name, missing, threads, run: (folder) => run(folder, dated) });
+  const hosts = [
+    host(named, 'compatibilityDate = "2024-01-01"'),
+    host(`${named}, nodejs_compat`, 'compatibilityDate = "2026-06-01", compatibilityFlags = ["nodejs_compat"]'),
+  ];
+  return { hosts, refusals: [], close: async () => {} };
 
-  async function run(folder) {
+  async function run(folder, dated) {
     writeFileSync(join(folder, "worker.js"), script);
-    writeFileSync(join(folder, "workerd.capnp"), config);
+    writeFileSync(join(folder, "workerd.capnp"), config(dated));
     // The port is told on the fourth channel.
     const child = spawn(program, ["serve", "workerd.capnp", "--control-fd=3"], { cwd: folder, stdio: ["ignore", "pipe", "pipe", "pipe"] });
     let said = "";
