@@ -87,6 +87,7 @@ async function runBlock(b: Block, folder: PageFolder): Promise<void> {
     case "python":
       return folder.python(b);
     case "json":
+      if (d.file !== undefined) folder.file(d.file, b.text);
       return readJson(`${d.fragment?.split(" ")[0] ?? ""}${b.text}${d.fragment?.split(" ")[1] ?? ""}`);
     case "tw":
       if (d.file !== undefined) folder.file(d.file, b.text);

@@ -27,12 +27,13 @@ export class PageFolder {
     writeFileSync(join(path, "bin/npx"), npx, { mode: 0o755 });
   }
 
-  /** Puts the package where programs in the folder find it. */
+  /** Puts the package where programs in the folder find it, and Vite, which readers of pages about it have. */
   install(dist: string): this {
     const installed = join(this.path, "node_modules/tilewright");
     mkdirSync(installed, { recursive: true });
     copyFileSync(join(root, "package.json"), join(installed, "package.json"));
     symlinkSync(dist, join(installed, "dist"));
+    symlinkSync(join(root, "node_modules/vite"), join(this.path, "node_modules/vite"));
     return this;
   }
 
