@@ -8,7 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { touch } from "../src/node/vite/cache.ts";
 import type { TilewrightOptions } from "../src/node/vite/index.ts";
 import { requestOf } from "../src/node/vite/options.ts";
-import { model as onnx } from "./support/onnx.ts";
+import { externalEntries, model as onnx, rawBytes } from "./support/onnx.ts";
 import { ViteProject, pluginFile, scaleText, tilewright } from "./support/vite-project.ts";
 
 // The Vite plugin: the types that it writes, what it tells of what is wrong, its jobs and its cache.
@@ -99,6 +99,7 @@ describe("what is wrong is told", () => {
     ["./scale.tw?thread=2", {}, /'\?thread=2' asks for 'thread', which is no option; there are: threads, shape/],
     ["./scale.tw?threads=no", {}, /'no' is no whole number of at least 1/],
     ["./scale.tw?exact=perhaps", {}, /'perhaps' is neither true nor false/],
+    ["./scale.tw?kept-memory=much", {}, /'much' is no size/],
     ["./scale.tw?max-memory=1kB", {}, /the planned peak is .* more than the limit of 1.0 KiB/],
     ["./scale.tw", { features: ["fast" as "simd"] }, /unknown feature 'fast'/],
     ["./scale.tw", { models: { "src/scale.tw": { shard: "soon" } } }, /'soon' is no size/],
@@ -140,6 +141,27 @@ describe("jobs", () => {
     const { load } = (await import(join(one.folder, "model.js"))) as { load(): Promise<import("../src/runtime/model.ts").Model> };
     const { y } = await (await load()).run({ x: new Float32Array(512 * 1024).fill(1) });
     expect(y).toMatchObject({ data: expect.toSatisfy((d: Float32Array) => d[0] === 7) });
+  });
+
+  test("external data that changes while its model is compiled is not mixed with what it was", async () => {
+    const w = (values: readonly number[]) => rawBytes("f32", values);
+    const linear = onnx({
+      nodes: [{ op: "MatMul", in: ["x", "w"], out: ["y"] }],
+      inputs: { x: ["f32", [1, 2]] },
+      outputs: ["y"],
+      initializers: { w: { dtype: "f32", dims: [2, 2], extra: externalEntries({ location: "weights.bin" }) } },
+    });
+    const p = project({ "linear.onnx": linear, "weights.bin": w([1, 2, 3, 4]) });
+    const jobs = await jobsIn(p);
+    let changes = 0;
+    const { folder, files } = await jobs.get(join(p.path, "linear.onnx"), request, (step) => {
+      if (step === "reading" && ++changes === 1) p.write("weights.bin", w([1, 2, 3, 5]));
+    });
+    expect(files).toEqual([join(p.path, "weights.bin")]);
+    expect(changes).toBe(2);
+    const { load } = (await import(join(folder, "model.js"))) as { load(): Promise<import("../src/runtime/model.ts").Model> };
+    const { y } = await (await load()).run({ x: [1, 1] });
+    expect(y).toMatchObject({ data: new Float32Array([4, 7]) });
   });
 
   test("they fail when Vite ends, those that wait for their turn too", async () => {

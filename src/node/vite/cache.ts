@@ -1,6 +1,7 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { version } from "../../version.ts";
 import { UserError } from "../../base/errors.ts";
 import { hashFile, reason } from "../files.ts";
@@ -25,7 +26,23 @@ interface Record {
 export function keyOf(file: string, request: Request): CacheKey {
   const modelHash = hashOf(file);
   const db = request.db === null ? null : hashOf(request.db);
-  return { base: hashText(JSON.stringify([version, path.parse(file).name, { ...request, db }, modelHash])), modelHash };
+  return { base: hashText(JSON.stringify([version, compilerHash(), path.parse(file).name, { ...request, db }, modelHash])), modelHash };
+}
+
+/** Tells builds of one version apart, so that a package that was installed anew from a checkout makes artifacts of its own. */
+function compilerHash(): string {
+  const dist = fileURLToPath(new URL("../..", import.meta.url));
+  const files = fs.readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".js"));
+  const stamp = (f: string) => {
+    const { size, mtimeMs } = fs.statSync(path.join(dist, f));
+    return [f, size, mtimeMs];
+  };
+  return hashText(JSON.stringify(files.sort().map(stamp)));
+}
+
+/** A name beside a file or folder that no other thread or process has. */
+export function freshName(name: string): string {
+  return `${name}.${randomBytes(6).toString("hex")}`;
 }
 
 function hashOf(file: string): string {
@@ -62,7 +79,7 @@ export function recordedExternal(cache: string, key: CacheKey): readonly string[
 
 export function recordExternal(cache: string, key: CacheKey, external: readonly string[]): void {
   const file = recordFile(cache, key);
-  const fresh = `${file}.${process.pid}`;
+  const fresh = freshName(file);
   fs.mkdirSync(cache, { recursive: true });
   fs.writeFileSync(fresh, JSON.stringify({ external } satisfies Record));
   fs.renameSync(fresh, file);

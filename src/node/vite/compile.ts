@@ -56,6 +56,7 @@ function optionsOf(r: Request): BuildOptions {
     ...(r.threads === null ? {} : { threads: r.threads }),
     ...(r.features === null ? {} : { features: r.features }),
     ...(r.maxMemory === null ? {} : { maxMemory: r.maxMemory }),
+    ...(r.keptMemory === null ? {} : { keptMemory: r.keptMemory }),
     ...(r.db === null ? {} : { database: tunedSchedules(r.db) }),
   };
 }

@@ -1,5 +1,5 @@
 import { UserError } from "../../base/errors.ts";
-import { parseBytes, parseCount } from "../option-text.ts";
+import { parseBytes, parseCount, parseRoom } from "../option-text.ts";
 import type { Feature } from "../../load.ts";
 
 /** How a model is compiled: what the options of `tilewright compile` say, under the same names. */
@@ -16,6 +16,8 @@ export interface ModelOptions {
   readonly features?: readonly Feature[];
   /** Fail when the model needs more memory: bytes, or a text like `512MiB`. */
   readonly maxMemory?: number | string;
+  /** Room for tensors that runs keep inside: bytes, or a text like `4MiB`. */
+  readonly keptMemory?: number | string;
   /** Weights in files of at most this size: bytes, or a text like `20MiB`. */
   readonly shard?: number | string;
   /** Modules and weights as text in the import's own script, for small models and for builds of one file. */
@@ -32,6 +34,7 @@ export interface Request {
   readonly exact: boolean;
   readonly features: readonly Feature[] | null;
   readonly maxMemory: number | null;
+  readonly keptMemory: number | null;
   readonly shard: number | null;
   readonly inline: boolean;
   readonly db: string | null;
@@ -50,6 +53,7 @@ const fromText: { readonly [K in OptionName]-?: (texts: readonly string[]) => Re
   exact: (t) => parseFlag(last(t)),
   features: (t) => t.flatMap((x) => x.split(",")) as Feature[],
   maxMemory: last,
+  keptMemory: last,
   shard: last,
   inline: (t) => parseFlag(last(t)),
   db: last,
@@ -121,6 +125,7 @@ export function requestOf(layers: readonly ModelOptions[], absolute: (file: stri
     exact: o.exact ?? false,
     features: o.features ?? null,
     maxMemory: bytes(o.maxMemory),
+    keptMemory: o.keptMemory === undefined ? null : parseRoom(String(o.keptMemory)),
     shard: bytes(o.shard),
     inline: o.inline ?? false,
     db: o.db === undefined ? null : absolute(o.db),

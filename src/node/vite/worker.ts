@@ -6,7 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { TilewrightError } from "../../base/errors.ts";
-import { type CacheKey, folderOf, isComplete, keyOf, recordExternal, recordedExternal, touch } from "./cache.ts";
+import { type CacheKey, folderOf, freshName, isComplete, keyOf, recordExternal, recordedExternal, touch } from "./cache.ts";
 import type { Request } from "./options.ts";
 
 /** What the thread is to do. */
@@ -44,21 +44,37 @@ async function work({ file, request, cache }: Work): Promise<void> {
 }
 
 async function artifactOf(file: string, request: Request, cache: string, external: Set<string>): Promise<Done> {
-  const key = keyOf(file, request);
-  const known = recordedExternal(cache, key);
-  const found = known === null ? null : folderOf(cache, key, file, known);
-  if (known !== null && found !== null && isComplete(found)) {
-    for (const name of known) external.add(name);
-    touch(cache, found);
-    return { folder: found, text: null };
+  for (;;) {
+    const start = Date.now();
+    const key = keyOf(file, request);
+    const known = recordedExternal(cache, key);
+    const found = known === null ? null : folderOf(cache, key, file, known);
+    if (known !== null && found !== null && isComplete(found)) {
+      for (const name of known) external.add(name);
+      touch(cache, found);
+      return { folder: found, text: null };
+    }
+    const step = (text: string) => say({ kind: "step", text });
+    step("reading");
+    const made = path.join(cache, freshName(key.base));
+    const { compileToFolder } = await import("./compile.ts");
+    const text = await compileToFolder({ file, request, modelHash: key.modelHash, folder: made, external, step });
+    const changed =
+      keyOf(file, request).base !== key.base || [...external].some((name) => changedSince(start, path.resolve(path.dirname(file), name)));
+    if (!changed) {
+      recordExternal(cache, key, [...external]);
+      return { folder: moveIn(cache, key, file, [...external], made), text };
+    }
+    // What was made is of something between the old files and the new ones.
+    fs.rmSync(made, { recursive: true, force: true });
+    external.clear();
   }
-  const step = (text: string) => say({ kind: "step", text });
-  step("reading");
-  const made = path.join(cache, `${key.base}.${process.pid}-${Date.now().toString(36)}`);
-  const { compileToFolder } = await import("./compile.ts");
-  const text = await compileToFolder({ file, request, modelHash: key.modelHash, folder: made, external, step });
-  recordExternal(cache, key, [...external]);
-  return { folder: moveIn(cache, key, file, [...external], made), text };
+}
+
+/** A time to come is that of another clock, and tells nothing. */
+function changedSince(time: number, file: string): boolean {
+  const mtime = fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? time;
+  return mtime >= time && mtime <= Date.now();
 }
 
 /** Moves a new artifact to its place; where another process was quicker, its artifact is taken. */
