@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { UserError } from "../base/errors.ts";
+import { parseRoom } from "../node/option-text.ts";
 import { collect, parseBytes, parseCount, parseFeatures } from "./common.ts";
 
 /** A command with its help's example; `example` is what follows `npx tilewright`. */
@@ -14,12 +15,8 @@ export function addCompileOptions(c: Command): Command {
   return addSourceOptions(c)
     .option("--threads <n>", "threads to run on; what an artifact is compiled with is its default (default: 1)", parseCount(1))
     .option("--max-memory <size>", "fail when more memory is planned, for example 512MiB", parseBytes)
-    .option("--kept-memory <size>", "room for tensors that runs keep inside (default: all outputs twice); 0 for none", parseKeptMemory)
+    .option("--kept-memory <size>", "room for tensors that runs keep inside (default: all outputs twice); 0 for none", parseRoom)
     .option("--db <file>", "schedules that 'tilewright tune' found on this machine");
-}
-
-function parseKeptMemory(text: string): number {
-  return text.trim() === "0" ? 0 : parseBytes(text);
 }
 
 /** Options that say what is compiled, and to which code. */

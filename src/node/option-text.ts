@@ -38,6 +38,11 @@ export function parseBytes(text: string): number {
   return bytes;
 }
 
+/** The same, or `0`. */
+export function parseRoom(text: string): number {
+  return text.trim() === "0" ? 0 : parseBytes(text);
+}
+
 /** Parses a whole number of at least `min`. */
 export function parseCount(min: number): (text: string) => number {
   return (text) => {
