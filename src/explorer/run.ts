@@ -55,16 +55,12 @@ export class Runner {
     const profiled = await startArtifact(this.explored.artifact(true), undefined, clock.tick);
     try {
       const slowed = await timeRuns(profiled, given, runs, steady);
-      clock.reset();
-      for (let i = 0; i < runs; i++) {
-        await steady.pause();
-        clock.begin();
-        profiled.runNow(inputsOf(given), { views: true });
-      }
       const { threads, relaxed_simd } = model.info();
-      const launches = this.explored
-        .launches(given.sizes)
-        .map(({ launch, flops, operations, bytes }): LaunchTime => ({ launch, ms: clock.mean(launch), flops, operations, bytes }));
+      const views = this.explored.launches(given.sizes);
+      // Never without end, should the clock stand still.
+      const enough = Math.ceil(longMs / Math.max(slowed.median, longMs / 50_000));
+      const means = await timeLaunches(profiled, given, Math.max(runs, enough), clock, views.length, steady);
+      const launches = views.map(({ launch, flops, operations, bytes }, i): LaunchTime => ({ launch, ms: means[i] ?? 0, flops, operations, bytes }));
       await control.pause();
       const machine = await this.machine();
       return {
@@ -166,25 +162,65 @@ function paced({ pause }: RunControl): RunControl {
   };
 }
 
+/** A profile's runs are timed in so many groups. */
+const groups = 16;
+
+/**
+ * Mean milliseconds of every launch. Groups of runs that took much longer than most are left out: something else had the
+ * processor. (The median of each launch would not do: the clocks of pages are coarse, many launches take no time by them.)
+ */
+async function timeLaunches(
+  model: Model,
+  given: Given,
+  runs: number,
+  clock: LaunchClock,
+  launches: number,
+  { pause }: RunControl,
+): Promise<number[]> {
+  const inputs = inputsOf(given);
+  const timed: { readonly total: number; readonly means: readonly number[] }[] = [];
+  for (let g = 0, done = 0; done < runs; g++) {
+    const end = Math.ceil(((g + 1) * runs) / groups);
+    if (end === done) continue;
+    clock.reset();
+    for (; done < end; done++) {
+      await pause();
+      clock.begin();
+      model.runNow(inputs, { views: true });
+    }
+    const means = Array.from({ length: launches }, (_, i) => clock.mean(i));
+    timed.push({ total: means.reduce((a, b) => a + b, 0), means });
+  }
+  timed.sort((a, b) => a.total - b.total);
+  const usual = 1.5 * (timed[timed.length >> 1]?.total ?? 0);
+  const kept = timed.filter((t) => t.total <= usual);
+  return Array.from({ length: launches }, (_, i) => kept.reduce((n, t) => n + (t.means[i] ?? 0), 0) / kept.length);
+}
+
 /** Warms the engine up for this long, so that it optimises the kernels. */
 const warmMs = 300;
+/** Clocks of pages are as coarse as a tenth of a millisecond: shorter runs are timed several at once, launches over at least so long. */
+const [sampleMs, longMs] = [1, 300];
 
+/** Milliseconds of one run: the median and the least of `runs` samples. */
 async function timeRuns(model: Model, given: Given, runs: number, { pause }: RunControl): Promise<{ median: number; min: number }> {
   const inputs = inputsOf(given);
-  const once = () => {
+  const time = (n: number): number => {
     const start = performance.now();
-    model.runNow(inputs, { views: true });
+    for (let i = 0; i < n; i++) model.runNow(inputs, { views: true });
     return performance.now() - start;
   };
   const begun = performance.now();
-  for (let i = 0; i < 3 || performance.now() - begun < warmMs; i++) {
-    once();
-    await pause();
+  let warm = 0;
+  for (; warm < 3 || performance.now() - begun < warmMs; warm++) {
+    time(1);
+    if (warm % 16 === 0) await pause();
   }
+  const atOnce = Math.ceil((sampleMs * warm) / (performance.now() - begun));
   const times: number[] = [];
   for (let i = 0; i < runs; i++) {
     await pause();
-    times.push(once());
+    times.push(time(atOnce) / atOnce);
   }
   times.sort((a, b) => a - b);
   return { median: times[times.length >> 1] as number, min: times[0] as number };

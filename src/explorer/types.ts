@@ -282,7 +282,7 @@ export interface RunView {
 /** Where a launch's time goes. */
 export interface LaunchTime {
   readonly launch: number;
-  /** Mean over the runs; of a launch in a loop the sum of its turns. */
+  /** Mean over the runs, but those in which something else had the processor; of a launch in a loop the sum of its turns. */
   readonly ms: number;
   /** As in LaunchView, at the sizes of the run. */
   readonly flops: number | null;
@@ -291,7 +291,7 @@ export interface LaunchTime {
 }
 
 export interface ProfileRequest extends RunRequest {
-  /** Runs to take the mean of; 20 without. */
+  /** Samples to take; 20 without. Runs that are shorter than clocks can tell are timed several at once. */
   readonly runs?: number;
 }
 
