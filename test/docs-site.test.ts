@@ -48,10 +48,15 @@ describe("the site", () => {
     expect(seen).toBeGreaterThan(1000);
   });
 
-  test("every page has a title of its own, a language, a way past the navigation, and one heading of the first rank", () => {
+  test("every page has a title of its own, a language, a way past the navigation, ids that differ, and one heading of the first rank", () => {
     const titles = html().map(([, text]) => /<title>(.*?)<\/title>/.exec(text)?.[1]);
     expect(new Set(titles).size).toBe(titles.length);
     for (const [name, text] of html()) {
+      const ids = [...text.matchAll(/ id="([^"]*)"/g)].map((m) => m[1]);
+      expect(
+        ids.filter((id, i) => ids.indexOf(id) !== i),
+        name,
+      ).toEqual([]);
       expect(text, name).toContain('<html lang="en">');
       expect(text, name).toContain('<a class="skip" href="#content">');
       expect([...text.matchAll(/<h1[ >]/g)], name).toHaveLength(1);

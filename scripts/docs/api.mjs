@@ -7,8 +7,8 @@ import { escapeHtml, highlight, renderComment } from "./markdown.mjs";
 import { typeHtml } from "./types.mjs";
 
 /** typedoc's kinds of what a module exports. */
-const kinds = { 32: "variable", 64: "function", 128: "class", 256: "interface", 2097152: "type", 4194304: "reference" };
-const order = ["function", "class", "interface", "type", "variable"];
+const kinds = { 4: "namespace", 32: "variable", 64: "function", 128: "class", 256: "interface", 2097152: "type", 4194304: "reference" };
+const order = ["function", "class", "variable", "interface", "type"];
 
 /** The pages, as `render` of markdown.mjs gives them, with `ids` of their entries and `links` to others. */
 export async function apiPages(root) {
@@ -20,7 +20,10 @@ export async function apiPages(root) {
   const pages = modules.map((m) => ({ ...m, module: moduleOf(m) }));
   for (const p of pages) if (p.module === undefined) throw new Error(`typedoc has no module for ${p.file}`);
   const places = new Map();
-  for (const p of pages) for (const c of entriesOf(p)) if (c.variant !== "reference") places.set(c.id, [p.name, c.name]);
+  for (const p of pages) {
+    p.entries = entriesOf(p.module);
+    for (const c of p.entries) if (c.what !== "reference") places.set(c.id, [p.name, c.anchor]);
+  }
   return pages.map((p) => pageOf(p, places));
 }
 
@@ -58,8 +61,22 @@ async function readProject(root, modules) {
   return app.serializer.projectToObject(project, fileURLToPath(root));
 }
 
-const entriesOf = (p) => p.module.children ?? [];
-const kindOf = (c) => kinds[c.kind] ?? "other";
+/** What a module or namespace exports, in the order of the page, each with an anchor of its own; a namespace's under its name. */
+function entriesOf(module) {
+  const flat = (children, prefix) =>
+    (children ?? []).flatMap((c) =>
+      kinds[c.kind] === "namespace" ? flat(c.children, `${prefix}${c.name}.`) : [{ ...c, name: prefix + c.name, what: kinds[c.kind] ?? "other" }],
+    );
+  const taken = new Set();
+  return flat(module.children, "")
+    .sort((a, b) => order.indexOf(a.what) - order.indexOf(b.what) || a.name.localeCompare(b.name))
+    .map((c) => {
+      // A value and a type may share a name.
+      const anchor = taken.has(c.name) ? `${c.name}-${c.what}` : c.name;
+      taken.add(c.name);
+      return { ...c, anchor };
+    });
+}
 
 function pageOf(p, places) {
   const links = [];
@@ -69,9 +86,7 @@ function pageOf(p, places) {
     links.push([place[0], place[1]]);
     return place[0] === p.name ? `#${place[1]}` : `${place[0]}.html#${place[1]}`;
   };
-  const entries = entriesOf(p)
-    .map((c) => ({ ...c, what: kindOf(c) }))
-    .sort((a, b) => order.indexOf(a.what) - order.indexOf(b.what) || a.name.localeCompare(b.name));
+  const { entries } = p;
   const own = entries.filter((c) => c.what !== "reference");
   const again = entries.filter((c) => c.what === "reference");
   const title = `API: ${p.specifier}`;
@@ -83,14 +98,18 @@ function pageOf(p, places) {
     ...own.map((c) => entryHtml(c, to)),
     again.length === 0 ? "" : againHtml(again, to),
   ].join("\n");
-  const headings = [{ level: 1, text: title, id: "top" }, ...own.map((c) => ({ level: 2, text: c.name, id: c.name }))];
-  const sections = [{ id: "top", heading: title, text: [] }, ...own.map((c) => ({ id: c.name, heading: c.name, text: [textOf(c)] }))];
-  return { ...p, title, html, headings, sections, links, ids: own.map((c) => c.name) };
+  const headings = [{ level: 1, text: title, id: "top" }, ...own.map((c) => ({ level: 2, text: c.name, id: c.anchor }))];
+  const sections = [{ id: "top", heading: title, text: [] }, ...own.map((c) => ({ id: c.anchor, heading: c.name, text: [textOf(c)] }))];
+  return { ...p, title, html, headings, sections, links, ids: own.map((c) => c.anchor) };
 }
 
+/** Some values to import, for the page's first line. */
 function firstNames(own) {
-  const values = own.filter((c) => c.what === "function" || c.what === "class").map((c) => c.name);
-  return values.slice(0, 3).join(", ") || own[0]?.name || "";
+  const values = own.filter((c) => ["function", "class", "variable"].includes(c.what) && c.name !== "default" && !/^[A-Z_]+$/.test(c.name));
+  return values
+    .slice(0, 5)
+    .map((c) => c.name)
+    .join(", ");
 }
 
 /** What an entry point has from another one. */
@@ -104,7 +123,7 @@ function againHtml(again, to) {
 }
 
 function entryHtml(c, to) {
-  const head = `<h2 id="${c.name}"><code>${escapeHtml(c.name)}</code> <span class="kind">${c.what}</span></h2>`;
+  const head = `<h2 id="${c.anchor}"><code>${escapeHtml(c.name)}</code> <span class="kind">${c.what}</span></h2>`;
   switch (c.what) {
     case "function":
       return [head, signaturesHtml(c.name, c.signatures, to)].join("\n");
