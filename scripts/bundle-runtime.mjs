@@ -33,7 +33,7 @@ export function bundleRuntime(dist) {
 
 /** Without the comments that are left, and with a tab for each level of indentation: a fifth less. */
 function compact(text) {
-  return text.replace(/^ *\/\*\*[^]*?\*\/\n/gm, "").replace(/^(?: {2})+/gm, (spaces) => "\t".repeat(spaces.length / 2));
+  return text.replace(/^ *\/\*\*.*?\*\/\n/gms, "").replace(/^(?: {2})+/gm, (spaces) => "\t".repeat(spaces.length / 2));
 }
 
 /** The script of a model's threads is model.js itself: bundlers find it by the very expression that starts a worker. */

@@ -3,9 +3,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { writeArtifact } from "../src/node/artifact.ts";
 import { headLine } from "../src/node/declarations.ts";
 import type { LoadOptions } from "../src/runtime/artifact.ts";
 import type { Model } from "../src/runtime/model.ts";
+import type { WasmArtifact } from "../src/targets/wasm/artifact.ts";
 import { CliFolder, buildForTests, mlpText } from "./support/cli.ts";
 
 // What lets an artifact run where files cannot be found, or code cannot be compiled. `npm run test:hosts` tries the hosts themselves.
@@ -49,6 +51,15 @@ test("--inline makes one script of all, which gives the same results", async () 
   expect(run).toMatchObject({ status: 0, stdout: (await here.run(["run", "mlp", "--random", "1"])).stdout });
   const r = await here.run(["compile", "mlp.tw", "-o", "c", "--target", "c", "--inline"]);
   expect(r).toMatchObject({ status: 2, stderr: expect.stringMatching(/--inline is for --target wasm/) });
+});
+
+test("what is too large for one script is refused before anything is written", async () => {
+  const artifact = { modules: [new Uint8Array(10)], manifest: { weight_bytes: 2 ** 28 } } as unknown as WasmArtifact;
+  await expect(writeArtifact(artifact, at("large"), { inline: true })).rejects.toMatchObject({
+    code: "inline",
+    message: expect.stringMatching(/have 268435466 bytes; one script can hold 268435456: leave out --inline/),
+  });
+  expect(here.list("large")).toEqual([]);
 });
 
 test("an artifact without --inline takes the place of one with it, and the other way round", async () => {

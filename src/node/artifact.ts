@@ -21,9 +21,10 @@ export interface WriteOptions {
 /**
  * Writes an artifact's files. They are made in a temporary folder beside, on the same file system, and moved in place at
  * the end, so that a failure leaves nothing behind. Files of an earlier artifact are replaced, others are left alone.
- * @throws UserError `output` when the folder cannot be written
+ * @throws UserError `output` when the folder cannot be written, `inline` for a model that is too large for one script
  */
 export async function writeArtifact(a: WasmArtifact, folder: string, options: WriteOptions = {}): Promise<Manifest> {
+  if (options.inline) checkInline(a);
   return inPlace(folder, async (work) => {
     const weights = await writeWeightFiles(a, work, options);
     const manifest: Manifest = { ...a.manifest, weights, sharded: options.shardBytes !== undefined };
@@ -180,17 +181,18 @@ const inlinePiece = 3 << 20;
 /** An engine's longest string, and so source text, has about 2^29 characters; base64 has four for three bytes. */
 const mostInlined = 256 << 20;
 
-/**
- * `model.js` that needs no other files: it takes them in from the folder that holds them, and removes them there.
- * @throws UserError `inline` for a model that is too large for one script
- */
-function inlineText(manifest: Manifest, folder: string): string {
-  const total = [...manifest.modules, ...manifest.weights].reduce((n, f) => n + f.bytes, 0);
+/** @throws UserError `inline` for a model that is too large for one script */
+function checkInline(a: WasmArtifact): void {
+  const total = a.modules.reduce((n, m) => n + m.length, a.manifest.weight_bytes);
   if (total > mostInlined)
     throw new UserError(
       "inline",
       `modules and weights have ${total} bytes; one script can hold ${mostInlined}: leave out --inline, or have fewer modules (--features simd)`,
     );
+}
+
+/** `model.js` that needs no other files: it takes them in from the folder that holds them, and removes them there. */
+function inlineText(manifest: Manifest, folder: string): string {
   const files = fileNames(manifest).map((f) => {
     const bytes = fs.readFileSync(path.join(folder, f));
     fs.rmSync(path.join(folder, f));
