@@ -12,7 +12,7 @@ const rooms = {
   runtime: ["base"],
   targets: ["loop", "scalar", "runtime", "base"],
   data: ["runtime", "base"],
-  ort: ["frontends", "targets", "runtime", "base"],
+  ort: ["worker", "frontends", "targets", "runtime", "base"],
 };
 const rootFiles = "^src/version\\.ts$";
 /** What drives the pipeline: for the rooms that compile models. */

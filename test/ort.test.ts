@@ -333,6 +333,21 @@ describe("session options", () => {
       expect(lines.some((l) => l.startsWith("[tilewright/ort one] ") && l.includes(word) && l.includes("no effect"))).toBe(true);
   });
 
+  test("without a worker the model is compiled here, with a warning", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    env.wasm.proxy = true;
+    try {
+      // Among the sources there is no script for workers.
+      expect(await valuesOf(await create({}), row(1, 1))).toEqual([4, 6]);
+      expect(warn.mock.calls.map((c) => String(c[0]))).toEqual([
+        expect.stringMatching(/is compiled on this thread, though env\.wasm\.proxy is set: /),
+      ]);
+      expect(await fault(() => InferenceSession.create(Uint8Array.of(1, 2, 3)))).toMatch(/^(not-onnx|truncated|malformed)/);
+    } finally {
+      env.wasm.proxy = false;
+    }
+  });
+
   test("env refuses log levels that there are not", async () => {
     expect(await fault(() => Object.assign(env, { logLevel: "loud" }))).toMatch(/^log-level: unknown log level 'loud'/);
     expect([env.logLevel, env.versions.common]).toEqual(["warning", "1.30.0"]);

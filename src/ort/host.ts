@@ -1,7 +1,8 @@
 import type { ConstantData } from "../base/constant.ts";
 import { UserError } from "../base/errors.ts";
 import type { ExternalDataResolver } from "../frontends/onnx/tensor.ts";
-import type { Input, LibraryOptions, Outputs, PortInfo } from "../index.ts";
+import type { Input, LibraryOptions, Model, Outputs, PortInfo } from "../index.ts";
+import { type WorkerOptions, compile as compileApart } from "../worker/index.ts";
 
 /** What differs between a browser and Node: files, the machine, and native code. */
 
@@ -22,6 +23,8 @@ export interface LoadedModel {
   readonly resolver: ExternalDataResolver | null;
   /** The file's name without its extension. */
   readonly name: string;
+  /** The file's path, where there is one. */
+  readonly path?: string;
   readonly close: () => void;
 }
 
@@ -31,6 +34,8 @@ export interface Host {
   readonly processors: number;
   /** Compiles to native code; null where there is none. */
   readonly native: ((bytes: Uint8Array, options: LibraryOptions) => Promise<Engine>) | null;
+  /** Compiles in a worker, given bytes or (Node) a path; @throws UserError `worker` where none can be had */
+  readonly apart: (model: Uint8Array | string, options: WorkerOptions) => Promise<Model>;
   /** Keeps a text; gives the place where it is. Null: there are no files here. */
   readonly write: ((name: string, text: string) => string) | null;
 }
@@ -71,6 +76,7 @@ const webHost: Host = {
     return globalThis.navigator?.hardwareConcurrency ?? 1;
   },
   native: null,
+  apart: (model, options) => compileApart(model as Uint8Array, options),
   write: null,
 };
 

@@ -1,6 +1,7 @@
 import { UnsupportedError, UserError } from "../base/errors.ts";
 import { type DeclaredPort, type ImportOptions, declaredPorts, importSource } from "../importer.ts";
-import type { LibraryOptions, PortInfo } from "../index.ts";
+import type { LibraryOptions, Model, PortInfo } from "../index.ts";
+import type { WorkerOptions } from "../worker/index.ts";
 import { buildArtifact, featuresHere, startArtifact } from "../load.ts";
 import { inspectOnnx, unsupported } from "../frontends/onnx/import.ts";
 import { plainName } from "../frontends/onnx/symbols.ts";
@@ -43,10 +44,12 @@ export async function startModel(
     const declared = declaredPorts(loaded.bytes);
     const symbols = symbolsOf(declared.inputs, options.freeDimensionOverrides ?? {}, log);
     const files = await externalFiles(options.externalData ?? [], host);
-    const compile = { name: loaded.name, threads, exact, deterministic, resolver: resolverOf(files, loaded.resolver), symbols };
+    const common = { name: loaded.name, threads, exact, deterministic, symbols };
+    const compile = { ...common, resolver: resolverOf(files, loaded.resolver) };
+    const apart = settings.apart ? () => startApart(loaded, files, common, host, log) : null;
     const { engine, profile } = native
       ? await startNative(loaded, compile, settings, host)
-      : await startWasm(loaded, declared, compile, settings, log);
+      : await startWasm(loaded, declared, compile, settings, apart, log);
     const { threads: running, threads_reason } = engine.info();
     log.verbose(`${loaded.name}: ${running} thread${running === 1 ? "" : "s"} (${threads_reason})`);
     return { engine, profile, ...metadataOf(engine, declared) };
@@ -64,19 +67,40 @@ function checkFormat(bytes: Uint8Array): void {
   );
 }
 
+/** Compiles in a worker; null where there can be none. */
+async function startApart(
+  loaded: LoadedModel,
+  files: ReadonlyMap<string, Uint8Array>,
+  options: WorkerOptions,
+  host: Host,
+  log: Log,
+): Promise<Engine | null> {
+  // A path is read there, with the external data beside it.
+  const model = files.size === 0 ? (loaded.path ?? loaded.bytes) : loaded.bytes;
+  const beside = files.size === 0 ? {} : { files: Object.fromEntries(files) };
+  try {
+    return engineOf(await host.apart(model, { ...options, ...beside, keptMemory: 0 }), null);
+  } catch (e) {
+    if (!(e instanceof UserError) || e.code !== "worker") throw e;
+    log.warning(`the model is compiled on this thread, though env.wasm.proxy is set: ${e.message}`);
+    return null;
+  }
+}
+
 /** Compiles the model as it is, where that can be done; otherwise for what each run gives. */
 async function startWasm(
   loaded: LoadedModel,
   declared: Declared,
   options: LibraryOptions,
   settings: Settings,
+  apart: (() => Promise<Engine | null>) | null,
   log: Log,
 ): Promise<Pick<Started, "engine" | "profile">> {
   const profile = settings.profile ? new Profile() : null;
   const compile = (bytes: Uint8Array) => (given: Given) => compileWasm(bytes, { ...options, ...given }, profile);
   let [engine, form]: [Engine | null, Form | null] = [null, "nothing"];
   try {
-    engine = await compile(loaded.bytes)({});
+    engine = (await apart?.()) ?? (await compile(loaded.bytes)({}));
     if (!mayBeSpecial(declared)) return { profile, engine };
   } catch (e) {
     form = specialForm(declared, e);
@@ -111,7 +135,10 @@ async function compileWasm(bytes: Uint8Array, options: Omit<LibraryOptions, "sha
   // Sessions keep no outputs inside: no memory is set aside for them.
   const { artifact, compiled } = buildArtifact(source, { ...rest, name, keptMemory: 0, features: featuresHere(rest), profile: profile !== null });
   const clock = profile?.clock(launchesOf(compiled.program).map((l) => ({ kernel: l.kernel.name, nodes: l.origin })));
-  const model = await startArtifact(artifact, undefined, clock);
+  return engineOf(await startArtifact(artifact, undefined, clock), profile);
+}
+
+function engineOf(model: Model, profile: Profile | null): Engine {
   return {
     inputs: model.inputs,
     outputs: model.outputs,

@@ -41,6 +41,8 @@ export interface Settings {
   readonly exact: boolean;
   readonly deterministic: boolean;
   readonly profile: boolean;
+  /** Compile in a worker, so that this thread stays free. */
+  readonly apart: boolean;
 }
 
 /**
@@ -64,6 +66,8 @@ export function settingsOf(o: SessionOptions, processors: number, log: Log): Set
     exact: o.graphOptimizationLevel === "disabled",
     deterministic: isDeterministic(o.extra, log),
     profile: o.enableProfiling ?? false,
+    // The page's clock times the kernels: the two do not go together.
+    apart: (env.wasm.proxy ?? false) && !(o.enableProfiling ?? false),
   };
 }
 
@@ -94,8 +98,8 @@ function threadsOf(o: SessionOptions, processors: number, log: Log): number {
 }
 
 function logWasmFlags(log: Log): void {
-  for (const name of ["wasmPaths", "wasmBinary", "proxy", "initTimeout", "simd"] as const)
-    if (env.wasm[name]) log.verbose(`env.wasm.${name} has no effect: the code is made from the model, in this thread`);
+  for (const name of ["wasmPaths", "wasmBinary", "initTimeout", "simd"] as const)
+    if (env.wasm[name]) log.verbose(`env.wasm.${name} has no effect: the code is made from the model`);
 }
 
 /** Entries of the original's configuration; of them one has a meaning here. */

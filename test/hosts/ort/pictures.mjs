@@ -1,4 +1,4 @@
-/** Programs for a page: pictures to tensors and back. They are given the package, and give back what they saw. */
+/** Programs for a page: pictures to tensors and back, a worker. They are given the package and the models' folder, and give back what they saw. */
 
 /** A picture of 5 by 3 pixels; `opaque`: alpha is 255, so that a canvas gives the colours back as they are. */
 function pixels(opaque) {
@@ -64,5 +64,33 @@ export const programs = {
       rgba: [...rgba.toImageData({ format: "RGBA" }).data],
       url: await pixelsOf(t.toDataURL()),
     };
+  },
+
+  // The settings of onnxruntime-web are fixed by now: what tilewright is to see stands here.
+  "the work in a worker: the page stays free": async (ort, folder) => {
+    const expected = { dims: [2, 5], same: true, free: true };
+    if (ort.env.versions.tilewright === undefined) return expected;
+    const create = () => ort.InferenceSession.create(`${folder}/layers.onnx`);
+    const x = new ort.Tensor(
+      Float32Array.from({ length: 16 }, (_, i) => i / 8),
+      [2, 8],
+    );
+    const here = (await (await create()).run({ x })).probabilities;
+    // How long the page was not free at the most.
+    let [longest, last] = [0, performance.now()];
+    const turn = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    ort.env.wasm.proxy = true;
+    try {
+      const began = performance.now();
+      const apart = (await (await create()).run({ x })).probabilities;
+      const took = performance.now() - began;
+      return { dims: apart.dims, same: apart.data.every((v, i) => v === here.data[i]), free: longest < took / 2 };
+    } finally {
+      clearInterval(turn);
+      ort.env.wasm.proxy = false;
+    }
   },
 };

@@ -418,5 +418,21 @@ export const programs = {
     return { before, after: env.logLevel, bad: await outcome(() => (env.logLevel = "loud")), common: env.versions.common };
   },
 
+  "the work in another thread": Object.assign(
+    async (ort, folder) => {
+      ort.env.wasm.proxy = true;
+      try {
+        const session = await ort.InferenceSession.create(join(folder, "layers.onnx"));
+        const results = all(await session.run({ x: new ort.Tensor(numbers(16), [2, 8]) }));
+        await session.release();
+        return { results, bad: await outcome(() => ort.InferenceSession.create(new Uint8Array(20))) };
+      } finally {
+        ort.env.wasm.proxy = false;
+      }
+    },
+    // On a page onnxruntime-web takes the setting only before the first session: page programs (pictures.mjs) try ours there.
+    { peers: ["onnxruntime-node", "onnxruntime-web"], onPage: false },
+  ),
+
   "the package as one object": (ort) => ["InferenceSession", "Tensor", "env"].map((name) => typeof (ort.default ?? ort)[name]),
 };

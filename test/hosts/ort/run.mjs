@@ -37,9 +37,9 @@ function seenBy(script, args, cwd) {
   }
 }
 
-function verdict(title, mine, theirs, peer) {
-  const only = programs[title]?.peers;
-  if (only !== undefined && !only.includes(peer)) return "–";
+function verdict(title, mine, theirs, { peer, onPage = false }) {
+  const { peers: only = peers, onPage: there = true } = programs[title] ?? {};
+  if (!only.includes(peer) || (onPage && !there)) return "–";
   if (mine.error !== undefined) return `fails: ${mine.error}`;
   if (theirs.error !== undefined) return `${peer} fails: ${theirs.error.split("\n")[0]}`;
   const d = difference(mine.value, theirs.value);
@@ -58,14 +58,14 @@ async function comparePrograms(folder) {
   writeModels(folder);
   const inNode = seenBy("child.mjs", [ours, folder], folder);
   const columns = peers.map((peer) => ({ peer, name: `as ${peer}`, mine: inNode, theirs: seenBy("child.mjs", [peer, folder], folder) }));
-  if (browserMissing === null) columns.push({ peer: "onnxruntime-web", name: "same, on a page", ...(await seenOnPages(dist, folder)) });
+  if (browserMissing === null) columns.push({ peer: "onnxruntime-web", onPage: true, name: "same, on a page", ...(await seenOnPages(dist, folder)) });
   else console.log(`no column for a page: ${browserMissing}`);
   const titles = Object.keys({ ...programs, ...(browserMissing === null ? pictures : {}) });
   const width = Math.max(...titles.map((t) => t.length));
   console.log(`${"program, with tilewright/ort".padEnd(width)}  ${columns.map((c) => c.name.padEnd(19)).join("  ")}`.trimEnd());
   let failed = 0;
   // Programs about pictures are for pages.
-  const cell = (t, c) => (c.mine[t] === undefined && c.theirs[t] === undefined ? "–" : verdict(t, c.mine[t], c.theirs[t], c.peer));
+  const cell = (t, c) => (c.mine[t] === undefined && c.theirs[t] === undefined ? "–" : verdict(t, c.mine[t], c.theirs[t], c));
   for (const t of titles)
     failed += row(
       t,
