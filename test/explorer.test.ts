@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { UserError } from "../src/base/errors.ts";
 import { explore } from "../src/explorer/explore.ts";
+import { usualSizes } from "../src/explorer/sizes.ts";
 import type { BufferView, Exploration, GraphView } from "../src/explorer/types.ts";
 import { importSource } from "../src/importer.ts";
 import { buildArtifact, featuresHere } from "../src/load.ts";
@@ -151,6 +152,18 @@ test("open sizes: bytes and arithmetic are told at the sizes that are asked for"
   expect(x.launches({ rows: 10 }).find((l) => l.origins.includes("twice"))).toMatchObject({ flops: null, operations: 10 * 4 });
   expect((first(20)?.bytes ?? 0) - (first(10)?.bytes ?? 0)).toBe(10 * (8 + 4) * 4);
   expect(x.exploration.program?.launches.find((l) => l.origins.includes("first"))).toMatchObject({ flops: null, operations: null, bytes: null });
+});
+
+test("sizes that nobody gave: one for the batch, what symbols allow for the rest", () => {
+  const symbol = (name: string, min: number, max: number | null, multiple = 1) => ({ name, min, max, multiple });
+  const inputs = [{ dims: ["batch", "seq"] }, { dims: ["batch", 3, "2 * seq"] }, { dims: ["n"] }, { dims: ["k", "k"] }];
+  const symbols = [symbol("batch", 0, null), symbol("seq", 1, 64), symbol("n", 1, null), symbol("k", 5, 12, 5), symbol("few", 0, 0)];
+  const sizes = usualSizes(symbols, inputs);
+  expect(sizes).toMatchObject({ batch: 1, seq: 64, k: 10, few: 0 });
+  expect(sizes.n).toBeGreaterThan(1);
+  // At least three, and even.
+  expect(usualSizes([symbol("batch", 3, null, 2)], inputs)).toEqual({ batch: 4 });
+  expect(explore(open).exploration.program?.memory.sizes).toEqual({ rows: 1 });
 });
 
 test("a model that cannot be compiled: everything that stands in the way, and what can be told all the same", () => {

@@ -62,7 +62,7 @@ export function show(name: string, e: Exploration): void {
     step.value = firstStep(e);
     graphStep.value = e.steps.find((s) => s.graph)?.step ?? 0;
     picked.value = new Set();
-    sizes.value = usualSizes(e);
+    sizes.value = e.program?.memory.sizes ?? {};
     profile.value = null;
     lastRun.value = null;
     if (e.error !== null) tab.value = "overview";
@@ -72,20 +72,6 @@ export function show(name: string, e: Exploration): void {
 /** The first step that changed something, so that there is something to see. */
 function firstStep(e: Exploration): number {
   return e.steps.find((s) => s.text && s.changed && s.before !== null)?.step ?? e.steps.find((s) => s.text)?.step ?? 0;
-}
-
-/** Typical sizes; but one for what stands first in every input that it is in and is not all of it: most often the batch. */
-function usualSizes(e: Exploration): Readonly<Record<string, number>> {
-  const typical = e.program?.memory.sizes ?? {};
-  const isBatch = (name: string) => {
-    const ports = e.model.inputs.filter((p) => p.dims?.includes(name));
-    return ports.length > 0 && ports.every((p) => p.dims?.[0] === name && p.dims.length > 1);
-  };
-  const one = (name: string) => {
-    const { min = 1, multiple = 1 } = e.model.symbols.find((s) => s.name === name) ?? {};
-    return Math.max(1, Math.ceil(min / multiple)) * multiple;
-  };
-  return Object.fromEntries(Object.entries(typical).map(([name, size]) => [name, isBatch(name) ? Math.min(size, one(name)) : size]));
 }
 
 /** The kernel that does most of the arithmetic, for a start. */

@@ -1,24 +1,23 @@
-import { type DimSymbol, symbolDim } from "../base/dim.ts";
 import type { Compiled } from "../compile.ts";
 import { evaluateSize } from "../loop/interpret.ts";
 import type { Program } from "../loop/ir.ts";
 import type { Expr } from "../scalar/expr.ts";
 import { printExpr } from "../scalar/text.ts";
-import { typicalSize } from "../schedule/access.ts";
 import { weightBytes } from "../targets/wasm/weights.ts";
 import { launchesOf } from "./kernel-times.ts";
 import { viewDim } from "./graph.ts";
+import { usualSizes } from "./sizes.ts";
+import { viewSymbol } from "./source.ts";
 import type { MemoryView, WeightView } from "./types.ts";
-
-/** What a symbol is taken to be where nobody says: what the cost model reckons with. */
-function sizeOf(s: DimSymbol, sizes: Readonly<Record<string, number>>): number {
-  return sizes[s.name] ?? typicalSize(symbolDim(s));
-}
 
 /** The plan of the arena at these sizes of symbols. */
 export function viewMemory(c: Compiled, sizes: Readonly<Record<string, number>> = {}): MemoryView {
   const { program: p } = c;
-  const symbols = p.symbols.map((s) => sizeOf(s, sizes));
+  const usual = usualSizes(
+    p.symbols.map(viewSymbol),
+    p.inputs.map(({ dims }) => ({ dims: dims.map(viewDim) })),
+  );
+  const symbols = p.symbols.map((s) => sizes[s.name] ?? (usual[s.name] as number));
   const at = sizeReader(p, symbols);
   return {
     sizes: Object.fromEntries(p.symbols.map((s, i) => [s.name, symbols[i] as number])),

@@ -1,14 +1,13 @@
-import { symbolDim } from "../base/dim.ts";
 import { UserError } from "../base/errors.ts";
 import { type KnownSizes, randomInput, randomSource } from "../data/inputs.ts";
 import { startArtifact } from "../load.ts";
-import type { Input, Model, NumberArray, OutputTensor, SymbolInfo } from "../runtime/model.ts";
+import type { Input, Model, NumberArray, OutputTensor } from "../runtime/model.ts";
 import { measureBandwidth } from "../targets/wasm/bandwidth.ts";
 import type { WasmArtifact } from "../targets/wasm/artifact.ts";
 import { measurePeak } from "../targets/wasm/peak.ts";
-import { typicalSize } from "../schedule/access.ts";
 import type { Explored } from "./explore.ts";
 import { LaunchClock } from "./kernel-times.ts";
+import { usualSizes } from "./sizes.ts";
 import type { LaunchTime, MachineView, ProfileRequest, ProfileView, RunRequest, RunView, TensorView } from "./types.ts";
 
 /** Values for all inputs, and the sizes that go with them. */
@@ -129,14 +128,10 @@ function sizesOf(
       const size = inputs[p.name]?.dims[i];
       if (typeof d === "string" && size !== undefined && m.symbols.some((s) => s.name === d)) found.set(d, size);
     });
-  for (const s of m.symbols) if (!found.has(s.name)) found.set(s.name, asked[s.name] ?? usualSize(s));
+  const usual = usualSizes(m.symbols, m.inputs);
+  for (const { name } of m.symbols) if (!found.has(name)) found.set(name, asked[name] ?? (usual[name] as number));
   return found;
 }
-function usualSize({ name, min, max, multiple }: SymbolInfo): number {
-  const size = typicalSize(symbolDim({ kind: "symbol", name, min, max: max ?? Number.POSITIVE_INFINITY, multiple, source: "input", bound: null }));
-  return Math.max(Math.ceil(min / multiple), Math.floor(size / multiple)) * multiple;
-}
-
 const inputsOf = ({ inputs }: Given): Record<string, Input> =>
   mapValues(inputs, ({ data, dims }) => ({ data: data as NumberArray, dims: [...dims] }));
 

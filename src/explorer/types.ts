@@ -214,7 +214,7 @@ export interface ProgramView {
   readonly kernels: readonly KernelView[];
   readonly launches: readonly LaunchView[];
   readonly weights: readonly WeightView[];
-  /** At typical sizes of the symbols; others can be asked for. */
+  /** At usual sizes of the symbols, a batch of one; others can be asked for. */
   readonly memory: MemoryView;
   readonly code: CodeView;
 }
@@ -263,7 +263,7 @@ export interface TensorView {
 /** Values for inputs by name; those that are missing are drawn at random. */
 export interface RunRequest {
   readonly inputs?: Readonly<Record<string, { readonly data: ArrayBufferView | readonly number[]; readonly dims: readonly number[] }>>;
-  /** Of symbols in shapes of inputs that are not given; 1 or the least that they may be without. */
+  /** Of symbols in shapes of inputs that are not given; without it those of `ProgramView.memory`. */
   readonly sizes?: Readonly<Record<string, number>>;
   /** Of the random numbers. */
   readonly seed?: number;
