@@ -68,6 +68,11 @@ const attention: SmallModels = {
     attrs: { num_heads: 4, kv_num_heads: 2, do_rotary: 1, local_window_size: 3, softcap: { float: 4 } },
     outputs: 3,
   }),
+  RelativePositionBias: (d) => ({
+    in: [reals(d, 8, 3), list(i64, 21), list(i64, 21)],
+    attrs: { max_distance: 16, is_bidirectional: 1 },
+    fixed: [1, 2],
+  }),
   RotaryEmbedding: (d) => ({ in: [reals(d, 2, 3, 16), integers(i64, [2, 3], (i) => i % 3), ...cache(d)], attrs: heads }),
 };
 
@@ -103,6 +108,26 @@ const activations: SmallModels = {
   Gelu: float(2, 5),
   QuickGelu: float(2, 5),
   FastGelu: (d) => ({ in: [reals(d, 3, 5), reals(d, 5)] }),
+  GemmFastGelu: (d) => ({ in: [reals(d, 3, 4), reals(d, 4, 5), reals(d, 5)] }),
+  SwiGLU: (d) => ({ in: [reals(d, 3, 8)], attrs: { activation_alpha: { float: 1.5 }, activation_beta: { float: 1 }, limit: { float: 1 } } }),
+  MoE: (d) => ({
+    in: [reals(d, 5, 8), reals(d, 5, 4), reals(d, 4, 12, 8), reals(d, 4, 12), reals(d, 4, 8, 6), reals(d, 4, 8)],
+    attrs: { k: 2, activation_type: "swiglu", swiglu_fusion: 1, normalize_routing_weights: 1 },
+  }),
+  QMoE: (d) => ({
+    in: [
+      reals(d, 5, 32),
+      reals(d, 5, 4),
+      bytes(u8, 4, 64, 16),
+      positive(d, 4, 64),
+      reals(d, 4, 64),
+      bytes(u8, 4, 32, 16),
+      positive(d, 4, 32),
+      reals(d, 4, 32),
+    ],
+    attrs: { k: 2, activation_type: "swiglu", swiglu_fusion: 1, normalize_routing_weights: 1, expert_weight_bits: 4 },
+    fixed: [2, 3, 5, 6],
+  }),
   BiasGelu: (d) => ({ in: [reals(d, 3, 5), reals(d, 5)] }),
   BiasSplitGelu: (d) => ({ in: [reals(d, 1, 3, 8), reals(d, 8)] }),
   BiasAdd: (d) => ({ in: [reals(d, 2, 3, 4), reals(d, 4), reals(d, 2, 3, 4)] }),
@@ -126,6 +151,11 @@ const products: SmallModels = {
     in: [reals(d, 3, 40), bytes(u8, 5, 3, 8), positive(d, 15), bytes(u8, 10)],
     attrs: { K: 40, N: 5, bits: 4, block_size: 16 },
     fixed: [1, 2, 3],
+  }),
+  MatMulBnb4: (d) => ({
+    in: [reals(d, 3, 32), bytes(u8, 80), positive(d, 10)],
+    attrs: { K: 32, N: 5, block_size: 16, quant_type: 1 },
+    fixed: [1, 2],
   }),
   GatherBlockQuantized: (d) => ({
     in: [bytes(d, 6, d === u8 ? 16 : 32), list(i64, 3, 0, 5), positive(f32, 6, 2), d.isFloat ? null : bytes(d, 6, d === u8 ? 1 : 2)],

@@ -4,6 +4,7 @@ import type { NodeContext, OpTable } from "../../context.ts";
 import { type Operand, dimValue } from "../../operand.ts";
 import { wideFloat } from "../elementwise.ts";
 import { Formula } from "../formula.ts";
+import { matrixProduct } from "../matmul.ts";
 
 /** x plus a bias that broadcasts to it; x as it is without one. */
 export function biased(c: NodeContext, x: Value, bias: Operand | null): Value {
@@ -77,10 +78,16 @@ function overAll(c: NodeContext, v: Value, axis: number): Value {
   return c.g.reshape(c.g.one("softmax", [rows], { axis }), v.dims);
 }
 
+/** FastGelu of a product, with a bias. */
+function gemmFastGelu(c: NodeContext): Operand {
+  return c.of(gelu(c, biased(c, matrixProduct(c, c.value(0), c.value(1)), c.optional(2)), true));
+}
+
 export const activationOps: OpTable = {
   Gelu: { since: 1, map: (c) => c.of(gelu(c, c.value(0), false)) },
   BiasGelu: { since: 1, map: (c) => c.of(gelu(c, biased(c, c.value(0), c.input(1)), false)) },
   FastGelu: { since: 1, map: (c) => c.of(gelu(c, biasedInOrder(c, c.value(0), c.optional(1)), true)) },
+  GemmFastGelu: { since: 1, map: gemmFastGelu },
   QuickGelu: { since: 1, map: (c) => c.of(swish(c, c.value(0), c.float("alpha", 1.702))) },
   BiasSplitGelu: { since: 1, map: biasSplitGelu },
   BiasAdd: { since: 1, map: biasAdd },

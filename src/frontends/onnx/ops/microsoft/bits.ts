@@ -26,7 +26,7 @@ function blockSize(c: NodeContext): number {
  * Elements that lie several in a byte, the first in its lowest bits, along the last dimension. A tensor of the model stays in
  * its bytes, which are only read as the narrower dtype; what a run computes is taken apart.
  */
-function unpacked(c: NodeContext, x: Operand, bits: number): Value {
+export function unpacked(c: NodeContext, x: Operand, bits: number): Value {
   if (x.dtype !== u8) return c.fail(`packed elements in ${x.dtype}, expected u8`);
   const each = 8 / bits;
   if (each === 1) return x.value;

@@ -140,8 +140,9 @@ function within(c: NodeContext, mask: Operand, { batch, keys }: Layout): Value {
   const list = c.g.convert(mask.value, i32);
   const n = list.dims[0] as Dim;
   const both = dimEquals(n, mulDim(batch, 2)) && !dimEquals(n, batch);
-  if (!both && dimEquals(n, addDim(mulDim(batch, 3), 2))) return c.unsupported("a mask of packed sequences");
-  if (!both) c.sameDim(n, batch, "number of lengths in the mask");
+  // Of packed sequences: lengths, and then where queries and keys start in the packed rows, which are not packed here.
+  const isPacked = !both && dimEquals(n, addDim(mulDim(batch, 3), 2));
+  if (!both && !isPacked) c.sameDim(n, batch, "number of lengths in the mask");
   const dims = [batch, 1, 1, keys];
   const position = c.g.one("iota", [], { dtype: i32, dims, axis: 3 });
   const bound = (from: Dim): Value => c.g.broadcast(part(c, list, 0, from, batch), dims, [0]);

@@ -2,6 +2,8 @@ import type { OpTable } from "../../context.ts";
 import { activationOps } from "./activation.ts";
 import { attentionOps } from "./attention.ts";
 import { bitOps } from "./bits.ts";
+import { codebookOps } from "./codebooks.ts";
+import { expertOps } from "./experts.ts";
 import { fusedOps } from "./fused.ts";
 import { groupedOps } from "./grouped.ts";
 import { matrixOps } from "./matrices.ts";
@@ -16,6 +18,8 @@ export const microsoftOps: OpTable = {
   ...activationOps,
   ...attentionOps,
   ...bitOps,
+  ...codebookOps,
+  ...expertOps,
   ...fusedOps,
   ...groupedOps,
   ...matrixOps,
