@@ -1,9 +1,9 @@
 // Makes the part of model.js that all artifacts share: dist/runtime/model.bundle.js, from the compiled files of src/runtime/.
 // It is a module that exports `load` and lacks two constants, `manifest` and `find`; src/node/artifact.ts writes them before it.
 // Run by itself, it takes the folder that was built: node scripts/bundle-runtime.mjs dist
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { argv } from "node:process";
+import { argv, pid } from "node:process";
 import { pathToFileURL } from "node:url";
 import { buildSync } from "esbuild";
 
@@ -28,7 +28,10 @@ export function bundleRuntime(dist) {
     minifySyntax: true,
     logLevel: "silent",
   });
-  writeFileSync(join(folder, "model.bundle.js"), ownThreads(compact(outputFiles[0].text)));
+  // Tests that run at the same time may be reading the old one.
+  const fresh = join(folder, `model.bundle.js.${pid}`);
+  writeFileSync(fresh, ownThreads(compact(outputFiles[0].text)));
+  renameSync(fresh, join(folder, "model.bundle.js"));
 }
 
 /** Without the comments that are left, and with a tab for each level of indentation: a fifth less. */

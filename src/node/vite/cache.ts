@@ -32,12 +32,10 @@ export function keyOf(file: string, request: Request): CacheKey {
 /** Tells builds of one version apart, so that a package that was installed anew from a checkout makes artifacts of its own. */
 function compilerHash(): string {
   const dist = fileURLToPath(new URL("../..", import.meta.url));
-  const files = fs.readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".js"));
-  const stamp = (f: string) => {
-    const { size, mtimeMs } = fs.statSync(path.join(dist, f));
-    return [f, size, mtimeMs];
-  };
-  return hashText(JSON.stringify(files.sort().map(stamp)));
+  const files = fs.readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".js") && !f.startsWith("browser"));
+  const hash = createHash("sha256");
+  for (const f of files.sort()) hash.update(f).update(fs.readFileSync(path.join(dist, f)));
+  return hash.digest("hex");
 }
 
 /** A name beside a file or folder that no other thread or process has. */
