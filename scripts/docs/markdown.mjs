@@ -44,8 +44,14 @@ export function slug(text, taken) {
   return n === 0 ? base : `${base}-${n}`;
 }
 
-/** Comments of a page are for its tests. */
-const withoutComments = (source) => source.replaceAll(/^<!--[\s\S]*?-->\n?/gm, "");
+/** Comments of a page are for its tests; a block that they name a file for is shown under that name. */
+function withoutComments(source) {
+  const named = source.replaceAll(/^((?:<!--.*-->\n)+)(```\w+)$/gm, (_, comments, fence) => {
+    const file = /^<!-- test: (?:file|edit) (\S+) -->$/m.exec(comments);
+    return file === null ? fence : `${fence} ${file[1]}`;
+  });
+  return named.replaceAll(/^<!--[\s\S]*?-->\n?/gm, "");
+}
 
 /**
  * Renders a page. `link(href)` gives the address on the site for one in the source.
@@ -76,7 +82,9 @@ export function render(source, link) {
   rules.fence = (list, i) => {
     const { info, content } = list[i];
     const language = info.trim().split(/\s+/)[0] || (/^(\$ |npm |npx )/.test(content) ? "sh" : "");
-    return `<pre class="code" tabindex="0"${language === "" ? "" : ` data-language="${escapeHtml(language)}"`}><code>${highlight(content.trimEnd(), language)}</code></pre>\n`;
+    const file = info.trim().split(/\s+/)[1];
+    const pre = `<pre class="code" tabindex="0"${language === "" ? "" : ` data-language="${escapeHtml(language)}"`}><code>${highlight(content.trimEnd(), language)}</code></pre>`;
+    return file === undefined ? `${pre}\n` : `<figure><figcaption>${escapeHtml(file)}</figcaption>${pre}</figure>\n`;
   };
   rules.table_open = () => '<div class="table" tabindex="0"><table>\n';
   rules.table_close = () => "</table></div>\n";
