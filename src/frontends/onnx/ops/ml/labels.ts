@@ -130,6 +130,9 @@ export const labelOps: OpTable = {
   LabelEncoder: { since: 1, map: labelEncoder },
   OneHotEncoder: { since: 1, map: oneHotEncoder },
   ZipMap: { since: 1, map: zipMap },
+};
+/** Ops that are known, to say why they are refused. */
+export const refused: OpTable = {
   CategoryMapper: unsupported("it maps strings, which are not supported"),
   DictVectorizer: unsupported("its input is a map, which is not supported: give the values as a tensor"),
   CastMap: unsupported("its input is a map, which is not supported: give the values as a tensor"),
