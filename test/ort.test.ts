@@ -228,7 +228,9 @@ describe("models that are compiled when they run", () => {
   const long = (n: number) => new Tensor("int64", [n], [1]);
 
   test("ranks and axes are those of the run", async () => {
-    const s = await InferenceSession.create(model(slice));
+    const bytes = model(slice);
+    const s = await InferenceSession.create(bytes);
+    bytes.fill(0);
     expect(s.inputMetadata.map((m) => m.isTensor && m.shape)).toEqual([[], [1], [1], [1]]);
     const x = new Tensor("float32", [1, 2, 3, 4, 5, 6], [2, 3]);
     const run = async (t: Tensor, start: number, end: number, axis: number) => {
@@ -260,7 +262,9 @@ describe("models that are compiled when they run", () => {
 
   test("axes that decide the result's rank; programs that are not used any more make room, with a warning", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
-    const s = await InferenceSession.create(model(reduce));
+    const file = join(folder, "reduce.onnx");
+    writeFileSync(file, model(reduce));
+    const s = await InferenceSession.create(file);
     const x = new Tensor("float32", Array(24).fill(1), [1, 2, 3, 4]);
     const run = async (axes: number[]) => (await s.run({ x, axes: new Tensor("int64", axes, [axes.length]) })).y;
     expect(await run([1, 3])).toMatchObject({ dims: [1, 3], data: Float32Array.of(8, 8, 8) });
@@ -368,6 +372,11 @@ describe("session options", () => {
     expect([...new Set(events.map((e) => e.cat))]).toEqual(["Session", "Node"]);
     expect([events[0]?.name, events.at(-1)?.name, events.every((e) => e.dur >= 0)]).toEqual(["session_initialization", "model_run", true]);
     expect(events.some((e) => e.args.nodes?.includes("MatMul"))).toBe(true);
+    s.startProfiling();
+    await s.run({ x: row(1, 1) });
+    s.endProfiling();
+    const later = readdirSync(folder).filter((f) => f.startsWith("profile_"));
+    expect(readFileSync(join(folder, later.at(-1) ?? ""), "utf8")).not.toContain("session_initialization");
     expect(await fault(async () => (await create({})).endProfiling())).toMatch(/^profile: .*enableProfiling/);
   });
 });

@@ -15,7 +15,7 @@ const nodeHost: Host = {
   async load(uri) {
     if (/^(https?|data|blob):/i.test(uri)) return { bytes: await fetchBytes(uri), resolver: null, name: baseName(uri), close: () => {} };
     const file = uri.startsWith("file:") ? fileURLToPath(uri) : uri;
-    return { ...readModel(file), name: path.parse(file).name, path: file };
+    return { ...readModel(file), name: path.parse(file).name, path: file, reread: () => readModel(file).bytes };
   },
   processors: availableParallelism(),
   native: compileNative,

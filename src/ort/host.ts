@@ -25,6 +25,8 @@ export interface LoadedModel {
   readonly name: string;
   /** The file's path, where there is one. */
   readonly path?: string;
+  /** Its bytes once more. */
+  readonly reread?: () => Uint8Array;
   readonly close: () => void;
 }
 

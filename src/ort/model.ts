@@ -108,9 +108,9 @@ async function startWasm(
     checkOps(loaded.bytes);
     log.verbose(`${loaded.name} is compiled when it runs, for what its inputs then are: ${(e as Error).message}`);
   }
-  // The bytes may be the caller's, who may change them after `create`.
-  const compileLater = compile(loaded.bytes.slice());
-  const later = (given: Given): Promise<Engine> => compileLater(given).finally(loaded.close);
+  // A file is read again when it is needed. Bytes are copied: the caller may change them after `create`.
+  const copy = loaded.reread === undefined ? loaded.bytes.slice() : new Uint8Array(0);
+  const later = (given: Given): Promise<Engine> => compile(loaded.reread?.() ?? copy)(given).finally(loaded.close);
   return { profile, engine: new SpecialEngine(declared, form, engine, later, log) };
 }
 

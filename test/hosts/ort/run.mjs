@@ -1,8 +1,8 @@
 // Runs the same programs with onnxruntime-node, onnxruntime-web and tilewright/ort, in Node and on a page, and
 // @huggingface/transformers with and without it; compares what they saw, checks types against onnxruntime-common's, and prints a table.
-// Argument: tilewright's built folder, instead of dist. Exit status 1: something differs.
+// Argument: tilewright's built folder, instead of dist. Exit status 1: something differs. scripts/test-ort.mjs installs and builds before.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,13 +18,6 @@ const root = resolve(here, "../../..");
 const dist = resolve(process.argv[2] ?? join(root, "dist"));
 const ours = join(dist, "node/ort.js");
 const peers = ["onnxruntime-node", "onnxruntime-web"];
-
-function install() {
-  if (existsSync(join(here, "node_modules", "onnxruntime-node"))) return;
-  console.log("installing the packages of test/hosts/ort …");
-  const r = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: here, stdio: "inherit" });
-  if (r.status !== 0) throw new Error("npm ci failed in test/hosts/ort");
-}
 
 /** What a script of this folder prints last, as JSON. */
 function seenBy(script, args, cwd) {
@@ -108,7 +101,6 @@ function checkTypes() {
   return r.status === 0 ? 0 : 1;
 }
 
-install();
 const folder = mkdtempSync(join(tmpdir(), "tilewright-ort-"));
 try {
   const failed = (await comparePrograms(folder)) + (await compareTransformers(folder)) + checkTypes();
