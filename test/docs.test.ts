@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cliProgram } from "../src/cli/main.ts";
 import { browserMissing, inBrowser, isolation } from "./support/browser.ts";
-import { withCompiler } from "./support/c.ts";
+import { compilerMissing, withCompiler } from "./support/c.ts";
 import { buildForTests } from "./support/cli.ts";
 import { type Block, type Directives, blocksOf, firstMismatch, pages, placeOf, shellCommands } from "./support/doc-blocks.ts";
 import { PageFolder, readIr, readJson, typeErrors, withoutTypes } from "./support/doc-run.ts";
@@ -73,6 +73,11 @@ async function runBlock(b: Block, folder: PageFolder): Promise<void> {
   const { directives: d } = b;
   if (d.skip !== undefined) {
     if (d.file !== undefined) folder.file(d.file, b.text);
+    return;
+  }
+  const lacking = b.text.includes("--target native") ? compilerMissing("gcc") : null;
+  if (lacking !== null && d.parse === undefined) {
+    console.log(`not run: ${placeOf(b)}: ${lacking}`);
     return;
   }
   if (d.after !== undefined) await folder.shell({ ...b, text: d.after, directives: {} });
