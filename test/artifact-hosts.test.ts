@@ -1,12 +1,14 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { type ServerResponse, createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeArtifact } from "../src/node/artifact.ts";
 import { headLine } from "../src/node/declarations.ts";
-import type { LoadOptions } from "../src/runtime/artifact.ts";
-import type { Model } from "../src/runtime/model.ts";
+import { type LoadOptions, loadArtifact } from "../src/runtime/artifact.ts";
+import type { Manifest, Model } from "../src/runtime/model.ts";
 import type { WasmArtifact } from "../src/targets/wasm/artifact.ts";
 import { CliFolder, buildForTests, mlpText } from "./support/cli.ts";
 
@@ -103,6 +105,83 @@ test("weights may be a data: URL, as bundlers make of small files", async () => 
   await expect(load({ weights: url(bytes.subarray(4)) })).rejects.toMatchObject({
     code: "artifact",
     message: expect.stringMatching(/model.weights.bin: expected 64 bytes, got 60/),
+  });
+});
+
+describe("files over HTTP", () => {
+  const manifest = (): Manifest => JSON.parse(readFileSync(at("mlp", "model.json"), "utf8")) as Manifest;
+  /** Serves the artifact; `answer` may answer a request for a file itself. */
+  async function served(
+    answer: (file: string, response: ServerResponse) => boolean,
+    use: (find: (file: string) => URL) => Promise<void>,
+  ): Promise<void> {
+    const server = createServer((request, response) => {
+      const file = request.url?.slice(1) ?? "";
+      if (!answer(file, response)) response.end(readFileSync(at("mlp", file)));
+    });
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    try {
+      await use((file) => new URL(file, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`));
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  test("the weights are asked for while the module is on its way", async () => {
+    // The module comes only after the weights were asked for.
+    let waiting: (() => void) | null = null;
+    let weights = 0;
+    const answer = (file: string, response: ServerResponse): boolean => {
+      if (file.endsWith(".bin")) {
+        weights++;
+        waiting?.();
+        return false;
+      }
+      const send = () => response.end(readFileSync(at("mlp", file)));
+      if (weights > 0) send();
+      else waiting = send;
+      return true;
+    };
+    await served(answer, async (find) => {
+      for (let i = 1; i <= 2; i++) {
+        expect(await scoresOf(await loadArtifact(manifest(), find))).toEqual(scores);
+        expect(weights).toBe(i);
+      }
+    });
+  });
+
+  test.each([
+    ["missing", (r: ServerResponse) => r.writeHead(404).end(), /model.weights.bin: 404 Not Found; is the file served/],
+    ["too long", (r: ServerResponse) => r.end(new Uint8Array(65)), /expected 64 bytes, got more/],
+    ["too short", (r: ServerResponse) => r.end(new Uint8Array(63)), /expected 64 bytes, got 63/],
+    [
+      "cut off",
+      (r: ServerResponse) => r.writeHead(200, { "content-length": "64" }).write(new Uint8Array(10), () => r.destroy()),
+      /cannot be fetched/,
+    ],
+  ])("%s", async (_, answer, message) => {
+    const bad = (file: string, response: ServerResponse): boolean => {
+      if (file.endsWith(".bin")) answer(response);
+      return file.endsWith(".bin");
+    };
+    await served(bad, async (find) => {
+      await expect(loadArtifact(manifest(), find)).rejects.toMatchObject({
+        name: "UserError",
+        code: "artifact",
+        message: expect.stringMatching(message),
+      });
+    });
+  });
+
+  test("a module that is missing fails the load, whatever becomes of the weights", async () => {
+    const answer = (file: string, response: ServerResponse): boolean => {
+      if (file.endsWith(".wasm")) response.writeHead(500).end();
+      return file.endsWith(".wasm");
+    };
+    await served(answer, async (find) => {
+      await expect(loadArtifact(manifest(), find)).rejects.toMatchObject({ code: "artifact", message: expect.stringMatching(/wasm: 500/) });
+    });
   });
 });
 

@@ -219,21 +219,31 @@ function fileNames(m: Manifest): string[] {
   return [...m.modules, ...m.weights].map((f) => f.file);
 }
 
-/** What `model.json` alone tells: nothing of it is needed to run. */
-const untold: ReadonlySet<string> = new Set(["format", "version", "flops", "buffers", "source_hash"] satisfies (keyof Manifest)[]);
+/** What `model.json` alone tells: nothing of it is needed to run. Kernels are written in another form. */
+const untold: ReadonlySet<string> = new Set(["format", "version", "flops", "buffers", "source_hash", "kernels"] satisfies (keyof Manifest)[]);
 
-/** The constants that the runtime's text lacks. */
+/** The constants that the runtime's text lacks. There are no others: the runtime may have any names. */
 function loaderHead(manifest: Manifest, files: readonly string[]): string {
   const needed = Object.fromEntries(Object.entries(manifest).filter(([key]) => !untold.has(key)));
   // A page may hold the script itself: no text of the model's ends it.
-  const told = JSON.stringify(needed).replaceAll("<", "\\u003c");
+  const literal = (value: unknown) => JSON.stringify(value).replaceAll("<", "\\u003c");
   return `${headLine(manifest)}
-const manifest = ${told};
-const files = {
-${files.join("")}};
-const find = (file) => files[file]();
+const manifest = {
+  ...${literal(needed)},
+  kernels: ${kernelsText(manifest.kernels, literal)},
+};
+const find = (file) => ({
+${files.join("")}})[file]();
 
 `;
+}
+
+/** An expression for the list of kernels: names and origins are much the same texts, so each stands there once. */
+function kernelsText(kernels: Manifest["kernels"], literal: (value: unknown) => string): string {
+  const texts = [...new Set(kernels.flatMap((k) => [k.name, ...k.origins]))];
+  const places = new Map(texts.map((text, i) => [text, i]));
+  const rows = kernels.map((k) => [k.name, ...k.origins].map((text) => places.get(text)));
+  return `((texts) => ${literal(rows)}.map(([name, ...origins]) => ({ name: texts[name], origins: origins.map((i) => texts[i]) })))(${literal(texts)})`;
 }
 
 /** The runtime, from which every artifact's JavaScript is made (scripts/bundle-runtime.mjs). The script of its threads is then that very module. */

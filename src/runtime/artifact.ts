@@ -28,6 +28,16 @@ export async function loadArtifact(manifest: Manifest, find: (file: string) => A
   const threads = options.threads ?? manifest.threads;
   if (!Number.isInteger(threads) || threads < 1 || threads > mostThreads)
     throw new UserError("threads", `threads must be a whole number from 1 to ${mostThreads}, got ${threads}`);
+  const [first] = manifest.weights;
+  const forget = first === undefined || options.weights !== undefined ? () => {} : fetchAhead(find, first.file);
+  try {
+    return await start(manifest, find, options, threads);
+  } finally {
+    forget();
+  }
+}
+
+async function start(manifest: Manifest, find: (file: string) => ArtifactFile, options: LoadOptions, threads: number): Promise<Model> {
   const missing = threadsMissing(manifest);
   const found =
     options.wasm === undefined ? await loadModule(manifest, find, threads > 1 && missing === null) : kindOf(await givenModule(options.wasm));
@@ -198,16 +208,48 @@ async function readFile(url: URL, target: Uint8Array, filler: Filler): Promise<v
   }
 }
 
+/** Requests whose answers are not read yet, by address. */
+const underWay = new Map<string, Promise<Response>>();
+
+/** Asks for a file that will be needed, while others are on their way; gives what forgets the request if it is not. */
+function fetchAhead(find: (file: string) => ArtifactFile, file: string): () => void {
+  let url: ArtifactFile = [];
+  try {
+    url = find(file);
+  } catch {
+    // Said when it is needed.
+  }
+  if (!(url instanceof URL) || !/^http/.test(url.protocol) || underWay.has(url.href)) return () => {};
+  const { href } = url;
+  const asked = fetch(url);
+  underWay.set(href, asked);
+  // It may fail, too, before anybody waits for it.
+  asked.catch(() => {});
+  return () => {
+    if (underWay.get(href) !== asked) return;
+    underWay.delete(href);
+    asked.then((r) => r.body?.cancel()).catch(() => {});
+  };
+}
+
 async function fetchFile(url: URL, filler: Filler): Promise<void> {
-  const response = await fetch(url).catch((e: Error) => {
-    throw new UserError("artifact", `${url}: cannot be fetched (${e.message}); is the file served beside the script?`);
+  const hint = "is the file served beside the script?";
+  const unfetched = (e: Error) => new UserError("artifact", `${url}: cannot be fetched (${e.message}); ${hint}`);
+  const asked = underWay.get(url.href) ?? fetch(url);
+  underWay.delete(url.href);
+  const response = await asked.catch((e: Error) => {
+    throw unfetched(e);
   });
-  if (!response.ok || response.body === null)
-    throw new UserError("artifact", `${url}: ${response.status} ${response.statusText}; is the file served beside the script?`);
+  if (!response.ok || response.body === null) throw new UserError("artifact", `${url}: ${response.status} ${response.statusText}; ${hint}`);
   const reader = response.body.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    filler.add(value);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      filler.add(value);
+    }
+  } catch (e) {
+    reader.cancel().catch(() => {});
+    throw e instanceof UserError ? e : unfetched(e as Error);
   }
 }
