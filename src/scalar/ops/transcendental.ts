@@ -1,15 +1,16 @@
-import { f32, i32 } from "../../base/dtype.ts";
+import { f32, f64, i32 } from "../../base/dtype.ts";
 import type { Num } from "../../base/numeric.ts";
 import type { Expr } from "../expr.ts";
 import type { ScalarOp } from "../op.ts";
 import type { Scalars } from "../scalars.ts";
 import { sameFloat, sameNumber } from "./arith.ts";
+import { expF64, logF64, powF64, sigmoidF64, sinCosF64, tanhF64 } from "./wide.ts";
 
 /**
  * Functions that decompose into core ops without branches, so that every target vectorises them alike. Coefficients are
  * minimax fits printed by scripts/fit-polynomials.py; each op's `ulp` is tested over its range against the exact value, with
- * multiply-adds fused and not. Where a sine or cosine is below 2^-10, an ulp is that of 2^-10. All arithmetic is f32: f16 and bf16 round its result, and f64 has f32's accuracy and range
- * (beyond it exp gives infinity or 0). Signs of zero results are not kept, except by tanh, erf and sign.
+ * multiply-adds fused and not. Where a sine or cosine is below 2^-10, an ulp is that of 2^-10. f16 and bf16 round the result of
+ * f32. f64 has algorithms of its own (wide.ts) for exp, log, tanh, sigmoid, sin, cos and pow, and f32's accuracy and range for the others. Signs of zero results are not kept, except by tanh, erf and sign.
  *
  * Clamps have their constant second: a target may then use an instruction that keeps a NaN of the first operand.
  */
@@ -20,10 +21,11 @@ export function poly(sc: Scalars, x: Expr, coefficients: readonly number[]): Exp
   return rest.reduce((acc, c) => sc.add(sc.mul(acc, x), c), head as Expr);
 }
 
-/** Runs the f32 algorithm on other float dtypes through casts. */
-export function inF32(f: (sc: Scalars, ...args: Expr[]) => Expr) {
+/** Runs the f32 algorithm on other float dtypes through casts; f64 has one of its own where `wide` is given. */
+export function inF32(f: (sc: Scalars, ...args: Expr[]) => Expr, wide: typeof f | null = null) {
   return (sc: Scalars, args: readonly Expr[]): Expr => {
     const { dtype } = args[0] as Expr;
+    if (dtype === f64 && wide !== null) return wide(sc, ...args);
     return dtype === f32 ? f(sc, ...args) : sc.cast(dtype, f(sc, ...args.map((a) => sc.cast(f32, a))));
   };
 }
@@ -137,7 +139,10 @@ function decomposePow(sc: Scalars, args: readonly Expr[]): Expr {
   const exponent = y.constant === null ? Number.NaN : Number(y.constant);
   if (Number.isInteger(exponent) && Math.abs(exponent) <= 16) return powWhole(sc, x, exponent);
   if (exponent === 0.5) return sc.op("sqrt", [x]);
-  return inF32(powF32)(sc, args);
+  return inF32(
+    (s, a, b) => powF32(s, a as Expr, b as Expr),
+    (s, a, b) => powF64(s, a as Expr, b as Expr),
+  )(sc, args);
 }
 
 /** exp(y·log|x|), with x's sign where y is odd, and NaN where x is negative and y no integer. */
@@ -202,7 +207,10 @@ export const transcendental = {
     type: sameFloat,
     evaluate: unary(Math.exp),
     cost: 15,
-    decompose: inF32((sc, x) => expF32(sc, x as Expr)),
+    decompose: inF32(
+      (sc, x) => expF32(sc, x as Expr),
+      (sc, x) => expF64(sc, x as Expr),
+    ),
     ulp: 1.5,
   },
   log: {
@@ -212,7 +220,10 @@ export const transcendental = {
     type: sameFloat,
     evaluate: unary(Math.log),
     cost: 28,
-    decompose: inF32((sc, x) => logF32(sc, x as Expr)),
+    decompose: inF32(
+      (sc, x) => logF32(sc, x as Expr),
+      (sc, x) => logF64(sc, x as Expr),
+    ),
     ulp: 1.5,
   },
   tanh: {
@@ -222,7 +233,10 @@ export const transcendental = {
     type: sameFloat,
     evaluate: unary(Math.tanh),
     cost: 18,
-    decompose: inF32((sc, x) => oddRational(sc, x as Expr, 9.02, tanhTop, tanhBottom)),
+    decompose: inF32(
+      (sc, x) => oddRational(sc, x as Expr, 9.02, tanhTop, tanhBottom),
+      (sc, x) => tanhF64(sc, x as Expr),
+    ),
     ulp: 6,
   },
   sigmoid: {
@@ -232,7 +246,10 @@ export const transcendental = {
     type: sameFloat,
     evaluate: unary((x) => 1 / (1 + Math.exp(-x))),
     cost: 20,
-    decompose: inF32((sc, x) => sigmoidF32(sc, x as Expr)),
+    decompose: inF32(
+      (sc, x) => sigmoidF32(sc, x as Expr),
+      (sc, x) => sigmoidF64(sc, x as Expr),
+    ),
     ulp: 2.5,
   },
   erf: {
@@ -252,7 +269,10 @@ export const transcendental = {
     type: sameFloat,
     evaluate: unary(Math.sin),
     cost: 24,
-    decompose: inF32((sc, x) => sinCosF32(sc, x as Expr, 0)),
+    decompose: inF32(
+      (sc, x) => sinCosF32(sc, x as Expr, 0),
+      (sc, x) => sinCosF64(sc, x as Expr, 0),
+    ),
     ulp: 2.5,
   },
   cos: {
@@ -262,7 +282,10 @@ export const transcendental = {
     type: sameFloat,
     evaluate: unary(Math.cos),
     cost: 25,
-    decompose: inF32((sc, x) => sinCosF32(sc, x as Expr, 1)),
+    decompose: inF32(
+      (sc, x) => sinCosF32(sc, x as Expr, 1),
+      (sc, x) => sinCosF64(sc, x as Expr, 1),
+    ),
     ulp: 2.5,
   },
   pow: {

@@ -1,0 +1,88 @@
+import { describe, expect, test } from "vitest";
+import { type Form, forms, runElementwise } from "../../../test/support/scalar-kernel.ts";
+import { f64 } from "../../base/dtype.ts";
+import { seededRandom } from "../../schedule/random.ts";
+import type { Expr } from "../expr.ts";
+import { simplifyBook } from "../rules/simplify.ts";
+import { Scalars } from "../scalars.ts";
+import type { OpName } from "./table.ts";
+
+/** One unit in the last place of the f64 nearest to x. */
+const ulp = (x: number): number => 2 ** (Math.max(-1022, Math.floor(Math.log2(Math.abs(x)))) - 52);
+const infinite = Number.POSITIVE_INFINITY;
+
+/** Numbers between two, half of them spread by their logarithms where both have one sign. */
+function between(low: number, high: number): number[] {
+  const random = seededRandom(Math.round(Math.abs(high) * 1000) + 1);
+  return Array.from({ length: 400 }, (_, i) =>
+    i % 2 === 0 && low * high > 0 ? Math.sign(low) * Math.abs(low) ** random() * Math.abs(high) ** (1 - random()) : low + random() * (high - low),
+  ).filter((x) => x >= Math.min(low, high) && x <= Math.max(low, high));
+}
+
+interface Case {
+  readonly name: OpName;
+  readonly xs: readonly number[];
+  readonly exact: (x: number) => number;
+  /** Allowed error, in ulp of the result; the engine's own functions are within one. */
+  readonly ulps: number;
+  /** What an error is measured by at least. */
+  readonly least?: number;
+}
+const special = [0, -0, 1, -1, infinite, -infinite, Number.NaN, 5e-324, -5e-324, 1e-310, 1e-40, 1e40];
+const cases: readonly Case[] = [
+  { name: "exp", xs: [...special, ...between(-745, 709.7), ...between(-1, 1), -745.2, 709.8, 1000, -1000], exact: Math.exp, ulps: 3 },
+  { name: "log", xs: [...special, ...between(1e-320, 1e300), ...between(0.5, 2), ...between(0.99, 1.01)], exact: Math.log, ulps: 3 },
+  { name: "tanh", xs: [...special, ...between(-20, 20), ...between(-0.3, 0.3), ...between(1e-300, 1)], exact: Math.tanh, ulps: 4 },
+  {
+    name: "sigmoid",
+    xs: [...special, ...between(-700, 40), ...between(-5, 5)],
+    exact: (x) => 1 / (1 + Math.exp(-x)),
+    ulps: 4,
+  },
+  // Near its zeros a sine inherits the error of the reduction.
+  {
+    name: "sin",
+    xs: [0, 1, -1, Number.NaN, ...between(-10, 10), ...between(-1e5, 1e5), ...between(1e-300, 1)],
+    exact: Math.sin,
+    ulps: 3,
+    least: 2 ** -10,
+  },
+  { name: "cos", xs: [0, 1, -1, Number.NaN, ...between(-10, 10), ...between(-1e5, 1e5)], exact: Math.cos, ulps: 3, least: 2 ** -10 },
+];
+
+/** The op on all elements, the last one repeated so that there are whole vectors. */
+function run(form: Form, name: OpName, ...given: readonly (readonly number[])[]): readonly unknown[] {
+  const n = given[0]?.length ?? 0;
+  const operands = given.map((v) => ({ dtype: f64, values: [...v, ...new Array<number>((4 - (n % 4)) % 4).fill(v[n - 1] ?? 0)] }));
+  return runElementwise(new Scalars(simplifyBook), form, operands, f64, (sc, ...args) => sc.op(name, args as Expr[])).slice(0, n);
+}
+
+describe("f64 has its own accuracy and range", () => {
+  test.each(cases)("$name", ({ name, xs, exact, ulps, least = 0 }) => {
+    for (const form of forms) {
+      run(form, name, xs).forEach((y, i) => {
+        const [got, want] = [Number(y), exact(xs[i] as number)];
+        if (!Number.isFinite(want) || !Number.isFinite(got)) expect(got, `${name}(${xs[i]})`).toEqual(want);
+        else
+          expect(Math.abs(got - want) / ulp(Math.max(Math.abs(want), least)), `${name}(${xs[i]}) = ${got}, exactly ${want}`).toBeLessThanOrEqual(
+            ulps,
+          );
+      });
+    }
+  });
+
+  test("pow: the error grows with the logarithm of the result", () => {
+    const xs = between(1e-3, 1e3);
+    const ys = between(-30, 30).slice(0, xs.length);
+    const used = xs.slice(0, ys.length);
+    for (const form of forms) {
+      run(form, "pow", used, ys).forEach((z, i) => {
+        const [x, y] = [used[i] as number, ys[i] as number];
+        const want = x ** y;
+        expect(Math.abs(Number(z) - want) / ulp(want), `${x} ** ${y}`).toBeLessThanOrEqual(4 + 3 * Math.abs(y * Math.log(x)));
+      });
+      const negative = run(form, "pow", [-2, -2, -8, 0, -0.5], [3, 2, 0.5, 0, -3]).map(Number);
+      [-8, 4, Number.NaN, 1, -8].forEach((v, i) => (Number.isNaN(v) ? expect(negative[i]).toBeNaN() : expect(negative[i]).toBeCloseTo(v, 12)));
+    }
+  });
+});
