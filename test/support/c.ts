@@ -32,7 +32,8 @@ export function compilerThere(name: CompilerName): boolean {
   return found[name];
 }
 /** Why there are no tests with this compiler; null where there are. */
-export const compilerMissing = (name: CompilerName): string | null => (found[name] ? null : `${name} is not installed (Debian: apt-get install ${name})`);
+export const compilerMissing = (name: CompilerName): string | null =>
+  found[name] ? null : `${name} is not installed (Debian: apt-get install ${name})`;
 
 /** What is as users are told to build it, apart from optimisation; all warnings are errors. */
 export const warningFlags = ["-Wall", "-Wextra", "-Wconversion", "-Werror"] as const;
