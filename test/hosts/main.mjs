@@ -34,12 +34,12 @@ export async function testHosts(dist, names) {
 }
 
 async function fillTable(folder, wanted, faults) {
-  const [rows, notes, refused] = [[head], new Map(), []];
+  const [rows, notes, untried, refused] = [[head], new Map(), [], []];
   let [hashes, filled] = [null, 0];
   for (const { hosts, refusals, close } of groups.map((open) => open())) {
     for (const host of hosts.filter(wanted)) {
       if (host.missing !== null) {
-        rows.push([host.name, "not tried:", host.missing]);
+        untried.push(`${host.name}: not tried: ${host.missing}`);
         continue;
       }
       const start = performance.now();
@@ -54,9 +54,9 @@ async function fillTable(folder, wanted, faults) {
     for (const host of refusals.filter(wanted)) if (host.missing === null) refused.push(await refusal(host, folder, faults));
     await close();
   }
-  printTable(rows.map((r) => (r[1] === "not tried:" ? [r[0], `${r[1]} ${r[2]}`] : r)));
+  printTable(rows);
   for (const [reason, mark] of notes) console.log(`${mark} ${reason}`);
-  for (const line of refused) console.log(line);
+  for (const line of [...untried, ...refused]) console.log(line);
   return filled;
 }
 
