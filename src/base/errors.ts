@@ -6,8 +6,8 @@
 /** Base of all errors thrown on purpose. */
 export abstract class TilewrightError extends Error {
   readonly code: string;
-  constructor(code: string, message: string) {
-    super(message);
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.code = code;
   }
 }
@@ -37,11 +37,11 @@ export class VerifyError extends TilewrightError {
   }
 }
 
-/** A defect of the compiler itself. */
+/** A defect of the compiler itself, or of the code that it made. */
 export class InternalError extends TilewrightError {
   override readonly name = "InternalError";
-  constructor(code: string, message: string) {
-    super(code, `${message}\nThis is a bug in tilewright; please report it with the model or the IR above.`);
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(code, `${message}\nThis is a bug in tilewright; please report it with the model or the IR above.`, options);
   }
 }
 

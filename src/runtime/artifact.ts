@@ -1,4 +1,4 @@
-import { UserError } from "./errors.ts";
+import { UserError } from "../base/errors.ts";
 import { HashCheck } from "./hash.ts";
 import { type Manifest, type Model, type StartOptions, hasRelaxedSimd, startModel, threadsMissing } from "./model.ts";
 import { builtin, mostThreads, threadsMissingHere } from "./threads.ts";

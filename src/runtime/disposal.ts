@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { UserError } from "./errors.ts";
+import { UserError } from "../base/errors.ts";
 
 /** What models of all targets do alike when they are disposed of. */
 

@@ -1,4 +1,4 @@
-import { UserError } from "./errors.ts";
+import { UserError } from "../base/errors.ts";
 
 /** SHA-256 (FIPS 180-4): the engine's own where there is one, which pages that were not served over HTTPS lack. */
 

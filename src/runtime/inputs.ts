@@ -1,4 +1,4 @@
-import { UserError } from "./errors.ts";
+import { UserError } from "../base/errors.ts";
 import { type Block, type KeptPlace, KeptTensor } from "./kept.ts";
 import { type InputData, type PortInfo, checkData, checkDims, describePorts, shapeText } from "./values.ts";
 

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { addDisposal, disposedError } from "./disposal.ts";
 import { type Rows, moveTrimmed, runsOf } from "./caches.ts";
-import { UserError } from "./errors.ts";
+import { UserError } from "../base/errors.ts";
 import { alignUp, growMemory } from "./memory.ts";
 
 /**

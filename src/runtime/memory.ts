@@ -1,4 +1,4 @@
-import { UserError } from "./errors.ts";
+import { UserError } from "../base/errors.ts";
 
 /** A model's memory: what it starts with, and what it may grow to. */
 

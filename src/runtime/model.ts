@@ -1,6 +1,6 @@
 import { type Growth, blockFor, capacityOf, isPacked } from "./caches.ts";
 import { addDisposal, disposedError, disposedWhileQueued, nothing, whenIdle } from "./disposal.ts";
-import { InternalError, UserError } from "./errors.ts";
+import { InternalError, UserError } from "../base/errors.ts";
 import { type Given, type Input, bindSymbols, checkInputs } from "./inputs.ts";
 import { type Block, KeptRegion, KeptTensor } from "./kept.ts";
 import type { Manifest, ModelInfo } from "./manifest.ts";
@@ -235,7 +235,7 @@ export class Model {
     if (fault === null) return;
     // Threads may still be in a kernel, and count as such.
     this.broken = this.pool !== null;
-    throw new InternalError("trap", `a kernel of ${this.manifest.name} failed (${fault}); this is a bug in tilewright`, { cause });
+    throw new InternalError("trap", `a kernel of ${this.manifest.name} failed (${fault})`, { cause });
   }
 
   private call(name: string, symbols: readonly number[]): number {

@@ -1,4 +1,4 @@
-import { UserError } from "./errors.ts";
+import { UserError } from "../base/errors.ts";
 
 /** Values as callers give and get them: typed arrays by dtype, and checks of what is given. */
 
