@@ -13,8 +13,8 @@ export type { CManifest, KernelInfo, Manifest, ModelInfo, ModelManifest, WeightF
 export type { InputData, NumberArray, OutputTensor, PortInfo } from "./values.ts";
 
 /**
- * What runs a compiled model: memory, inputs and outputs, calls. The files of this folder import only one another: joined
- * (src/node/artifact.ts), and followed by a few lines about one model, their compiled texts are that model's `model.js`.
+ * What runs a compiled model: memory, inputs and outputs, calls. Bundled (scripts/bundle-runtime.mjs), with the manifest and the
+ * places of the files before them, the files of this folder are that model's `model.js`. They import one another, and the errors.
  */
 
 export interface RunOptions {
