@@ -145,7 +145,8 @@ class Painter implements CanvasControl {
     const { scene, layout } = this.props.current;
     const first = scene.boxes.findIndex((b) => b.node.kind === "input");
     const scale = 0.85;
-    this.look({ scale, x: (layout.x[Math.max(0, first)] ?? 0) - width / scale / 2, y: -24 / scale });
+    const at = Math.max(0, first);
+    this.look({ scale, x: (layout.x[at] ?? 0) - width / scale / 2, y: (layout.y[at] ?? 0) - 60 / scale });
   }
 
   private look(camera: Camera): void {

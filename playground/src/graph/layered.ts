@@ -86,7 +86,10 @@ function postOrder(n: number, out: readonly number[][]): Int32Array {
   return rank;
 }
 
-/** Longest path from the sources; then sources come down to just above what first uses them. */
+/**
+ * Longest path from the sources; then what reads one thing at most comes down to just above what first uses it, so that many
+ * readers of one node (slices of a cache) stand where they are needed, and the way to them is one trunk.
+ */
 function layersOf(n: number, edges: readonly [number, number][]): Int32Array {
   const down: number[][] = Array.from({ length: n }, () => []);
   const waiting = new Int32Array(n);
@@ -95,7 +98,7 @@ function layersOf(n: number, edges: readonly [number, number][]): Int32Array {
     down[a]?.push(b);
     waiting[b] = (waiting[b] ?? 0) + 1;
   }
-  const isSource = Uint8Array.from(waiting, (w) => (w === 0 ? 1 : 0));
+  const degree = waiting.slice();
   const layer = new Int32Array(n);
   const queue: number[] = [];
   for (let v = 0; v < n; v++) if (waiting[v] === 0) queue.push(v);
@@ -107,9 +110,10 @@ function layersOf(n: number, edges: readonly [number, number][]): Int32Array {
       if (waiting[b] === 0) queue.push(b);
     }
   }
-  for (let v = 0; v < n; v++) {
-    const first = down[v]?.reduce((m, b) => Math.min(m, layer[b] ?? 0), Number.POSITIVE_INFINITY) ?? 0;
-    if (isSource[v] === 1 && Number.isFinite(first)) layer[v] = Math.max(0, first - 1);
+  for (const v of queue.reverse()) {
+    if ((degree[v] ?? 0) > 1) continue;
+    const first = (down[v] ?? []).reduce((m, b) => Math.min(m, layer[b] ?? 0), Number.POSITIVE_INFINITY);
+    if (Number.isFinite(first)) layer[v] = Math.max(layer[v] ?? 0, first - 1);
   }
   return layer;
 }

@@ -31,8 +31,8 @@ export interface LayoutJob {
   readonly method: Layout["method"];
 }
 
-/** Graphs of more nodes than this get the simple layout at once: the library would take too long for them. */
-const mostForLibrary = 700;
+/** Graphs of more nodes than this get our own layout at once: it keeps long graphs narrow, and the library would take long for them. */
+const mostForLibrary = 150;
 /** Milliseconds that the library has for a graph. */
 const patience = 4000;
 
