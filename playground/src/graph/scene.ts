@@ -44,14 +44,14 @@ export interface Scene {
 const height = 42;
 const padding = 14;
 
-export function familyOf(node: NodeView): Family {
+function familyOf(node: NodeView): Family {
   if (node.kind === "constant") return "constant";
   if (node.kind !== "op") return "port";
   return families.find(([pattern]) => pattern.test(node.op))?.[1] ?? "elementwise";
 }
 
 /** The type that a node gives, short. */
-export function shapeText(node: NodeView): string {
+function shapeText(node: NodeView): string {
   const [first, ...more] = node.values;
   if (first === undefined) return "";
   const text = `${first.dtype} ${first.dims.join("×")}`.trim();
