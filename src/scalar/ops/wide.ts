@@ -37,33 +37,48 @@ function withoutLn2(sc: Scalars, x: Expr): readonly [r: Expr, n: Expr] {
 /** 2^n for an integer from -1022 to 1023. */
 const powerOfTwo = (sc: Scalars, n: Expr): Expr => sc.bitcast(f64, sc.op("shl", [sc.add(n, i(sc, 1023n)), i(sc, 52n)]));
 
-/** e^x: 2^n · e^r, the power in two halves, so that results may be subnormal. */
-export function expF64(sc: Scalars, x: Expr): Expr {
-  const [r, n] = withoutLn2(sc, sc.min(sc.max(x, c(sc, -746)), c(sc, 710)));
+/** x · 2^n, the power in two halves, so that results may be subnormal. */
+function timesPowerOfTwo(sc: Scalars, x: Expr, n: Expr): Expr {
   const half = sc.op("shr", [n, i(sc, 1n)]);
-  const p = series(sc, r, inverses(0, 14));
-  return sc.mul(sc.mul(p, powerOfTwo(sc, half)), powerOfTwo(sc, sc.sub(n, half)));
+  return sc.mul(sc.mul(x, powerOfTwo(sc, half)), powerOfTwo(sc, sc.sub(n, half)));
 }
 
-/** Natural logarithm: x = 2^e · (1 + f) with 1 + f in [√½, √2); log(1 + f) = 2 artanh(s), s = f / (2 + f). */
-export function logF64(sc: Scalars, x: Expr): Expr {
+/** e^x: 2^n · e^r. */
+export function expF64(sc: Scalars, x: Expr): Expr {
+  const [r, n] = withoutLn2(sc, sc.min(sc.max(x, c(sc, -746)), c(sc, 710)));
+  return timesPowerOfTwo(sc, series(sc, r, inverses(0, 14)), n);
+}
+
+/** x = 2^e · (1 + f) with 1 + f in [√½, √2). */
+function octaveOf(sc: Scalars, x: Expr): { readonly f: Expr; readonly e: Expr } {
   const subnormal = sc.op("lt", [x, c(sc, 2 ** -1022)]);
   const bits = sc.bitcast(i64, sc.select(subnormal, sc.mul(x, c(sc, 2 ** 54)), x));
   // The bits of √½: what is left of the exponent field counts octaves from there.
   const octaves = sc.op("shr", [sc.sub(bits, i(sc, 0x3fe6a09e667f3bcdn)), i(sc, 52n)]);
   const f = sc.sub(sc.bitcast(f64, sc.sub(bits, sc.op("shl", [octaves, i(sc, 52n)]))), c(sc, 1));
-  const e = sc.sub(sc.cast(f64, octaves), sc.select(subnormal, c(sc, 54), c(sc, 0)));
-  const s = sc.op("div", [f, sc.add(f, c(sc, 2))]);
-  const z = sc.mul(s, s);
-  const terms = Array.from({ length: 10 }, (_, k) => 2 / (2 * k + 3));
-  const rest = sc.mul(z, series(sc, z, terms));
-  // f - (f²/2 - s · (f²/2 + rest)): the largest term is exact.
-  const square = sc.mul(sc.mul(f, f), c(sc, 0.5));
-  const small = sc.add(sc.mul(s, sc.add(square, rest)), sc.mul(e, c(sc, ln2Low)));
-  const value = sc.add(sc.mul(e, c(sc, ln2High)), sc.sub(f, sc.sub(square, small)));
+  return { f, e: sc.sub(sc.cast(f64, octaves), sc.select(subnormal, c(sc, 54), c(sc, 0))) };
+}
+
+/** 2 artanh(s) = 2 s + s · s² · (2/3 + 2/5 s² + …) */
+const artanhTerms = Array.from({ length: 10 }, (_, k) => 2 / (2 * k + 3));
+
+/** The logarithm where x is 0, infinite, negative or NaN; else the value. */
+function logAtEnds(sc: Scalars, x: Expr, value: Expr): Expr {
   const finite = sc.select(sc.op("lt", [x, c(sc, Number.POSITIVE_INFINITY)]), value, x);
   const special = sc.select(sc.op("eq", [x, c(sc, 0)]), c(sc, Number.NEGATIVE_INFINITY), c(sc, Number.NaN));
   return sc.select(sc.op("le", [x, c(sc, 0)]), special, finite);
+}
+
+/** Natural logarithm: log(1 + f) = 2 artanh(s), s = f / (2 + f). */
+export function logF64(sc: Scalars, x: Expr): Expr {
+  const { f, e } = octaveOf(sc, x);
+  const s = sc.op("div", [f, sc.add(f, c(sc, 2))]);
+  const z = sc.mul(s, s);
+  const rest = sc.mul(z, series(sc, z, artanhTerms));
+  // f - (f²/2 - s · (f²/2 + rest)): the largest term is exact.
+  const square = sc.mul(sc.mul(f, f), c(sc, 0.5));
+  const small = sc.add(sc.mul(s, sc.add(square, rest)), sc.mul(e, c(sc, ln2Low)));
+  return logAtEnds(sc, x, sc.add(sc.mul(e, c(sc, ln2High)), sc.sub(f, sc.sub(square, small))));
 }
 
 export function sigmoidF64(sc: Scalars, x: Expr): Expr {
@@ -104,9 +119,61 @@ export function sinCosF64(sc: Scalars, x: Expr, shift: 0 | 1): Expr {
   return sc.bitcast(f64, sc.op("xor", [sc.bitcast(i64, sc.select(odd, cos, sin)), sign]));
 }
 
-/** exp(y·log|x|), with x's sign where y is odd, and NaN where x is negative and y no integer. */
+/** A number that is the sum of two, the second far below the first. */
+type Pair = readonly [high: Expr, low: Expr];
+
+/** a + b without loss; |a| must not be below |b|, or be 0. */
+function pairSum(sc: Scalars, a: Expr, b: Expr): Pair {
+  const sum = sc.add(a, b);
+  return [sum, sc.sub(b, sc.sub(sum, a))];
+}
+
+/** a · b without loss (Dekker, A Floating-Point Technique for Extending the Available Precision, 1971); factors below 2^996. */
+function pairProduct(sc: Scalars, a: Expr, b: Expr): Pair {
+  const halves = (v: Expr): Pair => {
+    const scaled = sc.mul(v, c(sc, 2 ** 27 + 1));
+    const high = sc.sub(scaled, sc.sub(scaled, v));
+    return [high, sc.sub(v, high)];
+  };
+  const [[ah, al], [bh, bl], product] = [halves(a), halves(b), sc.mul(a, b)];
+  const crossed = sc.add(sc.add(sc.sub(sc.mul(ah, bh), product), sc.mul(ah, bl)), sc.mul(al, bh));
+  return [product, sc.add(crossed, sc.mul(al, bl))];
+}
+
+/** log x for x from 0 on to some 60 bits: as `logF64`, with what s and the sum leave over. The second part holds for finite x above 0. */
+function logPair(sc: Scalars, x: Expr): Pair {
+  const { f, e } = octaveOf(sc, x);
+  const [t, tRest] = pairSum(sc, c(sc, 2), f);
+  const s = sc.op("div", [f, t]);
+  const [product, lost] = pairProduct(sc, s, t);
+  const sRest = sc.op("div", [sc.sub(sc.sub(sc.sub(f, product), lost), sc.mul(s, tRest)), t]);
+  const z = sc.mul(s, s);
+  const rest = sc.mul(s, sc.mul(z, series(sc, z, artanhTerms)));
+  const [high, error] = pairSum(sc, sc.mul(e, c(sc, ln2High)), sc.mul(s, c(sc, 2)));
+  const low = sc.add(error, sc.add(sc.mul(sRest, c(sc, 2)), sc.add(rest, sc.mul(e, c(sc, ln2Low)))));
+  const [value, left] = pairSum(sc, high, low);
+  return [logAtEnds(sc, x, value), left];
+}
+
+/** e^(high + low), for a low part below 1e-6. */
+function expPair(sc: Scalars, [high, low]: Pair): Expr {
+  const x = sc.min(sc.max(high, c(sc, -746)), c(sc, 710));
+  const [n, whole] = rounded(sc, sc.mul(x, c(sc, Math.LOG2E)));
+  const [r, error] = pairSum(sc, sc.sub(x, sc.mul(n, c(sc, ln2High))), sc.sub(low, sc.mul(n, c(sc, ln2Low))));
+  const rest = sc.add(sc.mul(sc.mul(r, r), series(sc, r, inverses(2, 13))), error);
+  return timesPowerOfTwo(sc, sc.add(c(sc, 1), sc.add(r, rest)), whole);
+}
+
+/**
+ * exp(y·log|x|) with the product in two parts, so that results that f64 holds exactly are exact; with x's sign where y is odd, and
+ * NaN where x is negative and y no integer.
+ */
 export function powF64(sc: Scalars, x: Expr, y: Expr): Expr {
-  const magnitude = expF64(sc, sc.mul(y, logF64(sc, sc.op("abs", [x]))));
+  const [logHigh, logLow] = logPair(sc, sc.op("abs", [x]));
+  const [product, lost] = pairProduct(sc, y, logHigh);
+  const below = (v: Expr, limit: number): Expr => sc.op("lt", [sc.op("abs", [v]), c(sc, limit)]);
+  const low = sc.select(sc.and(below(product, 1100), below(y, 2 ** 900)), sc.add(lost, sc.mul(y, logLow)), c(sc, 0));
+  const magnitude = expPair(sc, [product, low]);
   const integral = sc.op("eq", [sc.op("floor", [y]), y]);
   const half = sc.mul(y, c(sc, 0.5));
   const odd = sc.and(integral, sc.op("ne", [sc.op("floor", [half]), half]));
