@@ -109,6 +109,7 @@ export function buildSources(): string {
     "--tsBuildInfoFile",
     `${out}.tsbuildinfo`,
   ]);
+  run([join(root, "scripts/bundle-runtime.mjs"), out]);
   return out;
 }
 
