@@ -1,10 +1,13 @@
 // Run after `npm install` on a machine whose registry lacks packages for other platforms: npm then leaves them out of the
 // lock file, and `npm ci` refuses such a file everywhere. Adds an entry for each optional package that is named but missing.
+// Takes the folder of the lock file, if it is not the root's: node scripts/complete-lock.mjs test/hosts
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
-const file = new URL("../package-lock.json", import.meta.url);
+const file = join(process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url)), "package-lock.json");
 const lock = JSON.parse(readFileSync(file, "utf8"));
-const systems = ["android", "darwin", "freebsd", "linux", "openharmony", "win32"];
+const systems = ["android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "openharmony", "sunos", "aix", "win32"];
 const processors = ["arm64", "arm", "ia32", "ppc64", "riscv64", "s390x", "x64", "loong64"];
 
 const added = [];
