@@ -9,17 +9,21 @@ import { startServer } from "./server.mjs";
 const rounds = 5;
 const image = "Float32Array.from({ length: 64 }, (_, i) => (i % 16) / 16)";
 
-/** Import, load, first run, in a page that did nothing else; the artifact's files are fetched from this machine. */
-const ours = `const start = performance.now();
+const bytes = "const bytes = async (file) => new Uint8Array(await (await fetch(file)).arrayBuffer());";
+
+/** Import, load, first run, in a page that did nothing else. The bytes of modules, weights and models are in memory before, on both sides; scripts are fetched. */
+const ours = `${bytes}
+const [wasm, weights] = [await bytes("./digits-default/model.relaxed.wasm"), await bytes("./digits-default/model.weights.bin")];
+const start = performance.now();
 const { load } = await import("./digits-default/model.js");
-const model = await load();
+const model = await load({ wasm, weights });
 const { logits } = await model.run({ image: ${image} });
 const ms = performance.now() - start;
 await fetch("/heard/" + location.hash.slice(1), { method: "POST", body: JSON.stringify({ ms, logits: [...logits.data] }) });
 `;
 
-/** The same; the runtime's and the model's bytes are even in memory before. One thread, as in ours. */
-const theirs = `const bytes = async (file) => new Uint8Array(await (await fetch(file)).arrayBuffer());
+/** The same, on one thread as ours. */
+const theirs = `${bytes}
 const [wasmBinary, digits] = [await bytes("./ort/ort-wasm-simd-threaded.wasm"), await bytes("./digits.onnx")];
 const start = performance.now();
 const { InferenceSession, Tensor, env } = await import("./ort/ort.wasm.min.mjs");
