@@ -1,34 +1,32 @@
-import { addDim, type Dim, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
+import { type Dim, addDim, dimMin, mulDim, productOf, symbolDim, upperBound } from "../base/dim.ts";
 import { i32 } from "../base/dtype.ts";
 import { InternalError, UnsupportedError } from "../base/errors.ts";
 import type { Capabilities } from "../base/machine.ts";
 import type { Names } from "../base/text.ts";
 import type { Allocation, Growth, Launch, Kernel as LoopKernel, Port, Program, Scratch, Stmt, WeightSlot } from "../loop/ir.ts";
-import { type Expr, loadsOf, type Variable, variablesOf } from "../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf, variablesOf } from "../scalar/expr.ts";
 import { polynomialOf } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import {
-  type Axis,
-  allStages,
-  type Body,
-  bodiesOf,
   type Capacity,
   type Control,
   type Kernel,
+  Tensor,
+  type TensorFunction,
+  allStages,
+  bodiesOf,
   layoutOf,
   readsOf,
   rootOf,
-  type Stage,
-  Tensor,
-  type TensorFunction,
   writesOf,
 } from "../tensor/ir.ts";
 import type { Opaque } from "../tensor/opaque.ts";
 import { typicalSize } from "./access.ts";
 import { type Chooser, loopsChooser } from "./choose.ts";
 import { HostSteps } from "./host.ts";
-import { collapseAxes, linearIndex, linearizeKernel } from "./linearize.ts";
-import { buildNest, type Joined } from "./nest.ts";
+import { collapseAxes, linearizeKernel } from "./linearize.ts";
+import { borderKernel, handOver } from "./moves.ts";
+import { type Joined, buildNest } from "./nest.ts";
 import { buildOpaque } from "./opaque.ts";
 import { parametrizeKernel } from "./parametrize.ts";
 import { type KernelSchedule, printSchedule } from "./schedule.ts";
@@ -89,37 +87,6 @@ export function scheduleFunction(sc: Scalars, f: TensorFunction, choose: Chooser
 
 const noLoops: KernelSchedule = { algorithm: "direct", stages: {}, packs: [], joined: false, specialize: false };
 
-/** Copies at the end of a body that bring its outputs to where the world outside, and a loop's next turn, read them. */
-function handOver(sc: Scalars, f: TensorFunction, c: Control, b: Body): Kernel[] {
-  if (c.kind === "if")
-    return c.results.flatMap((r, i) => {
-      const from = b.outputs[i] as Tensor;
-      return from === r || layoutOf(f, from).view?.of === r ? [] : [copyKernel(sc, from, r)];
-    });
-  if (c.kind !== "loop") return [];
-  const targets = [...(c.condition === null ? [] : [c.condition]), ...c.states];
-  const next = b.outputs.slice(0, targets.length);
-  const slices = b.outputs.slice(targets.length);
-  const turn = sc.dim(symbolDim(c.index));
-  const stacked = slices.map((t, i) => copyKernel(sc, t, c.stacked[i] as Tensor, [turn]));
-  // A state that becomes another one is saved before it is overwritten.
-  const saved = new Map<Tensor, Tensor>();
-  next.forEach((t, i) => {
-    if (targets.includes(t) && t !== targets[i]) saved.set(t, new Tensor(sc.freshId(), `${t.name}.saved`, t.dtype, t.dims, null, t.origin));
-  });
-  const copies = next.flatMap((t, i) => (t === targets[i] ? [] : [copyKernel(sc, saved.get(t) ?? t, targets[i] as Tensor)]));
-  return [...stacked, ...[...saved].map(([t, s]) => copyKernel(sc, t, s)), ...copies];
-}
-
-/** `to[at…, i…] = from[i…]` */
-function copyKernel(sc: Scalars, from: Tensor, to: Tensor, at: readonly Expr[] = []): Kernel {
-  const axes = from.dims.map((d, i): Axis => ({ variable: sc.variable(`i${i}`, i32, { extent: sc.dim(d) }), extent: d, kind: "parallel" }));
-  const index = axes.map((a) => sc.var(a.variable));
-  const write = { tensor: to, index: [...at, ...index], value: sc.load(from, index), combiner: null, guard: null };
-  const name = `${to.name}.copy`;
-  return { name, axes: [], locals: [], stages: [{ name, origin: to.origin, axes, inner: null, accumulators: [], writes: [write] }] };
-}
-
 /** The same kernels with the loops that suit another machine. */
 export function rescheduleSteps(sc: Scalars, machine: Capabilities, steps: readonly Step[]): Step[] {
   const choose = loopsChooser(machine);
@@ -129,39 +96,6 @@ export function rescheduleSteps(sc: Scalars, machine: Capabilities, steps: reado
     return { ...s, schedule, cost };
   };
   return steps.map(again);
-}
-
-/** Writes the zeros around a padded tensor; null when it has none. */
-function borderKernel(sc: Scalars, f: TensorFunction, t: Tensor): Kernel | null {
-  const { pad } = layoutOf(f, t);
-  if (pad.every(([a, b]) => a === 0 && b === 0)) return null;
-  const stages: Stage[] = [];
-  const region = (d: number, from: Dim, size: Dim): void => {
-    // Dims before d only inside the tensor (their own borders are regions of their own), dims after it whole.
-    const axes: Axis[] = [];
-    const index = t.dims.map((extent, k) => {
-      const [lo, hi] = pad[k] as readonly [number, number];
-      const [start, n] = k === d ? [from, size] : k < d ? [0, extent] : [-lo, addDim(extent, lo + hi)];
-      const variable = sc.variable(`i${k}`, i32, { extent: sc.dim(n) });
-      axes.push({ variable, extent: n, kind: "parallel" });
-      return sc.add(sc.var(variable), sc.dim(start));
-    });
-    const ordered = layoutOf(f, t).order.map((k) => axes[k] as Axis);
-    stages.push({
-      name: `border${stages.length}`,
-      origin: t.origin,
-      axes: ordered,
-      inner: null,
-      accumulators: [],
-      writes: [{ tensor: t, index: [linearIndex(sc, f, t, index)], value: sc.const(0, t.dtype), combiner: null, guard: null }],
-    });
-  };
-  t.dims.forEach((extent, d) => {
-    const [lo, hi] = pad[d] as readonly [number, number];
-    if (lo > 0) region(d, -lo, lo);
-    if (hi > 0) region(d, extent, hi);
-  });
-  return { name: `${t.name}.border`, axes: [], locals: [], stages };
 }
 
 /** The outputs that may lie where an input does. */

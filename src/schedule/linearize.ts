@@ -1,18 +1,18 @@
-import { addDim, type Dim, dimEquals, mulDim } from "../base/dim.ts";
+import { type Dim, addDim, dimEquals, mulDim } from "../base/dim.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
-import { fromPolynomial, type Monomial, mentionedIn, polynomialOf, rangeOf, simplifyIndices } from "../scalar/index.ts";
+import { type Monomial, fromPolynomial, mentionedIn, polynomialOf, rangeOf, simplifyIndices } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import {
   type Axis,
-  allStages,
   type Kernel,
   type Layout,
-  layoutOf,
-  mapStage,
   type Stage,
   type Tensor,
   type TensorFunction,
   type View,
+  allStages,
+  layoutOf,
+  mapStage,
   viewAxis,
 } from "../tensor/ir.ts";
 import { splitAxes } from "./split.ts";

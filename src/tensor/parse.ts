@@ -5,7 +5,7 @@ import { type DType, findDType, i32 } from "../base/dtype.ts";
 import type { Reader, Token } from "../base/text.ts";
 import type { Expr, Variable } from "../scalar/expr.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { parseExpr, type Scope } from "../scalar/text.ts";
+import { type Scope, parseExpr } from "../scalar/text.ts";
 import {
   type Accumulator,
   type Axis,

@@ -1,25 +1,25 @@
 import { type DimSymbol, dimSymbols, dimsEqual } from "../base/dim.ts";
 import { Violations } from "../base/verify.ts";
-import { type Expr, postorder, type Variable } from "../scalar/expr.ts";
+import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
 import { mentionedIn } from "../scalar/index.ts";
 import { printExpr } from "../scalar/text.ts";
 import { operationFault } from "../scalar/verify.ts";
 import {
   type Accumulator,
   type Axis,
-  allKernels,
-  allStages,
   type Control,
   type Identity,
   type Kernel,
-  layoutOf,
-  readsOf,
-  rootOf,
   type Stage,
-  soleStage,
   Tensor,
   type TensorFunction,
   type Write,
+  allKernels,
+  allStages,
+  layoutOf,
+  readsOf,
+  rootOf,
+  soleStage,
   writesOf,
 } from "./ir.ts";
 import { verifyOpaque } from "./opaque-verify.ts";

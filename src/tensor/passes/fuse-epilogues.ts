@@ -1,8 +1,8 @@
-import { type Expr, loadsOf, type Variable } from "../../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf } from "../../scalar/expr.ts";
 import { simplifyIndices } from "../../scalar/index.ts";
 import { invertIndexMap } from "../../scalar/invert.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Kernel, type Stage, soleStage, type Tensor, type TensorFunction } from "../ir.ts";
+import { type Kernel, type Stage, type Tensor, type TensorFunction, soleStage } from "../ir.ts";
 import { isLong, substituteIndices, usersOf } from "./fusion.ts";
 import { withKernels } from "./inline-producers.ts";
 

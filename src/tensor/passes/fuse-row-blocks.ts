@@ -1,21 +1,21 @@
-import { ceilDivDim, type Dim, dimEquals, dimMin, dimMultiple, productOf } from "../../base/dim.ts";
+import { type Dim, ceilDivDim, dimEquals, dimMin, dimMultiple, productOf } from "../../base/dim.ts";
 import { i32 } from "../../base/dtype.ts";
 import type { Capabilities } from "../../base/machine.ts";
-import { type Expr, loadsOf, type Variable } from "../../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf } from "../../scalar/expr.ts";
 import { mentions } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import {
   type Axis,
   type Branch,
   type Kernel,
-  mapStage,
-  readsOf,
   type Stage,
-  soleStage,
-  stageExprs,
   Tensor,
   type TensorFunction,
   type Write,
+  mapStage,
+  readsOf,
+  soleStage,
+  stageExprs,
   writesOf,
 } from "../ir.ts";
 import { isContraction, substituteIndices, usersOf } from "./fusion.ts";

@@ -1,7 +1,7 @@
 import { dimEquals } from "../../base/dim.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Kernel, mapStage, readsOf, type Stage, soleStage, type Tensor, type TensorFunction } from "../ir.ts";
+import { type Kernel, type Stage, type Tensor, type TensorFunction, mapStage, readsOf, soleStage } from "../ir.ts";
 import { atMost, elementsOf, isContraction, pointsOf, usersOf } from "./fusion.ts";
 import { withKernels } from "./inline-producers.ts";
 

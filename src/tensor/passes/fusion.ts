@@ -1,9 +1,9 @@
 import { type Dim, dimEquals, dimMin, productOf, subDim } from "../../base/dim.ts";
-import { type Expr, loadsOf, postorder, type Variable } from "../../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf, postorder } from "../../scalar/expr.ts";
 import { mentions, polynomialOf, simplifyIndices } from "../../scalar/index.ts";
 import { type OpName, scalarOps } from "../../scalar/ops/table.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Kernel, mapStage, readsOf, type Stage, soleStage, stageExprs, type Tensor, type TensorFunction, writesOf } from "../ir.ts";
+import { type Kernel, type Stage, type Tensor, type TensorFunction, mapStage, readsOf, soleStage, stageExprs, writesOf } from "../ir.ts";
 
 /** What the fusion passes ask of a function: who writes and reads what. */
 export interface Users {

@@ -1,8 +1,8 @@
 import { dimEquals, dimMax, dimMin, productOf } from "../../base/dim.ts";
 import { i32 } from "../../base/dtype.ts";
-import { type Expr, loadsOf, type Variable } from "../../scalar/expr.ts";
+import { type Expr, type Variable, loadsOf } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Axis, type Kernel, mapStage, type Stage, soleStage, stageExprs, Tensor, type TensorFunction } from "../ir.ts";
+import { type Axis, type Kernel, type Stage, Tensor, type TensorFunction, mapStage, soleStage, stageExprs } from "../ir.ts";
 import { isContraction, usersOf } from "./fusion.ts";
 import { withKernels } from "./inline-producers.ts";
 

@@ -4,16 +4,16 @@ import type { Expr } from "../../scalar/expr.ts";
 import { fromPolynomial, polynomialOf, rangeOf, simplifyIndices } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import {
-  allKernels,
-  allStages,
   type Kernel,
   type Layout,
+  type Tensor,
+  type TensorFunction,
+  allKernels,
+  allStages,
   layoutOf,
   rootOf,
   rowMajor,
   soleStage,
-  type Tensor,
-  type TensorFunction,
   viewAxis,
   writesOf,
 } from "../ir.ts";

@@ -1,7 +1,7 @@
 import { type Dim, dimEquals } from "../../base/dim.ts";
 import { affineIn, mentions } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
-import { type Kernel, type Layout, rowMajor, soleStage, type Tensor, type TensorFunction } from "../ir.ts";
+import { type Kernel, type Layout, type Tensor, type TensorFunction, rowMajor, soleStage } from "../ir.ts";
 import { substituteIndices, usersOf } from "./fusion.ts";
 import { withKernels } from "./inline-producers.ts";
 
