@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { compareResults, comparisonText } from "../bench/comparison.mjs";
 import { launchBytes } from "../bench/engines/traffic.mjs";
+import { loadNative, startNativeEngine, timedEngine } from "../bench/engines/native.mjs";
 import { PythonChild, describePython } from "../bench/processes.mjs";
 import { importSource } from "../src/importer.ts";
 import { buildForTests } from "./support/cli.ts";
@@ -116,6 +117,26 @@ describe("the command", () => {
     expect(ran.status).toBe(2);
   });
 });
+
+const noNative = await missingForNative();
+test.skipIf(noNative !== null)(
+  "the engine that is timed runs, as C programs would use it and with profiling",
+  async () => {
+    process.env["XDG_CACHE_HOME"] = folder;
+    const tw = await loadNative(dist);
+    const inputs = [{ name: "image", data: new Float32Array(64).fill(0.5), dims: [1, 1, 8, 8] }];
+    const model = { name: "digits", bytes: readFileSync(join(root, "examples/digits/digits.onnx")), dir: null, inputs };
+    for (const profile of [false, true]) {
+      const engine = await startNativeEngine(tw, model, { threads: 1, profile });
+      expect(engine.runModel()["logits"]?.data.length).toBe(10);
+      const timed = timedEngine(tw, engine, inputs, 1);
+      timed.run();
+      expect(await timed.stretch(3)).toBeDefined();
+      timed.dispose();
+    }
+  },
+  120_000,
+);
 
 /** Why the whole cannot be tried here, or null. */
 async function partsMissing(): Promise<string | null> {
