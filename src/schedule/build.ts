@@ -11,7 +11,7 @@ import {
   type Capacity,
   type Control,
   type Kernel,
-  Tensor,
+  type Tensor,
   type TensorFunction,
   allStages,
   bodiesOf,
