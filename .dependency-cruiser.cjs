@@ -41,10 +41,10 @@ module.exports = {
     },
     {
       name: "runtime-stands-alone",
-      comment: "The artifact's JavaScript is made from src/runtime/: beside it there is room for the errors alone.",
+      comment: "The artifact's JavaScript is made from src/runtime/: beside it there is room for the errors and for hexadecimal text alone.",
       severity: "error",
       from: { path: "^src/runtime/", ...notTest },
-      to: { pathNot: "^src/(runtime/|base/errors)", dependencyTypesNot: ["type-only", "type-import"] },
+      to: { pathNot: "^src/(runtime/|base/(errors|hex)\\.ts)", dependencyTypesNot: ["type-only", "type-import"] },
     },
     {
       name: "node-in-one-place",

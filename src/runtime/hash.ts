@@ -1,4 +1,5 @@
 import { UserError } from "../base/errors.ts";
+import { bytesToHex } from "../base/hex.ts";
 
 /** SHA-256 (FIPS 180-4): the engine's own where there is one, which pages that were not served over HTTPS lack. */
 
@@ -24,7 +25,7 @@ export class HashCheck {
     const subtle = (globalThis as { readonly crypto?: { readonly subtle?: SubtleCrypto } }).crypto?.subtle;
     if (subtle === undefined) return sha256Here(bytes);
     const own = bytes.buffer instanceof ArrayBuffer ? bytes : this.copied(bytes);
-    return hex(new Uint8Array(await subtle.digest("SHA-256", own as BufferSource)));
+    return bytesToHex(new Uint8Array(await subtle.digest("SHA-256", own as BufferSource)));
   }
 
   /** Memory that threads share is refused by engines: it might change meanwhile. */
@@ -34,8 +35,6 @@ export class HashCheck {
     return this.copy.subarray(0, bytes.length);
   }
 }
-
-const hex = (bytes: Uint8Array) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
 
 /** The first 32 bits of the fractional parts of roots of the first primes. */
 function rootBits(count: number, root: (p: number) => number): Int32Array {
@@ -61,7 +60,7 @@ export function sha256Here(bytes: Uint8Array): string {
   state.forEach((x, i) => {
     out.setInt32(4 * i, x);
   });
-  return hex(new Uint8Array(out.buffer));
+  return bytesToHex(new Uint8Array(out.buffer));
 }
 
 const turned = (x: number, n: number) => (x >>> n) | (x << (32 - n));

@@ -58,7 +58,7 @@ type Exports = Record<string, (...symbols: number[]) => number>;
 type Started = Pick<StartOptions, "relaxed" | "shared" | "threads" | "threadsMissing">;
 
 /**
- * A loaded model. Runs are queued; each copies its inputs in and its outputs out. It holds a memory, and threads if it has any,
+ * A loaded model. Runs are queued; each copies its inputs in and its outputs out. It holds a memory and the threads that it runs on,
  * until it is disposed of. Engines that know `using` do that at the end of a block (`await using`: after the last run).
  */
 export class Model {
