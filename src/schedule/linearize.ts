@@ -15,6 +15,7 @@ import {
   mapStage,
   viewAxis,
 } from "../tensor/ir.ts";
+import { indexBehind } from "../tensor/views.ts";
 import { splitAxes } from "./split.ts";
 
 /**
@@ -63,13 +64,7 @@ function stridesIn(sc: Scalars, dims: readonly Dim[], layout: Layout): Expr[] {
 export function linearIndex(sc: Scalars, f: TensorFunction, t: Tensor, index: readonly Expr[]): Expr {
   const layout = layoutOf(f, t);
   if (layout.view !== null) {
-    const { of, offset } = layout.view;
-    const at = offset.map((d) => sc.dim(d));
-    index.forEach((e, d) => {
-      const axis = viewAxis(layout.view as View, d);
-      if (axis >= 0) at[axis] = sc.add(e, at[axis] as Expr);
-    });
-    return linearIndex(sc, f, of, at);
+    return linearIndex(sc, f, layout.view.of, indexBehind(sc, layout.view, index));
   }
   const strides = stridesIn(sc, t.dims, layout);
   const sum = index.reduce((acc, e, d) => {

@@ -14,9 +14,9 @@ import {
   rootOf,
   rowMajor,
   soleStage,
-  viewAxis,
   writesOf,
 } from "../ir.ts";
+import { indexBehind } from "../views.ts";
 import { substituteIndices } from "./fusion.ts";
 
 /** An output whose first rows, along `dim`, are an input's, and the kernels that copy those. */
@@ -105,13 +105,8 @@ function writesBehind(sc: Scalars, f: TensorFunction, k: Kernel, to: Tensor, dim
 function placeInRoot(sc: Scalars, f: TensorFunction, t: Tensor, index: readonly Expr[]): readonly Expr[] {
   let [at, view]: [readonly Expr[], Layout["view"]] = [index, layoutOf(f, t).view];
   while (view !== null) {
-    const { of, offset }: { of: Tensor; offset: readonly Dim[] } = view;
-    const outer = offset.map((d) => sc.dim(d));
-    for (const [d, e] of at.entries()) {
-      const axis = viewAxis(view, d);
-      if (axis >= 0) outer[axis] = sc.add(e, outer[axis] as Expr);
-    }
-    [at, view] = [outer, layoutOf(f, of).view];
+    at = indexBehind(sc, view, at);
+    view = layoutOf(f, view.of).view;
   }
   return at;
 }
