@@ -7,7 +7,7 @@ import { lowerGraph } from "./graph/lower.ts";
 import { type GraphPass, graphPasses } from "./graph/passes/pipeline.ts";
 import { printGraph } from "./graph/print.ts";
 import { verifyGraph } from "./graph/verify.ts";
-import { type Kernel as LoopKernel, mapStmt, type Program, type Stmt } from "./loop/ir.ts";
+import { type Kernel as LoopKernel, type Program, type Stmt, mapStmt } from "./loop/ir.ts";
 import { type KernelPass, kernelPasses } from "./loop/passes/pipeline.ts";
 import { planMemory } from "./loop/passes/plan-memory.ts";
 import { printProgram } from "./loop/print.ts";
@@ -15,12 +15,12 @@ import { type LoopForm, verifyProgram } from "./loop/verify.ts";
 import { type Variable, variablesOf } from "./scalar/expr.ts";
 import { simplifyBook } from "./scalar/rules/simplify.ts";
 import { Scalars } from "./scalar/scalars.ts";
-import { type BuiltProgram, buildProgram, flattenSteps, type KernelCache, rescheduleSteps, type Step, scheduleFunction } from "./schedule/build.ts";
+import { type BuiltProgram, type KernelCache, type Step, buildProgram, flattenSteps, rescheduleSteps, scheduleFunction } from "./schedule/build.ts";
 import { type Chooser, defaultChooser, emptyChooser } from "./schedule/choose.ts";
-import { databaseChooser, layoutOrders, type ScheduleDatabase } from "./schedule/database.ts";
+import { type ScheduleDatabase, databaseChooser, layoutOrders } from "./schedule/database.ts";
 import { assignLayouts } from "./schedule/layout.ts";
 import { wasmMachine } from "./targets/wasm/machine.ts";
-import { allStages, stageExprs, type Tensor, type TensorFunction } from "./tensor/ir.ts";
+import { type Tensor, type TensorFunction, allStages, stageExprs } from "./tensor/ir.ts";
 import { type TensorPass, placementPasses, tensorPasses } from "./tensor/passes/pipeline.ts";
 import { printTensor } from "./tensor/print.ts";
 import { mapSegments } from "./tensor/segments.ts";
@@ -114,7 +114,7 @@ export function compileTensor(
 ): Compiled {
   const verify = options.verify ?? verifyByDefault();
   const plain = optimizeTensor(sc, source, options, trace, verify);
-  const f = placeTensors(sc, layTensors(sc, plain, options, trace, verify), options, trace, verify);
+  const f = placeTensors(sc, plain, options, trace, verify);
   const constants = new Set(f.tensors.filter((t) => t.data !== null));
   const steps = trace.step("schedule", "choose-schedules", () => scheduleFunction(sc, f, chooserOf(options, constants)), printSteps);
   const { run, ahead } = partitionSteps(steps, constants, new Set(f.outputs), new Set(f.symbols.map((s) => sc.symbol(s))));
@@ -188,36 +188,43 @@ function firstMachine(options: PipelineOptions): Capabilities {
 
 /** Tensor IR's passes; the empty schedule takes the function as it is. */
 function optimizeTensor(sc: Scalars, source: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
+  if (verify) verifyTensor(source, { after: "before the passes on tensor IR" });
+  if (options.schedule === "empty") return source;
   const machine = firstMachine(options);
-  let f = source;
-  if (verify) verifyTensor(f, { after: "before the passes on tensor IR" });
-  if (options.schedule === "empty") return f;
-  for (const p of (options.passes ?? defaultPasses).tensor) {
-    f = trace.step("tensor", p.name, () => mapSegments(sc, f, (g) => p.run(sc, g, machine)), printTensor, f);
-    if (verify) verifyTensor(f, { after: `after ${p.name}` });
-  }
-  return f;
+  const passes = (options.passes ?? defaultPasses).tensor;
+  return runSteps(
+    source,
+    passes.map(({ name, run }) => ({ name, run: (f) => mapSegments(sc, f, (g) => run(sc, g, machine)) })),
+    trace,
+    verify,
+  );
 }
 
-/** Where the elements of every tensor lie: by the database, else by the cost model. */
-function layTensors(sc: Scalars, plain: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
-  if (options.schedule === "empty" || options.layouts === "keep") return plain;
+/**
+ * Where the elements of every tensor lie: by the database, else by the cost model; then what is decided of places once orders
+ * are. The empty schedule takes the function as it is.
+ */
+function placeTensors(sc: Scalars, plain: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
+  if (options.schedule === "empty") return plain;
+  const machine = firstMachine(options);
   const given = options.tuned === undefined ? undefined : layoutOrders(options.tuned.database, options.tuned.machineId);
-  const assign = () => mapSegments(sc, plain, (g) => assignLayouts(sc, firstMachine(options), g, options.exact ?? false, given));
-  const f = trace.step("tensor", "assign-layouts", assign, printTensor, plain);
-  if (verify) verifyTensor(f, { after: "after assign-layouts" });
-  return f;
+  const assign = (f: TensorFunction) => mapSegments(sc, f, (g) => assignLayouts(sc, machine, g, options.exact ?? false, given));
+  const steps = placementPasses.map(({ name, run }) => ({ name, run: (f: TensorFunction) => run(sc, f, machine) }));
+  return runSteps(plain, options.layouts === "keep" ? steps : [{ name: "assign-layouts", run: assign }, ...steps], trace, verify);
 }
 
-/** What is decided of places once orders are: the empty schedule takes the function as it is. */
-function placeTensors(sc: Scalars, laid: TensorFunction, options: PipelineOptions, trace: Trace, verify: boolean): TensorFunction {
-  let f = laid;
-  if (options.schedule === "empty") return f;
-  for (const p of placementPasses) {
-    f = trace.step("tensor", p.name, () => p.run(sc, f, firstMachine(options)), printTensor, f);
-    if (verify) verifyTensor(f, { after: `after ${p.name}` });
-  }
-  return f;
+/** Steps on tensor IR, one after the other, each of them verified. */
+function runSteps(
+  source: TensorFunction,
+  steps: readonly { readonly name: string; readonly run: (f: TensorFunction) => TensorFunction }[],
+  trace: Trace,
+  verify: boolean,
+): TensorFunction {
+  return steps.reduce((f, { name, run }) => {
+    const after = trace.step("tensor", name, () => run(f), printTensor, f);
+    if (verify) verifyTensor(after, { after: `after ${name}` });
+    return after;
+  }, source);
 }
 
 /** Runs every kernel of the programs, each once, through the passes on loop IR. */
