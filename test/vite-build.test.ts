@@ -1,31 +1,18 @@
-import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { type Plugin, build } from "vite";
 import { afterAll, describe, expect, test } from "vitest";
 import { touch } from "../src/node/vite/cache.ts";
 import type { TilewrightOptions } from "../src/node/vite/index.ts";
 import { requestOf } from "../src/node/vite/options.ts";
 import { externalEntries, model as onnx, rawBytes } from "./support/onnx.ts";
-import { ViteProject, pluginFile, scaleText, tilewright } from "./support/vite-project.ts";
+import { pluginFile, project, removeProjects, runNode, scaleText, tilewright, type ViteProject } from "./support/vite-project.ts";
 
 // The Vite plugin: the types that it writes, what it tells of what is wrong, its jobs and its cache.
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-const projects: ViteProject[] = [];
-function project(files: Readonly<Record<string, string | Uint8Array>>): ViteProject {
-  const p = new ViteProject(files);
-  projects.push(p);
-  return p;
-}
-afterAll(() => {
-  for (const p of projects) p.remove();
-});
-async function runNode(p: ViteProject, args: readonly string[]): Promise<string> {
-  return (await promisify(execFile)(process.execPath, args, { cwd: p.path, encoding: "utf8" })).stdout;
-}
+afterAll(removeProjects);
 
 describe("types", () => {
   const use = `import { load } from "./scale.tw";

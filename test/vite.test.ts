@@ -1,33 +1,19 @@
-import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { build, createServer, preview } from "vite";
 import { afterAll, describe, expect, test } from "vitest";
 import type { TilewrightOptions } from "../src/node/vite/index.ts";
 import { browserMissing } from "./support/browser.ts";
 import { externalEntries, model as onnx, rawBytes } from "./support/onnx.ts";
 import { openPage } from "./support/page.ts";
-import { ViteProject, pluginFile, scaleText, urlOf } from "./support/vite-project.ts";
+import { pluginFile, project, removeProjects, runNode, scaleText, urlOf } from "./support/vite-project.ts";
 
 // Models that modules import, under Vite: the development server, builds for pages and for servers, and Vitest.
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 if (browserMissing !== null) console.log(`Vite in a browser is skipped: ${browserMissing}`);
 const digits = join(root, "examples/digits/digits.onnx");
-const projects: ViteProject[] = [];
-function project(files: Readonly<Record<string, string | Uint8Array>>): ViteProject {
-  const p = new ViteProject(files);
-  projects.push(p);
-  return p;
-}
-afterAll(() => {
-  for (const p of projects) p.remove();
-});
-
-async function runNode(p: ViteProject, args: readonly string[]): Promise<string> {
-  return (await promisify(execFile)(process.execPath, args, { cwd: p.path, encoding: "utf8" })).stdout;
-}
+afterAll(removeProjects);
 const page = (script: string) => `<!doctype html><meta charset="utf-8"><title>page</title><script type="module" src="${script}"></script>`;
 const say = `const say = (body) => fetch(import.meta.env.BASE_URL + "said", { method: "POST", body });
 addEventListener("error", (e) => say("failed: " + e.message));

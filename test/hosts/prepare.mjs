@@ -9,31 +9,6 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 export const packageFolder = (name) => join(here, "node_modules", name);
 
-/** Four launches of one kernel that threads share; element i of y is the sum of x[0 … i]. */
-const rows = `program @rows {
-  symbol n in [1, 4096]
-  memory weights, arena bytes 0
-  alloc %x as ax bytes 4 * n
-  alloc %y as ay bytes 4 * n
-  alloc %s as tmp bytes 256
-  input %x: f32[n] at ax
-  output %y: f32[n] at ay
-  kernel @sum(param %x: f32, out scratch %s: f32, out param %y: f32) over [begin, end) {
-    for i in [begin, end) {
-      %s[0] = 0.0
-      for j in [0, i + 1) {
-        %s[0] = %s[0] + %x[j]
-      }
-      %y[i] = %s[0]
-    }
-  }
-  main {
-    launch @sum(ax, tmp, ay) over [0, n) grain 1 threads from 1 scratch (1, 256) from "one"
-    launch @sum(ax, tmp, ay) over [0, n) grain 3 threads from 4 scratch (1, 256) from "two"
-  }
-}
-`;
-
 /** Runs a program to its end. @throws Error with what it printed when it fails */
 export function runToEnd(command, args, options = {}) {
   const r = spawnSync(command, args, { encoding: "utf8", timeout: 120_000, ...options });
@@ -44,7 +19,7 @@ export function runToEnd(command, args, options = {}) {
 /** Compiles the models with the command line of `dist`; gives the folder. */
 export function prepare(dist) {
   const folder = mkdtempSync(join(tmpdir(), "tilewright-hosts-"));
-  writeFileSync(join(folder, "rows.tw"), rows);
+  cpSync(join(root, "test/support/rows.tw"), join(folder, "rows.tw"));
   cpSync(join(root, "examples/digits/digits.onnx"), join(folder, "digits.onnx"));
   cpSync(join(here, "probe.js"), join(folder, "probe.js"));
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }\n');

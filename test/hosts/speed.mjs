@@ -1,6 +1,7 @@
 // The time from files at hand to the first result in Chromium, beside onnxruntime-web's for the same model.
 import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { median } from "../../bench/statistics.mjs";
 import { openChromium, reported } from "./chromium.mjs";
 import { packageFolder, versionOf } from "./prepare.mjs";
 import { page } from "./pages.mjs";
@@ -34,8 +35,6 @@ const { logits } = await session.run({ image: new Tensor("float32", ${image}, [1
 const ms = performance.now() - start;
 await fetch("/heard/" + location.hash.slice(1), { method: "POST", body: JSON.stringify({ ms, logits: [...logits.data] }) });
 `;
-
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
 /** Medians in milliseconds, taken in turns; fails where the results are not the same up to rounding. */
 export async function compareStart(folder) {

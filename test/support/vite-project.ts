@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { type InlineConfig, type LogLevel, type Logger, type Plugin, createLogger } from "vite";
 import type { TilewrightOptions } from "../../src/node/vite/index.ts";
 import { buildForTests } from "./cli.ts";
@@ -81,6 +83,24 @@ export class ViteProject {
   remove(): void {
     rmSync(this.path, { recursive: true, force: true });
   }
+}
+
+const projects: ViteProject[] = [];
+
+/** A project that goes with `removeProjects`, which is for a test file's `afterAll`. */
+export function project(files: Readonly<Record<string, string | Uint8Array>>): ViteProject {
+  const p = new ViteProject(files);
+  projects.push(p);
+  return p;
+}
+
+export function removeProjects(): void {
+  for (const p of projects.splice(0)) p.remove();
+}
+
+/** What Node prints that runs in a project. */
+export async function runNode(p: ViteProject, args: readonly string[]): Promise<string> {
+  return (await promisify(execFile)(process.execPath, args, { cwd: p.path, encoding: "utf8" })).stdout;
 }
 
 /** The one address that a server listens at. */
