@@ -1,6 +1,7 @@
 /**
  * The library. This module needs nothing of Node; `src/node/index.ts`, which Node gets instead, adds files.
  */
+import { pause } from "./base/abort.ts";
 import { UserError } from "./base/errors.ts";
 import type { ExternalDataResolver } from "./frontends/onnx/tensor.ts";
 import { type ImportOptions, importSource } from "./importer.ts";
@@ -33,14 +34,6 @@ export type { SymbolOption } from "./frontends/onnx/symbols.ts";
 export interface LibraryOptions extends CompileOptions {
   /** Where external data comes from; without it a model with such data is refused. */
   readonly resolver?: ExternalDataResolver;
-}
-
-/** Lets an abort that waits in the event loop come through. */
-async function pause(signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return;
-  signal.throwIfAborted();
-  await new Promise((resolve) => setTimeout(resolve));
-  signal.throwIfAborted();
 }
 
 /**

@@ -353,3 +353,9 @@ export class Printer {
     return `${this.lines.join("\n")}\n`;
   }
 }
+
+/** A file's size for people, in units of 1000. */
+export function bytesText(n: number): string {
+  if (n < 1000) return `${n} B`;
+  return n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`;
+}

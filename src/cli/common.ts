@@ -111,10 +111,6 @@ export function errorText(e: unknown): string {
   return `error: ${e.message}`;
 }
 
-export function bytesText(n: number): string {
-  if (n < 1000) return `${n} B`;
-  return n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`;
-}
 export function portText(p: { readonly name: string; readonly dtype: string; readonly dims: readonly (number | string)[] }): string {
   return `${p.name}: ${p.dtype}[${p.dims.join(", ")}]`;
 }

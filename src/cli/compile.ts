@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { UserError } from "../base/errors.ts";
+import { bytesText } from "../base/text.ts";
 import { buildC, levelsFor } from "../build-c.ts";
 import { type BuildOptions, buildArtifact } from "../load.ts";
 import { writeArtifact, writeCArtifact } from "../node/artifact.ts";
@@ -8,7 +9,7 @@ import { nativeLevel } from "../node/native/processor.ts";
 import { plannedEnd } from "../runtime/memory.ts";
 import type { CManifest, Manifest } from "../runtime/model.ts";
 import type { Source } from "../importer.ts";
-import { type ModelFlags, Progress, bytesText, debugListeners, loadSource, note, parseBytes } from "./common.ts";
+import { type ModelFlags, Progress, debugListeners, loadSource, note, parseBytes } from "./common.ts";
 import { IrDump } from "./dump.ts";
 import { addCompileOptions, addCpuOption, command } from "./options.ts";
 import { compileOptions } from "./session.ts";

@@ -1,5 +1,6 @@
 import os from "node:os";
 import type { Command } from "commander";
+import { bytesText } from "../base/text.ts";
 import { cacheFolder, cacheSize } from "../node/native/cache.ts";
 import { compilerAdvice, findCompiler, listCompilers } from "../node/native/compiler.ts";
 import { loadFfi } from "../node/native/ffi.ts";
@@ -7,7 +8,7 @@ import { nativeLevel, processorFeatures } from "../node/native/processor.ts";
 import { hasRelaxedSimd } from "../runtime/model.ts";
 import { mostThreads, sharedMemoryMissing } from "../runtime/threads.ts";
 import { version } from "../version.ts";
-import { bytesText, enableRelaxedSimd } from "./common.ts";
+import { enableRelaxedSimd } from "./common.ts";
 import { command } from "./options.ts";
 
 export function doctorCommand(): Command {

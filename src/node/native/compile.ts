@@ -1,3 +1,4 @@
+import { pause } from "../../base/abort.ts";
 import { UserError } from "../../base/errors.ts";
 import { type ImportOptions, importSource } from "../../importer.ts";
 import type { LibraryOptions } from "../../index.ts";
@@ -29,13 +30,6 @@ export async function compileNative(model: Uint8Array | ArrayBuffer, options: Na
   const c = nativeSource(source, options);
   await pause(signal);
   return (await startNative(c, tools, { threads: options.threads ?? 1, signal })).model;
-}
-
-/** Lets an abort that waits in the event loop come through. */
-async function pause(signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return;
-  await new Promise((resolve) => setTimeout(resolve));
-  signal.throwIfAborted();
 }
 
 function importOptions({ shapes, symbols, resolver }: NativeCompileOptions): Omit<ImportOptions, "name"> {

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { bytesText } from "../../cli/common.ts";
+import { bytesText } from "../../base/text.ts";
 import type { ExternalDataResolver } from "../../frontends/onnx/tensor.ts";
 import { importSource, inputNamesOf } from "../../importer.ts";
 import { type BuildOptions, buildArtifact } from "../../load.ts";
