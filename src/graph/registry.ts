@@ -7,6 +7,7 @@ import { controlOps } from "./ops/control.ts";
 import { cumulativeOps } from "./ops/cumulative.ts";
 import { elementwiseOps } from "./ops/elementwise.ts";
 import { indexingOps } from "./ops/indexing.ts";
+import { packedOps } from "./ops/packed.ts";
 import { reductionOps } from "./ops/reduction.ts";
 import { selectionOps } from "./ops/selection.ts";
 import { shapeOps } from "./ops/shape.ts";
@@ -21,6 +22,7 @@ export const graphOps: readonly OpDef[] = [
   ...indexingOps,
   ...bitOps,
   ...contractionOps,
+  ...packedOps,
   ...reductionOps,
   ...windowOps,
   ...cumulativeOps,

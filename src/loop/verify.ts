@@ -2,7 +2,7 @@ import type { DType } from "../base/dtype.ts";
 import { Violations } from "../base/verify.ts";
 import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
 import { rangeOf } from "../scalar/index.ts";
-import { scalarOps } from "../scalar/ops/table.ts";
+import { findScalarOp, scalarOps } from "../scalar/ops/table.ts";
 import { operationFault } from "../scalar/verify.ts";
 import { Buffer, type Kernel, type Program, type Stmt, type StmtOf, exprsOf, isBuffer } from "./ir.ts";
 import { layOutProgram } from "./print.ts";
@@ -41,6 +41,7 @@ export type LoopForm =
   | "packed buffer"
   | "narrow float"
   | "derived op"
+  | "scalar word op"
   | "floor division"
   | "allocation";
 
@@ -316,6 +317,8 @@ class ProgramVerifier {
     if (!Object.hasOwn(scalarOps, e.op)) return;
     if (this.forbidden.has("derived op") && scalarOps[e.op as keyof typeof scalarOps].decompose !== undefined)
       this.add(`L10: '${e.op}' should have been decomposed`);
+    if (this.forbidden.has("scalar word op") && e.lanes === 1 && findScalarOp(e.op)?.expand !== undefined)
+      this.add(`L10: '${e.op}' should stand on vectors alone`);
     // In main sizes are told by rounded divisions, which the target writes out.
     if (this.writable !== null && this.forbidden.has("floor division") && (e.op === "floordiv" || e.op === "mod"))
       this.add(`L10: '${e.op}' should have become a truncating division`);

@@ -22,6 +22,8 @@ export interface ScalarOp<Name extends string = string> {
   readonly commutative?: boolean;
   /** The same value in terms of other ops. */
   readonly decompose?: (sc: Scalars, args: readonly Expr[]) => Expr;
+  /** The same value in terms of other ops where it is no vector: machines have such a core op on vectors alone. */
+  readonly expand?: (sc: Scalars, args: readonly Expr[]) => Expr;
   /** Largest error of `decompose` against the exact value on normal f32 inputs, in units in the last place. */
   readonly ulp?: number;
 }

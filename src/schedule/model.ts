@@ -90,14 +90,16 @@ function reckonFacts(sc: Scalars, s: Stage): StageFacts {
   };
 }
 
-/** Sum of op costs; a product that is added costs nothing of its own where multiply-adds fuse. */
+/** Sum of op costs, what only indices are made of apart; a product that is added costs nothing of its own where multiply-adds fuse. */
 function arithmeticCost(roots: readonly Expr[]): number {
   let cost = 0;
+  const ofData = new Set<Expr>();
   const inIndex = new Set<Expr>();
   for (const e of postorder(roots)) if (e.op === "load") for (const i of postorder(e.args)) inIndex.add(i);
   for (const e of postorder(roots)) {
     const entry = scalarOps[e.op as OpName] as (typeof scalarOps)[OpName] | undefined;
-    if (entry === undefined || inIndex.has(e) || e.dtype.name === "i32") continue;
+    if (e.op === "load" || e.args.some((a) => ofData.has(a))) ofData.add(e);
+    if (entry === undefined || inIndex.has(e) || (e.dtype.name === "i32" && !ofData.has(e))) continue;
     cost += entry.cost;
   }
   return Math.max(cost - 1, 1);

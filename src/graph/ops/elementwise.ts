@@ -7,7 +7,8 @@ import { type OpDef, defineOp } from "../op.ts";
 const shapeConstraint = "C1: all operands have the same dims.";
 const typeConstraint = "C2: the operand dtypes fit the scalar op's type rule.";
 
-/** Where a float op's examples draw their values from: where it is defined, and not too steep. */
+const anyWord = [-(2 ** 31), 2 ** 31 - 1] as const;
+/** Where an op's examples draw their values from: where it is defined, and not too steep. */
 const exampleRanges: Partial<Record<OpName, readonly [number, number]>> = {
   log: [0.1, 4],
   sqrt: [0.1, 4],
@@ -17,14 +18,17 @@ const exampleRanges: Partial<Record<OpName, readonly [number, number]>> = {
   acos: [-0.95, 0.95],
   acosh: [1.1, 4],
   atanh: [-0.95, 0.95],
+  dot16: anyWord,
+  dot8: [0, 127],
+  add16: anyWord,
 };
 
 /** Every scalar op, but conversions, as an op on whole tensors of equal dims. */
 function elementwise(name: OpName): OpDef<Record<never, never>> {
   const entry = scalarOps[name];
-  const [discrete] = ["and", "or", "xor", "not", "shl", "shr", "floordiv", "mod"].filter((n) => n === name);
-  const type = discrete === undefined ? "f32[3, 5]" : "i32[3, 5]";
-  const range: readonly [number, number] = discrete === undefined ? (exampleRanges[name] ?? [-3, 3]) : [1, 9];
+  const isDiscrete = ["and", "or", "xor", "not", "shl", "shr", "floordiv", "mod", "dot16", "dot8", "add16"].includes(name);
+  const type = isDiscrete ? "i32[3, 5]" : "f32[3, 5]";
+  const range: readonly [number, number] = exampleRanges[name] ?? (isDiscrete ? [1, 9] : [-3, 3]);
   return defineOp({
     name,
     doc: entry.doc,

@@ -4,6 +4,7 @@ import type { Kernel } from "../ir.ts";
 import type { LoopForm } from "../verify.ts";
 import { lowerAddresses } from "./addresses.ts";
 import { decomposeOps } from "./decompose.ts";
+import { expandWords } from "./expand-words.ts";
 import { fuseMultiplyAdd } from "./fuse-multiply-add.ts";
 import { hoistInvariants } from "./hoist.ts";
 import { promoteRegisters } from "./registers.ts";
@@ -37,6 +38,12 @@ export const kernelPasses: readonly KernelPass[] = [
     removes: ["derived op", "floor division"],
   },
   { name: "vectorize-loops", doc: "Vector loops become vector expressions.", run: vectorizeLoops, removes: ["vector loop"] },
+  {
+    name: "expand-words",
+    doc: "Ops that only vectors have become others where they stand on scalars.",
+    run: expandWords,
+    removes: ["scalar word op"],
+  },
   { name: "unroll-loops", doc: "Unrolled loops are written out.", run: unrollLoops, removes: ["unrolled loop"] },
   { name: "promote-registers", doc: "Register buffers become variables.", run: promoteRegisters, removes: ["register buffer"] },
   { name: "fuse-multiply-add", doc: "Products that are added become multiply-adds.", run: fuseMultiplyAdd },

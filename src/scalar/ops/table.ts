@@ -2,8 +2,9 @@ import type { ScalarOp } from "../op.ts";
 import { arith, logic } from "./arith.ts";
 import { inverse } from "./inverse.ts";
 import { transcendental } from "./transcendental.ts";
+import { wordOps } from "./words.ts";
 
-const entries = { ...arith, ...logic, ...transcendental, ...inverse };
+const entries = { ...arith, ...logic, ...wordOps, ...transcendental, ...inverse };
 
 export type OpName = keyof typeof entries;
 /** Ops that a target has to render: those without a decomposition. */

@@ -99,6 +99,8 @@ export class ExpressionWriter {
         return call(e.dtype.compute === "f32" ? `${how.name}f` : how.name, args());
       case "special":
         return this.special(e, name, purpose);
+      case "words":
+        return this.unsupported(e);
       default:
         throw how satisfies never;
     }

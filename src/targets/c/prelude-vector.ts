@@ -202,6 +202,13 @@ function insert(c: Context, t: string): Helper {
   return define(c, v, `${v} v, ${scalarOf[t] ?? "int32_t"} x, int lane`, [`v[lane] = ${value};`, "return v;"], [t]);
 }
 
+/** The processor's functions on lanes as words; of dot8 the one without a sign comes first. */
+const wordFunctions = {
+  dot16: { name: "madd_epi16", swaps: false },
+  dot8: { name: "maddubs_epi16", swaps: true },
+  add16: { name: "add_epi16", swaps: false },
+} as const;
+
 /** Integers wrap: C's own vectors of signed integers must not. */
 function arithmetic(c: Context, op: string, t: string): Helper | null {
   const { f32, i32, u32, mm } = c;
@@ -210,6 +217,11 @@ function arithmetic(c: Context, op: string, t: string): Helper | null {
   if (infix !== undefined && t === "i32")
     return define(c, i32, `${i32} a, ${i32} b`, [`return (${i32})((${u32})a ${infix} (${u32})b);`], ["i32", "u32"]);
   if (op === "neg" && t === "i32") return define(c, i32, `${i32} a`, [`return (${i32})(0u - (${u32})a);`], ["i32", "u32"]);
+  if (t === "i32" && Object.hasOwn(wordFunctions, op)) {
+    const { name, swaps } = wordFunctions[op as keyof typeof wordFunctions];
+    const [x, y] = [`(${integer(c)})a`, `(${integer(c)})b`];
+    return define(c, i32, `${i32} a, ${i32} b`, [`return (${i32})${mm}_${name}(${swaps ? `${y}, ${x}` : `${x}, ${y}`});`], ["i32"]);
+  }
   if (op === "shl") return define(c, v, `${v} a, int32_t n`, [`return (${v})${mm}_sll_epi32((${integer(c)})a, _mm_cvtsi32_si128(n & 31));`], [t]);
   if (op === "shr") {
     const shift = t === "u32" ? "srl" : "sra";

@@ -43,6 +43,8 @@ type Rendering =
   | { readonly kind: "bits"; readonly symbol: string }
   /** A function of the mathematical library (`sqrtf`, `sqrt`) and one of the prelude for vectors. */
   | { readonly kind: "function"; readonly name: string; readonly vector: string }
+  /** Of vectors alone: a function of the prelude. */
+  | { readonly kind: "words"; readonly vector: string }
   /** Written out in emission. */
   | { readonly kind: "special" };
 
@@ -87,6 +89,9 @@ export const rendering: { readonly [K in CoreOpName]: Rendering } = {
   not: special,
   shl: special,
   shr: special,
+  dot16: { kind: "words", vector: "tw_dot16_i32" },
+  dot8: { kind: "words", vector: "tw_dot8_i32" },
+  add16: { kind: "words", vector: "tw_add16_i32" },
   select: special,
   cast: special,
   bitcast: special,

@@ -101,6 +101,7 @@ export class VectorWriter {
         const c = infix(how.symbol, precedence.bits, a, b);
         return t === "mask" && this.scalar.level.masks ? castTo(this.type(e.dtype, e.lanes), c) : c;
       }
+      case "words":
       case "function":
         return this.call(e, how.vector, args());
       case "special":

@@ -190,6 +190,9 @@ export class ExpressionEmitter extends FunctionCode {
       case "fma":
         this.multiplyAdd(e);
         return;
+      case "dot8":
+        this.dotBytes(a, b);
+        return;
       case "neg":
         this.negate(e, shape);
         return;
@@ -294,6 +297,38 @@ export class ExpressionEmitter extends FunctionCode {
     this.expr(b);
     this.op(vector ? simd(0xe6) : f64 ? 0xa2 : 0x94);
     this.op(vector ? simd(0xe4) : f64 ? 0xa0 : 0x92);
+  }
+
+  /** Without relaxed SIMD: products of the even bytes and of the odd ones in lanes of 16 bits. */
+  private dotBytes(a: Expr, b: Expr): void {
+    if (this.options.relaxed) {
+      this.expr(a);
+      this.expr(b);
+      this.op(simd(0x112));
+      return;
+    }
+    const [x, y] = [this.temp("v128"), this.temp("v128")];
+    const shifted = (local: number, ...shifts: readonly number[]): void => {
+      this.code.byte(0x20).u32(local);
+      for (const s of shifts) {
+        this.code.byte(0x41).s32(8);
+        this.op(simd(s));
+      }
+    };
+    const [left, right, rightUnsigned, multiply, add] = [0x8b, 0x8c, 0x8d, 0x95, 0x8e];
+    this.expr(a);
+    this.code.byte(0x21).u32(x);
+    this.expr(b);
+    this.code.byte(0x21).u32(y);
+    shifted(x, left, right);
+    shifted(y, left, rightUnsigned);
+    this.op(simd(multiply));
+    shifted(x, right);
+    shifted(y, rightUnsigned);
+    this.op(simd(multiply));
+    this.op(simd(add));
+    this.release("v128", x);
+    this.release("v128", y);
   }
 
   private negate(e: Expr, shape: Shape): void {
