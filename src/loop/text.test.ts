@@ -112,6 +112,7 @@ describe("each invariant is checked", () => {
     ["register buffer", "alloc register %r: f32[1]", "the register buffer %r should be gone"],
     ["indexed access", "%y[i] = 0.0", "the access to %y by an index should be one at an address"],
     ["derived op", "%y[i] = exp(%x[i])", "'exp' should have been decomposed"],
+    ["scalar word op", "%y[i] = f32(dot16(i, n))", "'dot16' should stand on vectors alone"],
     ["floor division", "%y[floordiv(i, n)] = 0.0", "'floordiv' should have become a truncating division"],
   ])("L10 %s", (form, body, message) => {
     const p = parse(wrap(body));

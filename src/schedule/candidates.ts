@@ -18,6 +18,8 @@ export interface Chosen {
 export const mostSteps = (machine: Capabilities) => Math.max(8, Math.floor(0.46 * machine.vectorRegisters));
 const quickSteps = [1, 2, 4, 7, 14] as const;
 const vectorCounts = [1, 2, 3, 4] as const;
+/** Operations of a point that its multiply-add stands for where code is counted. */
+const fewOperations = 4;
 /** Tiles that go on to the choice of a loop order. */
 const finalists = 4;
 /** Reductions of at most this many points may be unrolled whole. */
@@ -154,7 +156,7 @@ function* secondAxis(
       if (whole && (m < 0 || step !== f.extents[m])) continue;
       if ((m >= 0 && step === 1) || (m >= 0 && step > (f.extents[m] as number)) || count * step > machine.vectorRegisters) continue;
       for (const { size, loops } of effort === "full" ? reductions : reductions.slice(0, 1)) {
-        if (count * step * size.reduce((n, s) => n * s, 1) > machine.tileOps) continue;
+        if (!fitsInCode(machine, f, count * step * size.reduce((n, s) => n * s, 1))) continue;
         const tile = [...size];
         if (v >= 0) tile[v] = count * lanes;
         if (m >= 0) tile[m] = step;
@@ -162,6 +164,14 @@ function* secondAxis(
       }
     }
   }
+}
+
+/**
+ * May so many points be written out? A few operations of each go beside its multiply-add; where they are many (weights taken apart
+ * within a block), a few vectors of them are code enough.
+ */
+function fitsInCode(machine: Capabilities, f: StageFacts, points: number): boolean {
+  return points * Math.max(1, f.liftCost / fewOperations) <= machine.tileOps || points <= vectorCounts.length;
 }
 
 /** Does the stage reduce over few points that neighbours share, so that code which knows the strides reads them once? */
@@ -224,7 +234,7 @@ function* reductionVectors(machine: Capabilities, f: StageFacts, v: number, lane
       const split: LoopSpec[] = count > 1 ? [{ axis: name, size: lanes, kind: "unrolled", split: true }] : [];
       for (const [m, step] of shares ? sharedSteps(machine, f, count) : ([[-1, 1]] as const)) {
         const size = f.names.map((_, i) => (i === v ? count * lanes : i === m ? step : i === u ? (f.extents[i] as number) : 1));
-        if (size.reduce((n, s) => n * s, 1) / lanes > machine.tileOps) continue;
+        if (!fitsInCode(machine, f, size.reduce((n, s) => n * s, 1) / lanes)) continue;
         const second: LoopSpec[] = m < 0 ? [] : [{ axis: f.names[m] as string, size: 1, kind: "unrolled" }];
         const serials = rest.filter((i) => i !== u).map((i) => serial(f.names[i] as string));
         const reductions: LoopSpec[] = [

@@ -34,7 +34,7 @@ function sumOfBytes(sc: Scalars, terms: readonly Expr[]): Expr {
 
 const packedDot = defineOp({
   name: "packed_dot",
-  doc: "Sums of products within blocks, the right side packed: a word of w holds 32 / bits unsigned elements, the first in its lowest bits, and the words of neighbouring columns lie side by side. Result[…, g, l, b] sums the products of x[…, b, :] and the elements of w[g, b, :, l]. x is of f32, an element each; or it is of words, each with four signed bytes: the word at j · 8 / bits + p has those of elements p, p + 8 / bits, … of word j, and the result is exact.",
+  doc: "Sums of products within blocks, the right side packed: a word of w holds 32 / bits unsigned elements, the first in its lowest bits, and the words of neighbouring columns lie side by side. Result[…, g, b, l] sums the products of x[…, b, :] and the elements of w[g, b, :, l]. x is of f32, an element each; or it is of words, each with four signed bytes: the word at j · 8 / bits + p has those of elements p, p + 8 / bits, … of word j, and the result is exact.",
   operands: ["x", "w"],
   attrs: { bits: "int" },
   constraints: [
@@ -52,7 +52,7 @@ const packedDot = defineOp({
     const [own, size] = [a.dims.at(-2), a.dims.at(-1)];
     if ((a.dtype !== f32 && a.dtype !== i32) || own === undefined || !dimEquals(own, blocks) || size !== last)
       return fail("C3", `got ${a.dtype}[${a.dims.join(", ")}], expected […, ${blocks}, ${last}]`);
-    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -2), groups, columns, blocks] }];
+    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -2), groups, blocks, columns] }];
   },
   evaluate({ operands: [x, w], attrs: { bits }, types: [out] }) {
     if (x === undefined || w === undefined || out === undefined) return [];
@@ -61,7 +61,7 @@ const packedDot = defineOp({
     const [words, each, planes] = [w.dims[2] as number, 32 / bits, 8 / bits];
     const byte = (word: number, q: number): number => (word << (24 - 8 * q)) >> 24;
     forEachIndex(out.dims, (index, flat) => {
-      const [g, l, b] = index.slice(-3) as [number, number, number];
+      const [g, b, l] = index.slice(-3) as [number, number, number];
       const from = [...index.slice(0, -3), b].reduce((n, i, d) => n + i * (sx[d] as number), 0);
       let sum = 0;
       for (let j = 0; j < words; j++) {
@@ -82,12 +82,15 @@ const packedDot = defineOp({
     const all = Array.from({ length: words }, (_, j) => j);
     b.map(result, (index) => {
       const rows = index.slice(0, -3);
-      const [g, l, block] = index.slice(-3) as [Expr, Expr, Expr];
+      const [g, block, l] = index.slice(-3) as [Expr, Expr, Expr];
       const left = (i: number): Expr => read(0, [...rows, block, sc.int(i)]);
       const word = (j: number): Expr => read(1, [g, block, sc.int(j), l]);
+      // A sum for each word: chains of additions that do not wait for one another.
+      const productsOf = (w: Expr, from: number): Expr =>
+        Array.from({ length: each }, (_, i) => sc.mul(left(from + i), sc.cast(f32, element(sc, w, bits, i)))).reduce((p, q) => sc.add(p, q));
       if (x.dtype === f32)
         return all
-          .flatMap((j) => Array.from({ length: each }, (_, i) => sc.mul(left(j * each + i), sc.cast(f32, element(sc, word(j), bits, i)))))
+          .map((j) => productsOf(word(j), j * each))
           .reduce((p, q) => sc.add(p, q));
       const terms = all.flatMap((j) =>
         Array.from({ length: planes }, (_, p) => sc.op("dot8", [left(j * planes + p), bytesOf(sc, word(j), bits, p)])),

@@ -1,12 +1,13 @@
 import type { ConstantData } from "../../../../base/constant.ts";
 import { type Dim, ceilDivDim, dimEquals, mulDim, productOf, subDim } from "../../../../base/dim.ts";
-import { type DType, i32, u2, u4, u8 } from "../../../../base/dtype.ts";
+import { type DType, f32, i32, u2, u4, u8 } from "../../../../base/dtype.ts";
 import type { Value } from "../../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../../context.ts";
 import { type Operand, dimValue } from "../../operand.ts";
 import { wideFloat } from "../elementwise.ts";
 import { Formula } from "../formula.ts";
 import { part } from "./heads.ts";
+import { type PackedWeights, columns, inColumns, packedProduct } from "./packed-weights.ts";
 
 const packedTypes: Readonly<Record<number, DType>> = { 2: u2, 4: u4, 8: u8 };
 
@@ -45,49 +46,10 @@ export function unpacked(c: NodeContext, x: Operand, bits: number): Value {
   return c.g.reshape(f.and(f.op("shr", bytes, shift), c.g.splat(i32, wide, 2 ** bits - 1)), dims);
 }
 
-/**
- * Blocks of `size` bytes with their elements in another order: the elements of one byte lie `size` places apart, those in the same
- * bits of neighbouring bytes beside each other. Only what is read is put in order.
- */
-export function inPlanes(data: ConstantData, bits: number, size: number): ConstantData {
-  const [planes, mask] = [8 / bits, 2 ** bits - 1];
-  const read = (offset: number, length: number): Uint8Array => {
-    const start = offset - (offset % size);
-    const end = Math.min(data.byteLength, Math.ceil((offset + length) / size) * size);
-    const from = data.read(start, end - start);
-    const to = new Uint8Array(end - start);
-    for (let i = 0; i < to.length; i++) {
-      const [block, place] = [i - (i % size), i % size];
-      let byte = 0;
-      for (let p = 0; p < planes; p++) {
-        const k = place + p * size;
-        byte |= (((from[block + Math.floor(k / planes)] as number) >> (bits * (k % planes))) & mask) << (bits * p);
-      }
-      to[i] = byte;
-    }
-    return to.subarray(offset - start, offset - start + length);
-  };
-  return { byteLength: data.byteLength, read, key: data.key === null ? null : `${data.key} in planes of ${bits}, ${size}` };
-}
-
-/**
- * The elements of weights in blocks: [rows, blocks, size]. Of a constant, in planes: [rows, blocks, 8 / bits, size · bits / 8], which
- * are the elements in the same order, and the vectors of the product are made of neighbouring bytes.
- */
-function elementsOf(c: NodeContext, b: Operand, bits: number, [rows, blocks, size]: readonly [number, number, number]): Value {
-  const { tensor } = b;
-  const [planes, bytes] = [8 / bits, (size * bits) / 8];
-  if (b.dtype !== u8 || tensor === null || planes === 1) return c.g.reshape(unpacked(c, b, bits), [rows, blocks, size]);
-  const f = new Formula(c.g);
-  const packed = c.g.outside(() => c.g.constant(u8, [rows, blocks, bytes], inPlanes(tensor.data, bits, bytes), "packed"));
-  const apart = [rows, blocks, planes, bytes];
-  const shift = f.mul(c.g.one("iota", [], { dtype: i32, dims: apart, axis: 2 }), bits);
-  return f.op("and", f.op("shr", c.g.broadcast(c.g.convert(packed, i32), apart, [0, 1, 3]), shift), 2 ** bits - 1);
-}
-
 /** Packed elements of a constant with a byte for each: they are few, and vectors read bytes. */
-function bytesOf(c: NodeContext, data: ConstantData, bits: number, dims: readonly Dim[]): Value {
+function bytesOf(data: ConstantData, bits: number): ConstantData {
   const each = 8 / bits;
+  if (each === 1) return data;
   const read = (offset: number, length: number): Uint8Array => {
     const first = Math.floor(offset / each);
     const from = data.read(first, Math.ceil((offset + length) / each) - first);
@@ -96,8 +58,7 @@ function bytesOf(c: NodeContext, data: ConstantData, bits: number, dims: readonl
       return ((from[Math.floor(at / each)] as number) >> (bits * (at % each))) & (2 ** bits - 1);
     });
   };
-  const key = data.key === null ? null : `${data.key} of ${bits} bits`;
-  return c.g.outside(() => c.g.constant(u8, dims, { byteLength: data.byteLength * each, read, key }, "zeros"));
+  return { byteLength: data.byteLength * each, read, key: data.key === null ? null : `${data.key} of ${bits} bits` };
 }
 
 /** Zero points of rows of blocks, [rows, blocks]: floats, or packed along each row; the middle of the range where there are none. */
@@ -107,8 +68,10 @@ function zerosOf(c: NodeContext, given: Operand | null, rows: Dim, blocks: Dim, 
   const bytes = ceilDivDim(mulDim(blocks, bits), 8);
   if (!dimEquals(productOf(given.dims), mulDim(rows, bytes)))
     return c.fail(`zero points [${given.dims.join(", ")}], expected [${rows}, ${bytes}] bytes`);
+  const { tensor } = given;
   const dims = [rows, mulDim(bytes, 8 / bits)];
-  const whole = given.tensor === null || bits === 8 ? c.g.reshape(unpacked(c, given, bits), dims) : bytesOf(c, given.tensor.data, bits, dims);
+  const whole =
+    tensor === null ? c.g.reshape(unpacked(c, given, bits), dims) : c.g.outside(() => c.g.constant(u8, dims, bytesOf(tensor.data, bits), "zeros"));
   return c.g.convert(part(c, whole, 1, 0, blocks), to);
 }
 
@@ -137,20 +100,52 @@ function matMulNBits(c: NodeContext): Operand {
   if (!dimEquals(productOf(b.dims), n * blocks * bytes)) return c.fail(`weights [${b.dims.join(", ")}], expected [${n}, ${blocks}, ${bytes}]`);
   const wide = wideFloat(x.dtype);
   const group = c.optional(4);
+  const rows = x.dims.slice(0, -1);
+  const all = c.g.convert(padded(c, x.value, blocks * size - k), wide);
+  const fixed = group === null ? fixedWeights(c, bits, [n, blocks, size], wide) : null;
+  if (fixed !== null) return withBias(c, packedProduct(c, all, fixed, c.int("accuracy_level", 0) === 4 ? "bytes" : "floats"), x.dtype);
   const scales = c.g.convert(c.sizes.reshape(c.value(2), [n, blocks]), wide);
   const zeros = zerosOf(c, c.optional(3), n, blocks, bits, wide);
   const w =
     group === null
-      ? inBlocks(c, elementsOf(c, b, bits, [n, blocks, size]), scales, zeros)
+      ? inBlocks(c, c.g.reshape(unpacked(c, b, bits), [n, blocks, size]), scales, zeros)
       : inGroups(c, c.g.reshape(unpacked(c, b, bits), [n, blocks * size]), scales, zeros, group, k);
-  const rows = x.dims.slice(0, -1);
   const dims = w.dims.slice(1);
-  const left = c.g.reshape(c.g.convert(padded(c, x.value, blocks * size - k), wide), [...rows, ...dims]);
+  const left = c.g.reshape(all, [...rows, ...dims]);
   const axes = dims.map((_, i) => i);
   const dot = c.g.one("dot", [left, w], { batchA: [], batchB: [], contractA: axes.map((i) => i + last), contractB: axes.map((i) => i + 1) });
+  return withBias(c, dot, x.dtype);
+}
+
+function withBias(c: NodeContext, product: Value, dtype: DType): Operand {
   const bias = c.optional(5);
-  const y = bias === null ? dot : c.g.one("add", [dot, c.stretch(c.g.convert(bias.value, wide), dot.dims)]);
-  return c.of(c.g.convert(y, x.dtype));
+  const y = bias === null ? product : c.g.one("add", [product, c.stretch(c.g.convert(bias.value, product.dtype), product.dims)]);
+  return c.of(c.g.convert(y, dtype));
+}
+
+/** Weights that are constants of the model with all that belongs to them, in the order in which vectors of columns read them; null for others. */
+function fixedWeights(c: NodeContext, bits: number, [rows, blocks, size]: readonly [number, number, number], to: DType): PackedWeights | null {
+  const [w, scales, zeros] = [c.input(1), c.input(2), c.optional(3)];
+  if (bits === 8 || to !== f32 || w.dtype !== u8 || w.tensor === null) return null;
+  const each = numbersOf(c, scales, scales.dtype, [rows, blocks]);
+  const bytes = Math.ceil((blocks * bits) / 8);
+  const points =
+    zeros === null
+      ? 2 ** (bits - 1)
+      : zeros.dtype.isFloat
+        ? numbersOf(c, zeros, zeros.dtype, [rows, blocks])
+        : numbersOf(c, zeros, u8, [rows, (bytes * 8) / bits], bits);
+  if (each === null || points === null) return null;
+  const numbers = (v: Value): Value => c.g.convert(part(c, v, 1, 0, blocks), to);
+  return { bits, rows, blocks, size, data: w.tensor.data, scales: numbers(each), zeros: typeof points === "number" ? points : numbers(points) };
+}
+
+/** A constant with a number for each block, [rows, blocks], as [groups, blocks, columns]; null where it is no constant of that size. */
+function numbersOf(c: NodeContext, x: Operand, dtype: DType, [rows, blocks]: readonly [number, number], bits = 8): Value | null {
+  const { tensor } = x;
+  if (tensor === null || !dimEquals(mulDim(productOf(x.dims), 8 / bits), rows * blocks)) return null;
+  const data = inColumns(bytesOf(tensor.data, bits), rows, blocks, dtype.byteWidth);
+  return c.g.outside(() => c.g.constant(dtype, [Math.ceil(rows / columns), blocks, columns], data, "packed"));
 }
 
 /** Zeros behind the features, so that they fill whole blocks. */

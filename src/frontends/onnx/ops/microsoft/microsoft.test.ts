@@ -8,7 +8,7 @@ import { inlineConstant } from "../../../../base/constant.ts";
 import { importSource } from "../../../../importer.ts";
 import { buildArtifact } from "../../../../load.ts";
 import { importOnnx } from "../../import.ts";
-import { inPlanes } from "./bits.ts";
+import { inColumns } from "./packed-weights.ts";
 
 const domain = "com.microsoft";
 const random = seededRandom(7);
@@ -102,26 +102,62 @@ describe("com.microsoft", () => {
     }
   });
 
-  test("elements in planes are read from any place", () => {
-    const data = inlineConstant(Uint8Array.from({ length: 48 }, (_, i) => (i * 37 + 11) & 255));
-    for (const bits of [2, 4]) {
-      const planes = inPlanes(data, bits, 16);
-      const all = planes.read(0, 48).slice();
-      const element = (bytes: Uint8Array, i: number): number => ((bytes[Math.floor((i * bits) / 8)] as number) >> ((i * bits) % 8)) & (2 ** bits - 1);
-      const each = (16 * 8) / bits;
-      for (let i = 0; i < 3 * each; i++) {
-        const [block, place] = [Math.floor(i / each), i % each];
-        const byte = all[block * 16 + (place % 16)] as number;
-        expect((byte >> (bits * Math.floor(place / 16))) & (2 ** bits - 1)).toBe(element(data.read(0, 48), i));
+  /** What accuracy_level 4 allows: elements as multiples of a 127th of their block's largest, products with weights exact. */
+  test.each([
+    [4, 32, 1, true],
+    [4, 128, 3, false],
+    [2, 16, 2, true],
+  ] as const)("MatMulNBits with accuracy_level 4: %d bits in blocks of %d", async (bits, size, rows, hasZeros) => {
+    const [k, n] = [2 * size - 5, 37];
+    const [w, s, z] = [whole(u8, [n, 2, (size * bits) / 8], 256), floats(n, 2), whole(u8, [n, 1], 256)];
+    const element = (t: HostTensor, i: number): number => (Number(t.data[Math.floor((i * bits) / 8)]) >> ((i * bits) % 8)) & (2 ** bits - 1);
+    const zero = (j: number, b: number): number => (hasZeros ? element(z, (j * 8) / bits + b) : 2 ** (bits - 1));
+    const part = Math.min(size, 32);
+    const x = floats(rows, k);
+    const padded = (r: number, i: number): number => (i < k ? Number(x.data[r * k + i]) : 0);
+    const want = Array.from({ length: rows * n }, (_, at) => {
+      const [r, j] = [Math.floor(at / n), at % n];
+      let sum = 0;
+      for (let from = 0; from < 2 * size; from += part) {
+        const own = Array.from({ length: part }, (_v, i) => padded(r, from + i));
+        const largest = Math.max(...own.map(Math.abs));
+        const b = Math.floor(from / size);
+        const steps = own.map((v) => (largest === 0 ? 0 : Math.round((v * 127) / largest)));
+        const dot = steps.reduce((t, v, i) => t + v * (element(w, j * 2 * size + from + i) - zero(j, b)), 0);
+        sum += ((dot * largest) / 127) * Number(s.data[j * 2 + b]);
       }
-      for (const [offset, length] of [
-        [0, 5],
-        [7, 20],
-        [31, 17],
-        [47, 1],
-      ] as const)
-        expect([...planes.read(offset, length)]).toEqual([...all.subarray(offset, offset + length)]);
+      return sum;
+    });
+    const initializers: Record<string, TensorSpec> = {
+      w: { dtype: "u8", dims: w.dims, values: numbers(w) },
+      s: { dtype: "f32", dims: s.dims, values: numbers(s) },
+      z: { dtype: "u8", dims: z.dims, values: numbers(z) },
+    };
+    const attrs = { K: k, N: n, bits, block_size: size, accuracy_level: 4 };
+    for (const dim of [rows, "rows"]) {
+      const m = one("MatMulNBits", ["x", "w", "s", ...(hasZeros ? ["z"] : [])], { x: ["f32", [dim, k]] }, attrs, ["y"], initializers);
+      for (const [y] of await runBoth(m, [x])) close(y, want, 1e-4 * 2 ** bits);
     }
+  });
+
+  test.each([1, 2, 4])("units of %d bytes in columns are read from any place, rows that are not there as zeros", (unit) => {
+    const [rows, units] = [21, 6];
+    const data = inlineConstant(Uint8Array.from({ length: rows * units * unit }, (_, i) => (i * 37 + 11) & 255));
+    const columns = inColumns(data, rows, units, unit);
+    expect(columns.byteLength).toBe(32 * units * unit);
+    const all = columns.read(0, columns.byteLength).slice();
+    for (let at = 0; at < all.length; at++) {
+      const [byte, lane, u, group] = [at % unit, Math.floor(at / unit) % 16, Math.floor(at / (16 * unit)) % units, Math.floor(at / (16 * unit * units))];
+      const row = group * 16 + lane;
+      expect(all[at]).toBe(row < rows ? data.read(0, data.byteLength)[(row * units + u) * unit + byte] : 0);
+    }
+    for (const [offset, length] of [
+      [0, 5],
+      [7, 120],
+      [31 * unit, 100 * unit],
+      [all.length - 1, 1],
+    ] as const)
+      expect([...columns.read(offset, length)]).toEqual([...all.subarray(offset, offset + length)]);
   });
 
   test("GroupQueryAttention appends to each batch's own place of a buffer", async () => {
