@@ -1,6 +1,16 @@
 import type { Capabilities } from "../base/machine.ts";
 import type { Axis } from "../tensor/ir.ts";
-import { type AccessFacts, type OuterLoop, type StageFacts, type Tile, runsInLanes, stageCost, tileCost, trafficCost } from "./model.ts";
+import {
+  type AccessFacts,
+  type OuterLoop,
+  type StageFacts,
+  type Tile,
+  runsInLanes,
+  stageCost,
+  tileCost,
+  tileOperations,
+  trafficCost,
+} from "./model.ts";
 import type { LoopSpec, Pack, StageSchedule } from "./schedule.ts";
 
 /**
@@ -156,22 +166,20 @@ function* secondAxis(
       if (whole && (m < 0 || step !== f.extents[m])) continue;
       if ((m >= 0 && step === 1) || (m >= 0 && step > (f.extents[m] as number)) || count * step > machine.vectorRegisters) continue;
       for (const { size, loops } of effort === "full" ? reductions : reductions.slice(0, 1)) {
-        if (!fitsInCode(machine, f, count * step * size.reduce((n, s) => n * s, 1))) continue;
-        const tile = [...size];
-        if (v >= 0) tile[v] = count * lanes;
-        if (m >= 0) tile[m] = step;
-        yield { tile: { size: tile, vector: v }, vector: v, count, second: m, step, reductions: loops };
+        const points = [...size];
+        if (v >= 0) points[v] = count * lanes;
+        if (m >= 0) points[m] = step;
+        const tile: Tile = { size: points, vector: v };
+        if (fitsInCode(machine, f, tile, lanes)) yield { tile, vector: v, count, second: m, step, reductions: loops };
       }
     }
   }
 }
 
-/**
- * May so many points be written out? A few operations of each go beside its multiply-add; where they are many (weights taken apart
- * within a block), a few vectors of them are code enough.
- */
-function fitsInCode(machine: Capabilities, f: StageFacts, points: number): boolean {
-  return points * Math.max(1, f.liftCost / fewOperations) <= machine.tileOps || points <= vectorCounts.length;
+/** May a tile be written out? A few operations go beside each multiply-add; where they are many, a few vectors are code enough. */
+function fitsInCode(machine: Capabilities, f: StageFacts, t: Tile, lanes: number): boolean {
+  const points = t.size.reduce((n, s) => n * s, 1) / lanes;
+  return points <= vectorCounts.length || Math.max(points, tileOperations(f, t, lanes) / fewOperations) <= machine.tileOps;
 }
 
 /** Does the stage reduce over few points that neighbours share, so that code which knows the strides reads them once? */
@@ -234,7 +242,7 @@ function* reductionVectors(machine: Capabilities, f: StageFacts, v: number, lane
       const split: LoopSpec[] = count > 1 ? [{ axis: name, size: lanes, kind: "unrolled", split: true }] : [];
       for (const [m, step] of shares ? sharedSteps(machine, f, count) : ([[-1, 1]] as const)) {
         const size = f.names.map((_, i) => (i === v ? count * lanes : i === m ? step : i === u ? (f.extents[i] as number) : 1));
-        if (!fitsInCode(machine, f, size.reduce((n, s) => n * s, 1) / lanes)) continue;
+        if (!fitsInCode(machine, f, { size, vector: v }, lanes)) continue;
         const second: LoopSpec[] = m < 0 ? [] : [{ axis: f.names[m] as string, size: 1, kind: "unrolled" }];
         const serials = rest.filter((i) => i !== u).map((i) => serial(f.names[i] as string));
         const reductions: LoopSpec[] = [

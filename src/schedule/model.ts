@@ -2,9 +2,10 @@ import { productOf } from "../base/dim.ts";
 import type { DType } from "../base/dtype.ts";
 import type { Capabilities } from "../base/machine.ts";
 import { type Expr, loadsOf, postorder } from "../scalar/expr.ts";
+import { mentionedIn } from "../scalar/index.ts";
 import { type OpName, scalarOps } from "../scalar/ops/table.ts";
 import type { Scalars } from "../scalar/scalars.ts";
-import { type Kernel, type Stage, type Tensor, readsOf, writesOf } from "../tensor/ir.ts";
+import { type Axis, type Kernel, type Stage, type Tensor, readsOf, writesOf } from "../tensor/ir.ts";
 import { accessesOf, stridesOf, typicalSize } from "./access.ts";
 import type { StageSchedule } from "./schedule.ts";
 
@@ -24,7 +25,9 @@ export interface StageFacts {
   readonly reduced: readonly AccessFacts[];
   readonly finishing: readonly AccessFacts[];
   readonly writes: readonly AccessFacts[];
+  /** Cost of a point's arithmetic, and that by the axes that it depends on: what does not depend on one is shared by its steps in a tile. */
   readonly liftCost: number;
+  readonly liftParts: readonly LiftPart[];
   readonly finishCost: number;
   readonly accumulators: number;
   /** May the stage run in vectors at all: 32-bit elements, no op without a vector form? */
@@ -35,6 +38,13 @@ export interface StageFacts {
 export interface AccessFacts {
   readonly strides: readonly number[];
   readonly bytes: number;
+}
+
+/** Operations of a lift that depend on the same axes. */
+export interface LiftPart {
+  readonly cost: number;
+  /** By axis. */
+  readonly axes: readonly boolean[];
 }
 
 /** The innermost tile: for each axis the points it covers; which axis its vectors run along (-1: none). */
@@ -82,6 +92,7 @@ function reckonFacts(sc: Scalars, s: Stage): StageFacts {
     finishing: access(finals),
     writes: s.writes.map((w) => facts(stridesOf(sc, w.index[0] as Expr), w.tensor.dtype.byteWidth)),
     liftCost: arithmeticCost(lifts),
+    liftParts: liftParts(axes, lifts),
     finishCost: arithmeticCost(finals),
     accumulators: s.accumulators.length,
     vectorizable:
@@ -90,19 +101,61 @@ function reckonFacts(sc: Scalars, s: Stage): StageFacts {
   };
 }
 
-/** Sum of op costs, what only indices are made of apart; a product that is added costs nothing of its own where multiply-adds fuse. */
+/** Sum of op costs; a product that is added costs nothing of its own where multiply-adds fuse. */
 function arithmeticCost(roots: readonly Expr[]): number {
   let cost = 0;
+  for (const [, own] of operations(roots)) cost += own;
+  return Math.max(cost - 1, 1);
+}
+
+/** The operations on data below some roots, and their costs: what only indices are made of is left out. */
+function operations(roots: readonly Expr[]): readonly (readonly [Expr, number])[] {
+  const all = postorder(roots);
   const ofData = new Set<Expr>();
   const inIndex = new Set<Expr>();
-  for (const e of postorder(roots)) if (e.op === "load") for (const i of postorder(e.args)) inIndex.add(i);
-  for (const e of postorder(roots)) {
+  const out: [Expr, number][] = [];
+  for (const e of all) if (e.op === "load") for (const i of postorder(e.args)) inIndex.add(i);
+  for (const e of all) {
     const entry = scalarOps[e.op as OpName] as (typeof scalarOps)[OpName] | undefined;
     if (e.op === "load" || e.args.some((a) => ofData.has(a))) ofData.add(e);
-    if (entry === undefined || inIndex.has(e) || (e.dtype.name === "i32" && !ofData.has(e))) continue;
-    cost += entry.cost;
+    if (entry !== undefined && !inIndex.has(e) && (e.dtype.name !== "i32" || ofData.has(e))) out.push([e, entry.cost]);
   }
-  return Math.max(cost - 1, 1);
+  return out;
+}
+
+/** The costs of a lift by the axes that they depend on; what the accumulators do depends on all. They sum up to its cost. */
+function liftParts(axes: readonly Axis[], lifts: readonly Expr[]): readonly LiftPart[] {
+  const parts = new Map<string, { cost: number; axes: readonly boolean[] }>();
+  const add = (mask: readonly boolean[], cost: number): void => {
+    const key = mask.join();
+    const part = parts.get(key) ?? { cost: 0, axes: mask };
+    part.cost += cost;
+    parts.set(key, part);
+  };
+  const known = new Set(axes.map((a) => a.variable));
+  for (const [e, cost] of operations(lifts)) {
+    const mentioned = mentionedIn(e);
+    const own = [...mentioned].every((v) => known.has(v));
+    add(
+      axes.map((a) => !own || mentioned.has(a.variable)),
+      cost,
+    );
+  }
+  const all = axes.map(() => true);
+  const total = [...parts.values()].reduce((n, p) => n + p.cost, 0);
+  add(all, Math.max(total - 1, 1) - total);
+  return [...parts.values()];
+}
+
+/** Operations of a tile, what its points share counted once; of vectors, as many as there are. */
+export function tileOperations(f: StageFacts, t: Tile, lanes: number): number {
+  let n = 0;
+  for (const { cost, axes } of f.liftParts) {
+    let points = cost;
+    for (let i = 0; i < t.size.length; i++) if (axes[i]) points *= t.size[i] as number;
+    n += t.vector >= 0 && axes[t.vector] ? points / lanes : points;
+  }
+  return n;
 }
 
 /** Are there vectors of the dtype: 32 bits, integers of 8 and 16 that are widened to that, floats of so many that are computed in f32? */
@@ -211,8 +264,8 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
       tiles *= passesAlong(f, i, size);
     }
   }
-  const points = (parallel * unrolled) / lanes;
-  let arithmetic = points * f.liftCost * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
+  const operations = tileOperations(f, t, lanes);
+  let arithmetic = operations * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
   let [loads, operands, streams, distance, missed, fewest] = [0, 0, 0, 0, 0, Number.POSITIVE_INFINITY];
   for (const a of f.reduced) {
     const moves = t.vector >= 0 && a.strides[t.vector] !== 0;
@@ -235,7 +288,7 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   const excess = Math.max(0, accumulators * Math.max(1, f.accumulators) + held - machine.vectorRegisters);
   const chain = cost.chain * (vectorIsReduction ? 1 : unrolled) + (excess > 0 && steps > 1 ? cost.memoryChain : 0);
   // Arithmetic, loads and the issue of instructions (a pointer is moved on by one) run beside each other: the slowest counts.
-  const issued = cost.issue * (points * f.liftCost + operands + streams);
+  const issued = cost.issue * (operations + operands + streams);
   const spilled = cost.spilledPointer * Math.max(0, streams - machine.addressRegisters);
   const throughput = Math.max(arithmetic, loads, issued) + 2 * excess + cost.loopOverhead + missed * machine.lineBytes * cost.l2Byte + spilled;
   // Where the innermost loop starts, every pointer is computed. Tiles of which none waits for the one before overlap.

@@ -88,10 +88,7 @@ const packedDot = defineOp({
       // A sum for each word: chains of additions that do not wait for one another.
       const productsOf = (w: Expr, from: number): Expr =>
         Array.from({ length: each }, (_, i) => sc.mul(left(from + i), sc.cast(f32, element(sc, w, bits, i)))).reduce((p, q) => sc.add(p, q));
-      if (x.dtype === f32)
-        return all
-          .map((j) => productsOf(word(j), j * each))
-          .reduce((p, q) => sc.add(p, q));
+      if (x.dtype === f32) return all.map((j) => productsOf(word(j), j * each)).reduce((p, q) => sc.add(p, q));
       const terms = all.flatMap((j) =>
         Array.from({ length: planes }, (_, p) => sc.op("dot8", [left(j * planes + p), bytesOf(sc, word(j), bits, p)])),
       );

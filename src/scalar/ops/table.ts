@@ -9,6 +9,8 @@ const entries = { ...arith, ...logic, ...wordOps, ...transcendental, ...inverse 
 export type OpName = keyof typeof entries;
 /** Ops that a target has to render: those without a decomposition. */
 export type CoreOpName = Exclude<OpName, keyof typeof transcendental | keyof typeof inverse>;
+/** Those of them that it has to render on scalars: not the ones that vectors alone have. */
+export type ScalarCoreOpName = Exclude<CoreOpName, keyof typeof wordOps>;
 
 /** Every scalar op by name. */
 export const scalarOps: { readonly [K in OpName]: ScalarOp } = entries;

@@ -147,7 +147,12 @@ describe("com.microsoft", () => {
     expect(columns.byteLength).toBe(32 * units * unit);
     const all = columns.read(0, columns.byteLength).slice();
     for (let at = 0; at < all.length; at++) {
-      const [byte, lane, u, group] = [at % unit, Math.floor(at / unit) % 16, Math.floor(at / (16 * unit)) % units, Math.floor(at / (16 * unit * units))];
+      const [byte, lane, u, group] = [
+        at % unit,
+        Math.floor(at / unit) % 16,
+        Math.floor(at / (16 * unit)) % units,
+        Math.floor(at / (16 * unit * units)),
+      ];
       const row = group * 16 + lane;
       expect(all[at]).toBe(row < rows ? data.read(0, data.byteLength)[(row * units + u) * unit + byte] : 0);
     }
