@@ -20,6 +20,8 @@ export interface ScalarOp<Name extends string = string> {
   /** Relative cost of one evaluation, in units of a multiply-add. */
   readonly cost: number;
   readonly commutative?: boolean;
+  /** Linear in each of its two operands: sums of it are contractions. */
+  readonly bilinear?: boolean;
   /** The same value in terms of other ops. */
   readonly decompose?: (sc: Scalars, args: readonly Expr[]) => Expr;
   /** The same value in terms of other ops where it is no vector: machines have such a core op on vectors alone. */

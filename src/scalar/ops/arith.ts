@@ -91,6 +91,7 @@ export const arith = {
       typeof a === "bigint" ? a * (b as bigint) : !out.isFloat ? Math.imul(a as number, b as number) : (a as number) * (b as number),
     cost: 1,
     commutative: true,
+    bilinear: true,
   },
   div: {
     name: "div",

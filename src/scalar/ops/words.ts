@@ -30,6 +30,7 @@ export const wordOps = {
     },
     cost: 1,
     commutative: true,
+    bilinear: true,
     expand: (sc, [a, b]) => {
       const product = (at: number): Expr => sc.mul(signedPart(sc, a as Expr, at, 16), signedPart(sc, b as Expr, at, 16));
       return sc.add(product(0), product(16));

@@ -1,7 +1,7 @@
 import { type Dim, dimEquals, dimMin, productOf, subDim } from "../../base/dim.ts";
 import { type Expr, type Variable, loadsOf, postorder } from "../../scalar/expr.ts";
 import { mentions, polynomialOf, simplifyIndices } from "../../scalar/index.ts";
-import { type OpName, scalarOps } from "../../scalar/ops/table.ts";
+import { type OpName, findScalarOp, scalarOps } from "../../scalar/ops/table.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { type Kernel, type Stage, type Tensor, type TensorFunction, mapStage, readsOf, soleStage, stageExprs, writesOf } from "../ir.ts";
 
@@ -141,7 +141,7 @@ export function atMost(a: Dim, b: Dim): boolean {
 export function isContraction(s: Stage): boolean {
   if (s.accumulators.length !== 1) return false;
   const lift = s.accumulators[0]?.lift;
-  if (lift?.op !== "mul") return false;
+  if (lift === undefined || findScalarOp(lift.op)?.bilinear !== true) return false;
   const reductions = s.axes.filter((a) => a.kind === "reduction");
   const parallel = s.axes.filter((a) => a.kind === "parallel" && a.extent !== 1);
   const sides = lift.args.map((a) => loadsOf(a));

@@ -6,6 +6,7 @@ import { fuseSiblings } from "./fuse-siblings.ts";
 import { fuseRowBlocks } from "./fuse-row-blocks.ts";
 import { growInPlace } from "./grow-in-place.ts";
 import { groupRows } from "./group-rows.ts";
+import { pairIntegers } from "./pair-integers.ts";
 import { placeViews } from "./place-views.ts";
 import { inlineProducers } from "./inline-producers.ts";
 
@@ -17,6 +18,8 @@ export interface TensorPass {
 
 /** The passes on tensor IR, in order. */
 export const tensorPasses: readonly TensorPass[] = [
+  // While products are written as the graph has them: their factors are single reads, and what they are made of has kernels of its own.
+  { name: "pair-integers", doc: "Sums of products of small integers take two at a time.", run: pairIntegers },
   // Pointwise chains first become one stage each, so that a reduction sees its whole epilogue at once.
   {
     name: "inline-pointwise",

@@ -159,8 +159,9 @@ function largestCentred(d: DType, zero: Operand | null): number {
 }
 
 /**
- * The product of the integers that two quantised matrices stand for, in i32. Where few enough are added up, f32 does it exactly, with
- * multiply-adds, where machines multiply i32 slowly; longer sums are made of parts that are short enough.
+ * The product of the integers that two quantised matrices stand for, in i32. An even number of terms is multiplied in pairs (the
+ * pass pair-integers). Others, where few enough are added up, f32 does exactly, with multiply-adds, where machines multiply i32
+ * slowly; longer sums are made of parts that are short enough.
  */
 export function integerProduct(c: NodeContext, a: Operand, aZero: Operand | null, b: Operand, bZero: Operand | null): Value {
   const integers = (o: Operand, zero: Operand | null, side: "rows" | "columns") =>
@@ -169,7 +170,7 @@ export function integerProduct(c: NodeContext, a: Operand, aZero: Operand | null
   const terms = a.dims[a.rank - 1];
   const [axisA, axisB] = [a.rank - 1, Math.max(0, b.rank - 2)];
   const longest = Math.floor(exactSum / (largestCentred(a.dtype, aZero) * largestCentred(b.dtype, bZero)));
-  const parts = typeof terms === "number" && terms > 0 ? Math.ceil(terms / longest) : Number.POSITIVE_INFINITY;
+  const parts = typeof terms === "number" && terms % 2 === 1 ? Math.ceil(terms / longest) : Number.POSITIVE_INFINITY;
   if (typeof terms !== "number" || parts > mostParts || a.rank === 0 || b.rank === 0 || !dimEquals(b.dims[axisB] as Dim, terms))
     return matrixProduct(c, x, y);
   const [wideX, wideY] = [c.g.convert(x, f32), c.g.convert(y, f32)];
