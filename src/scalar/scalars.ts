@@ -22,6 +22,14 @@ function mix(h: number, v: number): number {
   return (Math.imul(h ^ v, 0x01000193) + 0x9e3779b9) | 0;
 }
 
+interface Made {
+  readonly name: OpName;
+  readonly operands: readonly Expr[];
+  readonly cast: DType | null;
+  readonly result: Expr;
+  readonly next: Made | null;
+}
+
 /**
  * The table of interned expressions of one compilation, and the only way to make them. Construction folds constants
  * and applies the local rules it was given.
@@ -29,6 +37,8 @@ function mix(h: number, v: number): number {
 export class Scalars {
   /** The expressions of each hash, chained by `next`. */
   private readonly table = new Map<number, Expr>();
+  /** What operations on operands have become, each with those of its hash chained by `next`: passes ask for most of them again. */
+  private readonly made = new Map<number, Made>();
   private readonly symbols = new Map<string, Variable>();
   private nextExpr = 0;
   private nextId = 0;
@@ -124,6 +134,16 @@ export class Scalars {
 
   /** The op on operands of fitting dtypes and equal lanes; scalars among vectors are broadcast. */
   op(name: OpName, operands: readonly Expr[], cast: DType | null = null): Expr {
+    let h = mix(opIndex.get(name) ?? 0, cast === null ? -1 : cast.index);
+    for (const a of operands) h = mix(h, a.id);
+    for (let m = this.made.get(h) ?? null; m !== null; m = m.next)
+      if (m.name === name && m.cast === cast && sameArgs(m.operands, operands)) return m.result;
+    const result = this.make(name, operands, cast);
+    this.made.set(h, { name, operands, cast, result, next: this.made.get(h) ?? null });
+    return result;
+  }
+
+  private make(name: OpName, operands: readonly Expr[], cast: DType | null): Expr {
     const entry = scalarOps[name];
     const lanes = operands.reduce((n, a) => Math.max(n, a.lanes), 1);
     let args = lanes === 1 ? operands : operands.map((a) => (a.lanes === lanes ? a : this.broadcast(a, lanes)));

@@ -110,8 +110,9 @@ function asBytes(c: NodeContext, x: Value, bits: number): Bytes {
   const size = x.dims[last] as number;
   const largest = c.g.one("reduce", [f.op("abs", x)], { monoid: "max", axes: [last] });
   const scales = f.mul(largest, 1 / 127);
-  const perStep = f.select(f.op("gt", largest, 0), f.div(127, largest), 0);
-  const whole = c.g.convert(f.op("round", f.mul(x, c.g.broadcast(perStep, x.dims, [...x.dims.keys()].slice(0, -1)))), i32);
+  // Not a product with 127 / largest, which tiny numbers would make infinite.
+  const divisor = c.g.broadcast(f.select(f.op("gt", largest, 0), largest, 1), x.dims, [...x.dims.keys()].slice(0, -1));
+  const whole = c.g.convert(f.op("round", f.mul(f.div(x, divisor), 127)), i32);
   // Byte q of word (j, p) is element p + q · planes of the elements of word j of the weights.
   const planes = 8 / bits;
   const apart = c.g.reshape(whole, [...x.dims.slice(0, -1), size / (4 * planes), 4, planes]);
