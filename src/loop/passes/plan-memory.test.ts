@@ -52,6 +52,12 @@ ${main}
   };
   const launch = (from: string, to: string): string => `launch @first(${from}, ${to}) over [0, 16) grain 16\n`;
 
+  test("what a kernel is given is not below the arena's start, if it counts from before a tensor", () => {
+    expect(places("x y", launch("x + -250", "y"))).toEqual({ x: 4, y: 5 });
+    expect(places("x a y", `if %c{x, 0} > 0 { ${launch("x", "y")} } else { ${launch("x", "a")} ${launch("a + -100", "y")} }`)).toMatchObject({
+      x: 0,
+    });
+  });
   test("what one branch uses, the other may use too", () => {
     const p = places(
       "x a b y",

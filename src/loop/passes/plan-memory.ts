@@ -3,7 +3,7 @@ import { type Expr, type Variable, variablesOf } from "../../scalar/expr.ts";
 import { fromPolynomial, polynomialOf, rangeOf } from "../../scalar/index.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import type { Placement, Program, Stmt } from "../ir.ts";
-import { mapBlock, mapStmt } from "../ir.ts";
+import { bodiesOf, mapBlock, mapStmt } from "../ir.ts";
 import { type Live, type Lives, livesOf } from "./lives.ts";
 import { placeDynamic, withRoomFault } from "./place-dynamic.ts";
 
@@ -37,8 +37,9 @@ export function planMemory(sc: Scalars, source: Program): Program {
       "memory",
       `the model's intermediate results need ${(packed.bytes / 2 ** 30).toFixed(1)} GiB at once; addresses of 32 bits end at 4 GiB: compile with smaller shapes`,
     );
-  for (const [v, offset] of packed.offsets) places.set(v, sc.int(offset));
-  let top: Expr = sc.int(packed.bytes);
+  const start = startOf(p, (v) => packed.offsets.get(merged.get(v) ?? v) ?? 0);
+  for (const [v, offset] of packed.offsets) places.set(v, sc.int(start + offset));
+  let top: Expr = sc.int(start + packed.bytes);
   for (const slot of slotsOf(sc, symbolic)) {
     for (const l of slot.members) places.set(l.allocation.address, top);
     top = sc.add(top, slot.bytes);
@@ -73,6 +74,31 @@ export function planMemory(sc: Scalars, source: Program): Program {
     outputs: p.outputs.map(port),
     report: p.report === null ? null : expr(p.report),
   };
+}
+
+/**
+ * Where the first place begins: kernels may be given an address below a tensor, from which guarded reads are counted; addresses below
+ * 0 would wrap around, and with them those of the reads that take place.
+ */
+function startOf(p: Program, offsetOf: (v: Variable) => number): number {
+  let start = 0;
+  const visit = (b: readonly Stmt[]): void => {
+    for (const s of b) {
+      if (s.kind === "launch")
+        for (const e of s.args) {
+          const below = -(polynomialOf(e).get("")?.coef ?? 0);
+          if (below > 0) for (const v of variablesOf(e)) if (lies(p, v)) start = Math.max(start, below - offsetOf(v));
+        }
+      for (const inner of bodiesOf(s)) visit(inner);
+    }
+  };
+  visit(p.main);
+  return Math.ceil(start / alignment) * alignment;
+}
+
+/** Is the variable an allocation's address? */
+function lies(p: Program, v: Variable): boolean {
+  return p.allocations.some((a) => a.address === v);
 }
 
 /** What an allocation is for, and between which launches it lives, before results take the places of operands. */

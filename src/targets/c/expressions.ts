@@ -3,7 +3,7 @@ import { InternalError } from "../../base/errors.ts";
 import type { Buffer } from "../../loop/ir.ts";
 import type { Expr, Variable } from "../../scalar/expr.ts";
 import { rangeOf } from "../../scalar/index.ts";
-import type { CoreOpName } from "../../scalar/ops/table.ts";
+import type { ScalarCoreOpName } from "../../scalar/ops/table.ts";
 import { printExpr } from "../../scalar/text.ts";
 import type { Facts } from "./addresses.ts";
 import type { Level } from "./levels.ts";
@@ -46,7 +46,7 @@ export class ExpressionWriter {
         if (e.lanes > 1) return this.vectors.expr(e, purpose);
         if (e.op === "loadat") return this.load(e, purpose);
         if (e.op === "extract") return this.vectors.extract(e, purpose);
-        return this.operation(e, e.op as CoreOpName, purpose);
+        return this.operation(e, e.op as ScalarCoreOpName, purpose);
     }
   }
 
@@ -78,7 +78,7 @@ export class ExpressionWriter {
     return lanes > 1 ? this.vectors.helper(`tw_store_${d.name}`, lanes) : this.prelude.use(`tw_store_${memoryName(d)}`);
   }
 
-  private operation(e: Expr, name: CoreOpName, purpose: Purpose): Code {
+  private operation(e: Expr, name: ScalarCoreOpName, purpose: Purpose): Code {
     const how = rendering[name];
     const args = () => e.args.map((a) => this.expr(a, purpose));
     switch (how.kind) {
@@ -99,8 +99,6 @@ export class ExpressionWriter {
         return call(e.dtype.compute === "f32" ? `${how.name}f` : how.name, args());
       case "special":
         return this.special(e, name, purpose);
-      case "words":
-        return this.unsupported(e);
       default:
         throw how satisfies never;
     }
@@ -136,7 +134,7 @@ export class ExpressionWriter {
     return castTo(`${d.kind === "uint" ? "u" : ""}int${d.bits}_t`, c);
   }
 
-  private special(e: Expr, name: CoreOpName, purpose: Purpose): Code {
+  private special(e: Expr, name: ScalarCoreOpName, purpose: Purpose): Code {
     const [a, b] = e.args as [Expr, Expr];
     const type = arithmeticName(e.dtype);
     const x = () => this.expr(a, purpose);

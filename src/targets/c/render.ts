@@ -1,4 +1,4 @@
-import type { CoreOpName } from "../../scalar/ops/table.ts";
+import type { CoreOpName, ScalarCoreOpName } from "../../scalar/ops/table.ts";
 
 /** A piece of C with the precedence of its outermost operator. */
 export interface Code {
@@ -43,8 +43,6 @@ type Rendering =
   | { readonly kind: "bits"; readonly symbol: string }
   /** A function of the mathematical library (`sqrtf`, `sqrt`) and one of the prelude for vectors. */
   | { readonly kind: "function"; readonly name: string; readonly vector: string }
-  /** Of vectors alone: a function of the prelude. */
-  | { readonly kind: "words"; readonly vector: string }
   /** Written out in emission. */
   | { readonly kind: "special" };
 
@@ -58,7 +56,14 @@ const comparison = (symbol: string, name: "lt" | "le" | "gt" | "ge" | "eq" | "ne
 const bits = (symbol: string): Rendering => ({ kind: "bits", symbol });
 const special: Rendering = { kind: "special" };
 
-export const rendering: { readonly [K in CoreOpName]: Rendering } = {
+/** Ops that vectors alone have: functions of the prelude. */
+export const vectorFunctions: { readonly [K in Exclude<CoreOpName, ScalarCoreOpName>]: string } = {
+  dot16: "tw_dot16_i32",
+  dot8: "tw_dot8_i32",
+  add16: "tw_add16_i32",
+};
+
+export const rendering: { readonly [K in ScalarCoreOpName]: Rendering } = {
   add: arithmetic("+", precedence.sum),
   sub: arithmetic("-", precedence.sum),
   mul: arithmetic("*", precedence.product),
@@ -89,9 +94,6 @@ export const rendering: { readonly [K in CoreOpName]: Rendering } = {
   not: special,
   shl: special,
   shr: special,
-  dot16: { kind: "words", vector: "tw_dot16_i32" },
-  dot8: { kind: "words", vector: "tw_dot8_i32" },
-  add16: { kind: "words", vector: "tw_add16_i32" },
   select: special,
   cast: special,
   bitcast: special,

@@ -1,10 +1,10 @@
 import { InternalError } from "../../base/errors.ts";
 import type { Buffer } from "../../loop/ir.ts";
 import type { Expr } from "../../scalar/expr.ts";
-import type { CoreOpName } from "../../scalar/ops/table.ts";
+import type { ScalarCoreOpName } from "../../scalar/ops/table.ts";
 import type { DType } from "../../base/dtype.ts";
 import type { ExpressionWriter, Purpose } from "./expressions.ts";
-import { type Code, atom, call, castTo, infix, negated, operand, plus, precedence, rendering } from "./render.ts";
+import { type Code, atom, call, castTo, infix, negated, operand, plus, precedence, rendering, vectorFunctions } from "./render.ts";
 import { laneName } from "./types.ts";
 
 /** Elements of a vector of the dtype as helpers are named after them. */
@@ -49,7 +49,15 @@ export class VectorWriter {
       case "insert":
         return this.gathered(e, purpose) ?? this.call(e, `tw_insert_${lanesOf(e.dtype)}`, [arg(0), arg(1), atom(String(e.attr as number))]);
       default:
-        return this.operation(e, e.op as CoreOpName, purpose);
+        if (Object.hasOwn(vectorFunctions, e.op)) {
+          const name = vectorFunctions[e.op as keyof typeof vectorFunctions];
+          return this.call(
+            e,
+            name,
+            e.args.map((_, i) => arg(i)),
+          );
+        }
+        return this.operation(e, e.op as ScalarCoreOpName, purpose);
     }
   }
 
@@ -84,7 +92,7 @@ export class VectorWriter {
     return atom(`(${this.type(e.dtype, e.lanes)}){${values.join(", ")}}`);
   }
 
-  private operation(e: Expr, name: CoreOpName, purpose: Purpose): Code {
+  private operation(e: Expr, name: ScalarCoreOpName, purpose: Purpose): Code {
     const how = rendering[name];
     const args = () => e.args.map((a) => this.scalar.expr(a, purpose));
     const t = lanesOf(e.dtype);
@@ -101,7 +109,6 @@ export class VectorWriter {
         const c = infix(how.symbol, precedence.bits, a, b);
         return t === "mask" && this.scalar.level.masks ? castTo(this.type(e.dtype, e.lanes), c) : c;
       }
-      case "words":
       case "function":
         return this.call(e, how.vector, args());
       case "special":
@@ -130,7 +137,7 @@ export class VectorWriter {
     return castTo(this.type(e.dtype, e.lanes), how.name === "ne" ? differ : infix("^", precedence.bits, differ, this.ones(e.lanes)));
   }
 
-  private special(e: Expr, name: CoreOpName, t: string, purpose: Purpose): Code {
+  private special(e: Expr, name: ScalarCoreOpName, t: string, purpose: Purpose): Code {
     const [a, b] = e.args as [Expr, Expr];
     const x = () => this.scalar.expr(a, purpose);
     const y = () => this.scalar.expr(b, purpose);

@@ -191,7 +191,7 @@ export class ExpressionEmitter extends FunctionCode {
         this.multiplyAdd(e);
         return;
       case "dot8":
-        this.dotBytes(a, b);
+        this.multiplyBytes(a, b);
         return;
       case "neg":
         this.negate(e, shape);
@@ -300,7 +300,7 @@ export class ExpressionEmitter extends FunctionCode {
   }
 
   /** Without relaxed SIMD: products of the even bytes and of the odd ones in lanes of 16 bits. */
-  private dotBytes(a: Expr, b: Expr): void {
+  private multiplyBytes(a: Expr, b: Expr): void {
     if (this.options.relaxed) {
       this.expr(a);
       this.expr(b);
