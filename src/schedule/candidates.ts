@@ -179,7 +179,7 @@ function* secondAxis(
 /** May a tile be written out? A few operations go beside each multiply-add; where they are many, a few vectors are code enough. */
 function fitsInCode(machine: Capabilities, f: StageFacts, t: Tile, lanes: number): boolean {
   const points = t.size.reduce((n, s) => n * s, 1) / lanes;
-  return points <= vectorCounts.length || Math.max(points, tileOperations(f, t, lanes) / fewOperations) <= machine.tileOps;
+  return points <= vectorCounts.length || Math.max(points, tileOperations(f, t, lanes, points) / fewOperations) <= machine.tileOps;
 }
 
 /** Does the stage reduce over few points that neighbours share, so that code which knows the strides reads them once? */

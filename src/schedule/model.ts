@@ -147,13 +147,15 @@ function liftParts(axes: readonly Axis[], lifts: readonly Expr[]): readonly Lift
   return [...parts.values()];
 }
 
-/** Operations of a tile, what its points share counted once; of vectors, as many as there are. */
-export function tileOperations(f: StageFacts, t: Tile, lanes: number): number {
+/** Operations of a tile of so many points, what those share counted once; of vectors, as many as there are. */
+export function tileOperations(f: StageFacts, t: Tile, lanes: number, points: number): number {
+  // Most lifts are a product, of which nothing is shared.
+  if (f.liftParts.length === 1) return f.liftCost * points;
   let n = 0;
   for (const { cost, axes } of f.liftParts) {
-    let points = cost;
-    for (let i = 0; i < t.size.length; i++) if (axes[i]) points *= t.size[i] as number;
-    n += t.vector >= 0 && axes[t.vector] ? points / lanes : points;
+    let own = cost;
+    for (let i = 0; i < t.size.length; i++) if (axes[i]) own *= t.size[i] as number;
+    n += t.vector >= 0 && axes[t.vector] ? own / lanes : own;
   }
   return n;
 }
@@ -264,7 +266,7 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
       tiles *= passesAlong(f, i, size);
     }
   }
-  const operations = tileOperations(f, t, lanes);
+  const operations = tileOperations(f, t, lanes, (parallel * unrolled) / lanes);
   let arithmetic = operations * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
   let [loads, operands, streams, distance, missed, fewest] = [0, 0, 0, 0, 0, Number.POSITIVE_INFINITY];
   for (const a of f.reduced) {

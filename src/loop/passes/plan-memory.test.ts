@@ -54,7 +54,7 @@ ${main}
 
   test("what a kernel is given is not below the arena's start, if it counts from before a tensor", () => {
     expect(places("x y", launch("x + -250", "y"))).toEqual({ x: 4, y: 5 });
-    expect(places("x a y", `if %c{x, 0} > 0 { ${launch("x", "y")} } else { ${launch("x", "a")} ${launch("a + -100", "y")} }`)).toMatchObject({
+    expect(places("x a y", `if %c{x, 0} > 0 { ${launch("x", "y")} } else { ${launch("x", "a")} ${launch("a + -60", "y")} }`)).toMatchObject({
       x: 0,
     });
   });
