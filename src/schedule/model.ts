@@ -267,14 +267,12 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
     }
   }
   const operations = tileOperations(f, t, lanes, (parallel * unrolled) / lanes);
-  let arithmetic = operations * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
+  const arithmetic = operations * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
   let [loads, operands, streams, distance, missed, fewest] = [0, 0, 0, 0, 0, Number.POSITIVE_INFINITY];
   for (const a of f.reduced) {
     const moves = t.vector >= 0 && a.strides[t.vector] !== 0;
     const places = specialize ? distinctPlaces(a, t.size, t.vector, lanes) : moves ? distinct(a, t) / lanes : distinct(a, t);
     loads += loadCost(machine, a, t, lanes, false, moves ? places * lanes : places);
-    // What is read lane by lane is put together by the units that do the arithmetic.
-    if (moves && a.strides[t.vector] !== 1) arithmetic += places * (lanes - 1) * cost.vectorOp;
     if (collidesInTile(machine, a, t)) missed += places;
     operands += places;
     fewest = Math.min(fewest, places / unrolled);
