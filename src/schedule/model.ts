@@ -133,7 +133,11 @@ function liftParts(axes: readonly Axis[], lifts: readonly Expr[]): readonly Lift
     parts.set(key, part);
   };
   const known = new Set(axes.map((a) => a.variable));
-  for (const [e, cost] of operations(lifts)) {
+  const all = axes.map(() => true);
+  const found = operations(lifts);
+  // Guards stay with what they guard: engines branch on them, and share nothing across the branches.
+  if (found.some(([e]) => e.op === "select")) return [{ cost: arithmeticCost(lifts), axes: all }];
+  for (const [e, cost] of found) {
     const mentioned = mentionedIn(e);
     const own = [...mentioned].every((v) => known.has(v));
     add(
@@ -141,7 +145,6 @@ function liftParts(axes: readonly Axis[], lifts: readonly Expr[]): readonly Lift
       cost,
     );
   }
-  const all = axes.map(() => true);
   const total = [...parts.values()].reduce((n, p) => n + p.cost, 0);
   add(all, Math.max(total - 1, 1) - total);
   return [...parts.values()];
