@@ -270,12 +270,15 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
     }
   }
   const operations = tileOperations(f, t, lanes, (parallel * unrolled) / lanes);
-  const arithmetic = operations * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
+  let arithmetic = operations * (lanes === 1 ? cost.scalarOp : cost.vectorOp);
   let [loads, operands, streams, distance, missed, fewest] = [0, 0, 0, 0, 0, Number.POSITIVE_INFINITY];
   for (const a of f.reduced) {
     const moves = t.vector >= 0 && a.strides[t.vector] !== 0;
     const places = specialize ? distinctPlaces(a, t.size, t.vector, lanes) : moves ? distinct(a, t) / lanes : distinct(a, t);
-    loads += loadCost(machine, a, t, lanes, false, moves ? places * lanes : places);
+    const load = loadCost(machine, a, t, lanes, false, moves ? places * lanes : places);
+    loads += load;
+    // Putting elements into lanes, one by one, takes the units that add: partial sums are no gain then.
+    if (vectorIsReduction && moves && a.strides[t.vector] !== 1) arithmetic += load;
     if (collidesInTile(machine, a, t)) missed += places;
     operands += places;
     fewest = Math.min(fewest, places / unrolled);

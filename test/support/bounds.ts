@@ -133,7 +133,6 @@ class Bounder {
     }
     if (!value.dtype.isFloat) return [exact(value)];
     if (name === "dot" || name === "convolution") return [{ value, error: this.contraction(op, operands, value) }];
-    if (name === "packed_dot") return [{ value, error: this.packed(op, operands, value) }];
     if (name === "reduce" || name === "reduce_window")
       return [
         {
@@ -212,17 +211,6 @@ class Bounder {
     return Float64Array.from(
       { length: value.data.length },
       (_, i) => 1.01 * (Number(left.data[i]) + Number(right.data[i])) + 4 * Math.sqrt(Math.max(1, n)) * epsilon(value.dtype) * Number(terms.data[i]),
-    );
-  }
-
-  /** Products with exact elements that have no sign. */
-  private packed(op: Op, [x, w]: readonly Bounded[], value: HostTensor): Float64Array {
-    const [a, b] = [x as Bounded, (w as Bounded).value];
-    const [errors, terms] = [this.evaluate(op, [errorOf(a), b]), this.evaluate(op, [magnitude(a), b])];
-    const n = a.value.dims.at(-1) as number;
-    return Float64Array.from(
-      { length: value.data.length },
-      (_, i) => 1.01 * Number(errors.data[i]) + 4 * Math.sqrt(n) * epsilon(value.dtype) * Number(terms.data[i]),
     );
   }
 

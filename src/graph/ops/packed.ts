@@ -1,6 +1,5 @@
-import { type Dim, dimEquals, mulDim, productOf } from "../../base/dim.ts";
-import { f32, i32 } from "../../base/dtype.ts";
-import { roundTo } from "../../base/numeric.ts";
+import { dimEquals, productOf } from "../../base/dim.ts";
+import { i32 } from "../../base/dtype.ts";
 import type { Expr } from "../../scalar/expr.ts";
 import type { Scalars } from "../../scalar/scalars.ts";
 import { forEachIndex, hostTensor, stridesOf } from "../host.ts";
@@ -9,12 +8,6 @@ import { type TensorType, defineOp } from "../op.ts";
 /** As many products of bytes and elements fit into sums of 16 bits, two of each in each: 2 · 15 · 128 · 8 < 2^15. */
 const mostTerms = 8;
 const ones = 0x00010001;
-
-/** One element of a word, the first in its lowest bits. */
-function element(sc: Scalars, word: Expr, bits: number, i: number): Expr {
-  const shifted = i === 0 ? word : sc.op("shr", [word, sc.int(bits * i)]);
-  return sc.and(shifted, sc.int(2 ** bits - 1));
-}
 
 /** Every (8 / bits)th element of a word from the `plane`th on, a byte for each. */
 function bytesOf(sc: Scalars, word: Expr, bits: number, plane: number): Expr {
@@ -34,29 +27,29 @@ function sumOfBytes(sc: Scalars, terms: readonly Expr[]): Expr {
 
 const packedDot = defineOp({
   name: "packed_dot",
-  doc: "Sums of products within blocks, the right side packed: a word of w holds 32 / bits unsigned elements, the first in its lowest bits, and the words of neighbouring columns lie side by side. Result[…, g, b, l] sums the products of x[…, b, :] and the elements of w[g, b, :, l]. x is of f32, an element each; or it is of words, each with four signed bytes: the word at j · 8 / bits + p has those of elements p, p + 8 / bits, … of word j, and the result is exact.",
+  doc: "Sums of products within blocks, both sides packed: a word of w holds 32 / bits unsigned elements, the first in its lowest bits, and the words of neighbouring columns lie side by side; a word of x holds four signed bytes, that at j · 8 / bits + p those of elements p, p + 8 / bits, … of word j of w. Result[…, g, b, l] sums the products of the bytes of x[…, b, :] and the elements of w[g, b, :, l], exactly.",
   operands: ["x", "w"],
   attrs: { bits: "int" },
   constraints: [
     "C1: w is i32[groups, blocks, words, columns], words a number.",
-    "C2: `bits` is 2 or 4, or 8 where x is f32.",
-    "C3: x is f32[…, blocks, words · 32 / bits] or i32[…, blocks, words · 8 / bits].",
+    "C2: `bits` is 2 or 4.",
+    "C3: x is i32[…, blocks, words · 8 / bits].",
   ],
   infer({ operands: [x, w], attrs: { bits }, fail }) {
     const [a, b] = [x as TensorType, w as TensorType];
     const [groups, blocks, words, columns] = b.dims;
     if (b.dtype !== i32 || groups === undefined || blocks === undefined || typeof words !== "number" || columns === undefined || b.dims.length !== 4)
       return fail("C1", `got ${b.dtype}[${b.dims.join(", ")}]`);
-    if (![2, 4, ...(a.dtype === f32 ? [8] : [])].includes(bits)) fail("C2", `got ${bits}, x ${a.dtype}`);
-    const last = (words * (a.dtype === f32 ? 32 : 8)) / bits;
+    if (bits !== 2 && bits !== 4) fail("C2", `got ${bits}`);
+    const last = (words * 8) / bits;
     const [own, size] = [a.dims.at(-2), a.dims.at(-1)];
-    if ((a.dtype !== f32 && a.dtype !== i32) || own === undefined || !dimEquals(own, blocks) || size !== last)
-      return fail("C3", `got ${a.dtype}[${a.dims.join(", ")}], expected […, ${blocks}, ${last}]`);
-    return [{ dtype: a.dtype, dims: [...a.dims.slice(0, -2), groups, blocks, columns] }];
+    if (a.dtype !== i32 || own === undefined || !dimEquals(own, blocks) || size !== last)
+      return fail("C3", `got ${a.dtype}[${a.dims.join(", ")}], expected i32[…, ${blocks}, ${last}]`);
+    return [{ dtype: i32, dims: [...a.dims.slice(0, -2), groups, blocks, columns] }];
   },
   evaluate({ operands: [x, w], attrs: { bits }, types: [out] }) {
     if (x === undefined || w === undefined || out === undefined) return [];
-    const result = hostTensor(out.dtype, out.dims);
+    const result = hostTensor(i32, out.dims);
     const [sx, sw] = [stridesOf(x.dims), stridesOf(w.dims)];
     const [words, each, planes] = [w.dims[2] as number, 32 / bits, 8 / bits];
     const byte = (word: number, q: number): number => (word << (24 - 8 * q)) >> 24;
@@ -66,38 +59,27 @@ const packedDot = defineOp({
       let sum = 0;
       for (let j = 0; j < words; j++) {
         const word = Number(w.data[g * (sw[0] as number) + b * (sw[1] as number) + j * (sw[2] as number) + l]);
-        for (let i = 0; i < each; i++) {
-          const at =
-            x.dtype === f32 ? Number(x.data[from + j * each + i]) : byte(Number(x.data[from + j * planes + (i % planes)]), Math.floor(i / planes));
-          sum += at * ((word >> (bits * i)) & (2 ** bits - 1));
-        }
+        for (let i = 0; i < each; i++)
+          sum += byte(Number(x.data[from + j * planes + (i % planes)]), Math.floor(i / planes)) * ((word >> (bits * i)) & (2 ** bits - 1));
       }
-      result.data[flat] = roundTo(out.dtype, sum) as never;
+      result.data[flat] = sum | 0;
     });
     return [result];
   },
-  lower({ b, sc, operands: [x, w], results: [result], read, attrs: { bits } }) {
-    if (x === undefined || w === undefined || result === undefined) return;
-    const [words, each, planes] = [w.dims[2] as number, 32 / bits, 8 / bits];
-    const all = Array.from({ length: words }, (_, j) => j);
+  lower({ b, sc, operands: [, w], results: [result], read, attrs: { bits } }) {
+    if (w === undefined || result === undefined) return;
+    const [words, planes] = [w.dims[2] as number, 8 / bits];
     b.map(result, (index) => {
       const rows = index.slice(0, -3);
       const [g, block, l] = index.slice(-3) as [Expr, Expr, Expr];
       const left = (i: number): Expr => read(0, [...rows, block, sc.int(i)]);
-      const word = (j: number): Expr => read(1, [g, block, sc.int(j), l]);
-      // A sum for each word: chains of additions that do not wait for one another.
-      const productsOf = (w: Expr, from: number): Expr =>
-        Array.from({ length: each }, (_, i) => sc.mul(left(from + i), sc.cast(f32, element(sc, w, bits, i)))).reduce((p, q) => sc.add(p, q));
-      if (x.dtype === f32) return all.map((j) => productsOf(word(j), j * each)).reduce((p, q) => sc.add(p, q));
-      const terms = all.flatMap((j) =>
-        Array.from({ length: planes }, (_, p) => sc.op("dot8", [left(j * planes + p), bytesOf(sc, word(j), bits, p)])),
+      const terms = Array.from({ length: words }, (_, j) => read(1, [g, block, sc.int(j), l])).flatMap((word, j) =>
+        Array.from({ length: planes }, (_, p) => sc.op("dot8", [left(j * planes + p), bytesOf(sc, word, bits, p)])),
       );
       return sumOfBytes(sc, terms);
     });
   },
   examples: [
-    { operands: [{ type: "f32[3, 2, 16]" }, { type: "i32[2, 2, 2, 4]", range: [-2147483648, 2147483647] }], attrs: { bits: 4 } },
-    { operands: [{ type: "f32[5, 4]" }, { type: "i32[1, 5, 1, 17]", range: [-2147483648, 2147483647] }], attrs: { bits: 8 } },
     {
       operands: [
         { type: "i32[3, 2, 18]", range: [-2147483648, 2147483647] },
@@ -113,7 +95,7 @@ const packedDot = defineOp({
       attrs: { bits: 2 },
     },
   ],
-  flops: ([x], [r]) => 2 * Number(productOf(r?.dims ?? [])) * Number(mulDim(x?.dims.at(-1) as Dim, x?.dtype === i32 ? 4 : 1)),
+  flops: ([x], [r]) => 8 * Number(productOf(r?.dims ?? [])) * Number(x?.dims.at(-1)),
 });
 
 export const packedOps = [packedDot];

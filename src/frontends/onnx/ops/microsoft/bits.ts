@@ -7,7 +7,7 @@ import { type Operand, dimValue } from "../../operand.ts";
 import { wideFloat } from "../elementwise.ts";
 import { Formula } from "../formula.ts";
 import { part } from "./heads.ts";
-import { type PackedWeights, columns, inColumns, packedProduct } from "./packed-weights.ts";
+import { type LeftBytes, type PackedWeights, columns, inColumns, packedProduct } from "./packed-weights.ts";
 
 const packedTypes: Readonly<Record<number, DType>> = { 2: u2, 4: u4, 8: u8 };
 
@@ -103,7 +103,7 @@ function matMulNBits(c: NodeContext): Operand {
   const rows = x.dims.slice(0, -1);
   const all = c.g.convert(padded(c, x.value, blocks * size - k), wide);
   const fixed = group === null ? fixedWeights(c, bits, [n, blocks, size], wide) : null;
-  if (fixed !== null) return withBias(c, packedProduct(c, all, fixed, c.int("accuracy_level", 0) === 4 ? "bytes" : "floats"), x.dtype);
+  if (fixed !== null) return withBias(c, packedProduct(c, all, fixed, leftBytes(c)), x.dtype);
   const scales = c.g.convert(c.sizes.reshape(c.value(2), [n, blocks]), wide);
   const zeros = zerosOf(c, c.optional(3), n, blocks, bits, wide);
   const w =
@@ -115,6 +115,12 @@ function matMulNBits(c: NodeContext): Operand {
   const axes = dims.map((_, i) => i);
   const dot = c.g.one("dot", [left, w], { batchA: [], batchB: [], contractA: axes.map((i) => i + last), contractB: axes.map((i) => i + 1) });
   return withBias(c, dot, x.dtype);
+}
+
+/** How the left side may be rounded: not beyond f32 where the model says nothing (or 1), as far as f16 and bf16 (2, 3), or to bytes (4). */
+function leftBytes(c: NodeContext): LeftBytes {
+  const level = c.int("accuracy_level", 0);
+  return level === 4 ? 1 : level === 2 || level === 3 ? 2 : 3;
 }
 
 function withBias(c: NodeContext, product: Value, dtype: DType): Operand {

@@ -55,14 +55,17 @@ export interface PackedWeights {
   readonly zeros: Value | number;
 }
 
-/** May bytes stand for the left side's elements, scaled block by block? */
-export type LeftSide = "floats" | "bytes";
+/**
+ * Bytes of the integers that stand for the left side's elements: multiples of a fraction of their block's largest magnitude. Three
+ * are what f32 has for the largest one.
+ */
+export type LeftBytes = 1 | 2 | 3;
 
 /**
  * x · Wᵀ for x[…, blocks · size]: sums over blocks of `scale · (Σ x·w − zero · Σ x)`, which makes nothing of a weight but a number.
- * Of bytes, the sums in the blocks are exact.
+ * The left side is taken as integers, so that the sums in the blocks are exact.
  */
-export function packedProduct(c: NodeContext, x: Value, w: PackedWeights, left: LeftSide): Value {
+export function packedProduct(c: NodeContext, x: Value, w: PackedWeights, bytes: LeftBytes): Value {
   const f = new Formula(c.g);
   const size = Math.min(w.size, largestBlock);
   const parts = w.size / size;
@@ -72,52 +75,78 @@ export function packedProduct(c: NodeContext, x: Value, w: PackedWeights, left: 
   const packed = c.g.outside(() => c.g.constant(i32, [groups, blocks, words, columns], inColumns(w.data, w.rows, blocks * words, 4), "packed"));
   const outer = x.dims.slice(0, -1);
   const cut = c.g.reshape(x, [...outer, blocks, size]);
-  const own = left === "bytes" ? asBytes(c, cut, w.bits) : { elements: cut, sums: rowSums(c, cut), scales: null };
-  const products = c.g.one("packed_dot", [own.elements, packed], { bits: w.bits });
+  const own = inBytes(c, cut, w.bits, bytes);
   // A block that was cut has one scale for its parts.
-  const sums = c.g.reshape(products, [...outer, groups, w.blocks, parts, columns]);
-  const [r, { dims }] = [outer.length, sums];
+  const dims = [...outer, groups, w.blocks, parts, columns];
+  const r = outer.length;
   const ofRows = (v: Value): Value => c.g.broadcast(c.g.reshape(v, [...outer, w.blocks, parts]), dims, [...outer.keys(), r + 1, r + 2]);
   const ofColumns = (v: Value): Value => c.g.broadcast(v, dims, [r, r + 1, r + 3]);
   const zeros: Term = typeof w.zeros === "number" ? w.zeros : ofColumns(w.zeros);
   const numbers = (v: Value): Value => c.g.convert(v, w.scales.dtype);
-  const centred =
-    typeof w.zeros === "number" && left === "bytes"
-      ? numbers(f.sub(sums, ofRows(f.mul(own.sums, w.zeros))))
-      : f.sub(numbers(sums), f.mul(ofRows(numbers(own.sums)), zeros));
-  const scaled = f.mul(centred, ofColumns(w.scales));
-  const terms = own.scales === null ? scaled : f.mul(scaled, ofRows(own.scales));
+  const inSteps = (i: Integers): Value => {
+    const products = i.bytes.map((x) => c.g.one("packed_dot", [x, packed], { bits: w.bits })).reduce((high, low) => f.add(f.mul(high, 256), low));
+    const sums = c.g.reshape(products, dims);
+    // A zero point that all have is taken off before anything is rounded.
+    if (typeof zeros === "number") return numbers(f.sub(sums, ofRows(f.mul(i.sums, zeros))));
+    return f.sub(numbers(sums), f.mul(ofRows(numbers(i.sums)), zeros));
+  };
+  const steps = own.integers.map(inSteps).reduce((high, low) => f.add(f.mul(high, 256), low));
+  const terms = f.mul(f.mul(steps, ofColumns(w.scales)), ofRows(own.scales));
   const y = c.g.one("reduce", [terms], { monoid: "add", axes: [r + 1, r + 2] });
   const whole = c.g.reshape(y, [...outer, groups * columns]);
   return part(c, whole, whole.dims.length - 1, 0, w.rows);
 }
 
-function rowSums(c: NodeContext, x: Value): Value {
-  return c.g.one("reduce", [x], { monoid: "add", axes: [x.dims.length - 1] });
-}
-
-/** What a left side of bytes is: words of them, the sums of each block's, and the block's scale. */
-interface Bytes {
-  readonly elements: Value;
+/** Integers of one or two bytes: what fills a word with the sum of a block's products. */
+interface Integers {
+  /** The highest byte first: words of four signed bytes, as packed_dot takes them. */
+  readonly bytes: readonly Value[];
+  /** The sum of each block's. */
   readonly sums: Value;
+}
+interface LeftSide {
+  /** Together each element's multiple; where there are two, the first counts 256 of the second's steps. */
+  readonly integers: readonly Integers[];
+  /** Each block's step. */
   readonly scales: Value;
 }
 
-/** Elements in blocks, [..., blocks, size], as the nearest of 255 steps between the block's largest magnitude and its opposite. */
-function asBytes(c: NodeContext, x: Value, bits: number): Bytes {
+/** Elements in blocks, [..., blocks, size], as the nearest multiples that have so many bytes. */
+function inBytes(c: NodeContext, x: Value, bits: number, bytes: LeftBytes): LeftSide {
   const f = new Formula(c.g);
   const last = x.dims.length - 1;
-  const size = x.dims[last] as number;
+  // Each byte is signed, the lower ones from -128 on.
+  const most = [127, 127 * 257, 127 * 65793][bytes - 1] as number;
   const largest = c.g.one("reduce", [f.op("abs", x)], { monoid: "max", axes: [last] });
-  const scales = f.mul(largest, 1 / 127);
-  // Not a product with 127 / largest, which tiny numbers would make infinite.
+  const scales = f.mul(largest, 1 / most);
+  // Not a product with most / largest, which tiny numbers would make infinite.
   const divisor = c.g.broadcast(f.select(f.op("gt", largest, 0), largest, 1), x.dims, [...x.dims.keys()].slice(0, -1));
-  const whole = c.g.convert(f.op("round", f.mul(f.div(x, divisor), 127)), i32);
-  // Byte q of word (j, p) is element p + q · planes of the elements of word j of the weights.
-  const planes = 8 / bits;
-  const apart = c.g.reshape(whole, [...x.dims.slice(0, -1), size / (4 * planes), 4, planes]);
-  const shift = f.mul(c.g.one("iota", [], { dtype: i32, dims: apart.dims, axis: last + 1 }), 8);
-  const bytes = f.op("shl", f.op("and", apart, 255), shift);
+  const whole = c.g.convert(f.op("round", f.mul(f.div(x, divisor), most)), i32);
+  const words = (v: Value): Value => inWords(c, v, bits);
+  const rowSums = (v: Value): Value => c.g.one("reduce", [v], { monoid: "add", axes: [last] });
+  if (bytes === 1) return { integers: [{ bytes: [words(whole)], sums: rowSums(whole) }], scales };
+  // The lowest byte is signed, so that what stands above it counts the nearest multiple of 256. (A bias makes a logical shift do.)
+  const above = f.sub(f.op("shr", f.add(whole, 2 ** 30 + 128), 8), 2 ** 22);
+  if (bytes === 2) return { integers: [{ bytes: [words(above), words(whole)], sums: rowSums(whole) }], scales };
+  const top = f.op("shr", f.add(above, 128), 8);
+  const low = f.sub(whole, f.mul(above, 256));
+  return {
+    integers: [
+      { bytes: [words(top), words(above)], sums: rowSums(above) },
+      { bytes: [words(whole)], sums: rowSums(low) },
+    ],
+    scales,
+  };
+}
+
+/** The lowest bytes of integers, [..., size], four in a word: byte q of word (j, p) is that of element p + q · planes of the elements of word j of the weights. */
+function inWords(c: NodeContext, whole: Value, bits: number): Value {
+  const f = new Formula(c.g);
+  const last = whole.dims.length - 1;
+  const [size, planes] = [whole.dims[last] as number, 8 / bits];
+  const apart = c.g.reshape(whole, [...whole.dims.slice(0, -1), size / (4 * planes), 4, planes]);
+  const shifts = f.mul(c.g.one("iota", [], { dtype: i32, dims: [4], axis: 0 }), 8);
+  const bytes = f.op("shl", f.op("and", apart, 255), c.g.broadcast(shifts, apart.dims, [last + 1]));
   const words = c.g.one("reduce", [bytes], { monoid: "add", axes: [last + 1] });
-  return { elements: c.g.reshape(words, [...x.dims.slice(0, -1), Number(productOf(words.dims.slice(last)))]), sums: rowSums(c, whole), scales };
+  return c.g.reshape(words, [...whole.dims.slice(0, -1), Number(productOf(words.dims.slice(last)))]);
 }
