@@ -26,6 +26,8 @@ export const scalar = (d: DType, v: number): HostTensor => integers(d, [], () =>
 const list = (d: DType, ...v: number[]): HostTensor => integers(d, [v.length], (i) => v[i] as number);
 const positive = (d: DType, ...dims: number[]): HostTensor => hostFrom(d, dims, (i) => 0.5 + (i % 5) / 8);
 
+const small = (...dims: number[]): HostTensor => hostFrom(f32, dims, (i) => (4 + (i % 5)) / 1024);
+
 /** A tensor of integers with scale and zero point: three operands. */
 const quantized = (d: DType, ...dims: number[]): HostTensor[] => [bytes(d, ...dims), scalar(f32, 0.0625), scalar(d, d.kind === "int" ? -3 : 119)];
 const target = (d: DType): HostTensor[] => [scalar(f32, 0.125), scalar(d, d.kind === "int" ? 5 : 131)];
@@ -166,6 +168,24 @@ const products: SmallModels = {
     in: [bytes(d, 3, 4), bytes(d, 4, 5), scalar(f32, 0.5), positive(f32, 5), scalar(d, 3), bytes(d, 5), reals(f32, 5)],
   }),
   DynamicQuantizeMatMul: (d) => ({ in: [reals(f32, 3, 4), bytes(d, 4, 5), positive(f32, 5), bytes(d, 5), reals(f32, 5)] }),
+  DynamicQuantizeLSTM: (d) => ({
+    in: [
+      reals(f32, 4, 2, 3),
+      bytes(d, 1, 3, 20),
+      bytes(d, 1, 5, 20),
+      reals(f32, 1, 40),
+      null,
+      reals(f32, 1, 2, 5),
+      reals(f32, 1, 2, 5),
+      reals(f32, 1, 15),
+      small(1, 20),
+      bytes(d, 1, 20),
+      small(1, 20),
+      bytes(d, 1, 20),
+    ],
+    attrs: { hidden_size: 5 },
+    fixed: [1, 2, 8, 9, 10, 11],
+  }),
   QGemm: (d) => ({
     in: [...quantized(d, 3, 4), bytes(d, 5, 4), scalar(f32, 0.25), scalar(d, 2), bytes(i32, 5), ...target(d)],
     attrs: { transB: 1 },

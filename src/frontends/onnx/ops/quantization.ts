@@ -4,6 +4,7 @@ import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import { type Operand, dataOperand } from "../operand.ts";
 import { castValue, clamp } from "./cast.ts";
+import { Formula } from "./formula.ts";
 import { matrixProduct } from "./matmul.ts";
 import { convolve } from "./nn.ts";
 
@@ -118,19 +119,23 @@ export function dequantize(c: NodeContext): Operand {
   return c.of(c.g.convert(c.g.one("mul", [value, c.g.convert(at(scale), f32)]), to));
 }
 
-/** u8 over the range of the data, 0 included. Data of nothing but zeros gets the scale 1 / 255. */
-export function dynamicQuantize(c: NodeContext): readonly Operand[] {
-  const x = c.value(0);
+/**
+ * Data as the nearest of the 255 steps over its range, 0 included, and their size and number at zero, all in f32. Data of nothing
+ * but zeros gets the scale 1 / 255.
+ */
+export function ownSteps(f: Formula, x: Value): { readonly steps: Value; readonly scale: Value; readonly zero: Value } {
   const axes = x.dims.map((_, i) => i);
-  const extreme = (monoid: "max" | "min") => c.withScalar(monoid, c.g.one("reduce", [x], { monoid, axes }), 0);
-  const [high, low] = [extreme("max"), extreme("min")];
-  const range = c.g.one("sub", [high, low]);
-  const span = c.g.one("select", [c.withScalar("eq", range, 0), c.g.splat(f32, [], 1), range]);
-  const scale = c.withScalar("div", span, 255);
-  const zero = c.g.one("round", [clamp(c, c.g.one("neg", [c.g.one("div", [low, scale])]), 0, 255)]);
-  const all = (v: Value) => c.g.broadcast(v, x.dims, []);
-  const y = toInteger(c, c.g.one("div", [x, all(scale)]), all(zero), u8);
-  return [y, scale, c.g.convert(zero, u8)].map((v) => c.of(v));
+  const [high, low] = [f.max(f.g.one("reduce", [x], { monoid: "max", axes }), 0), f.min(f.g.one("reduce", [x], { monoid: "min", axes }), 0)];
+  const range = f.sub(high, low);
+  const scale = f.div(f.select(f.op("eq", range, 0), 1, range), 255);
+  const zero = f.op("round", f.clamp(f.op("neg", f.div(low, scale)), 0, 255));
+  return { steps: f.clamp(f.add(f.op("round", f.div(x, scale)), zero), 0, 255), scale, zero };
+}
+
+/** u8 over the range of the data. */
+export function dynamicQuantize(c: NodeContext): readonly Operand[] {
+  const { steps, scale, zero } = ownSteps(new Formula(c.g), c.value(0));
+  return [c.of(c.g.convert(steps, u8)), c.of(scale), c.of(c.g.convert(zero, u8))];
 }
 
 /** A zero point that stands in the model as nothing but zeros. */

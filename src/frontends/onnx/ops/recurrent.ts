@@ -1,17 +1,25 @@
 import { type Dim, mulDim, subDim, symbolDim } from "../../../base/dim.ts";
+import { f32, i32 } from "../../../base/dtype.ts";
 import type { GraphBuilder } from "../../../graph/builder.ts";
 import type { Value } from "../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../context.ts";
 import { type Operand, dimValue } from "../operand.ts";
 import { type Activation, activations } from "./activation.ts";
 import { Formula } from "./formula.ts";
+import { ownSteps } from "./quantization.ts";
 import { slicedAlong } from "./shape.ts";
 
-/** What the steps of one direction work with. Weights are [gates · hidden, …], biases and peepholes vectors. */
+/** A matrix [gates · hidden, columns]: numbers, or integers (their zero points taken off) that have a scale for each row. */
+export interface Matrix {
+  readonly elements: Value;
+  readonly scales: Value | null;
+}
+
+/** What the steps of one direction work with. Biases and peepholes are vectors. */
 interface Weights {
   readonly hidden: Dim;
-  readonly input: Value;
-  readonly recurrent: Value;
+  readonly input: Matrix;
+  readonly recurrent: Matrix;
   readonly inputBias: Value | null;
   readonly recurrentBias: Value | null;
   readonly peepholes: Value | null;
@@ -39,13 +47,23 @@ function part(g: GraphBuilder, x: Value, k: number, size: Dim, count = 1): Value
 }
 
 /** Rows `k · size …` of a matrix. */
-function rows(g: GraphBuilder, x: Value, k: number, size: Dim, count: number): Value {
-  return g.one("slice", [x], { start: [mulDim(size, k), 0], stride: [1, 1], dims: [mulDim(size, count), x.dims[1] as Dim] });
+function rows(g: GraphBuilder, m: Matrix, k: number, size: Dim, count: number): Matrix {
+  const cut = (x: Value): Value =>
+    g.one("slice", [x], {
+      start: x.dims.map((_, i) => (i === 0 ? mulDim(size, k) : 0)),
+      stride: x.dims.map(() => 1),
+      dims: x.dims.with(0, mulDim(size, count)),
+    });
+  return { elements: cut(m.elements), scales: m.scales === null ? null : cut(m.scales) };
 }
 
-/** x · wᵀ over the last dimension of both. */
-function times(g: GraphBuilder, x: Value, w: Value): Value {
-  return g.one("dot", [x, w], { batchA: [], batchB: [], contractA: [x.dims.length - 1], contractB: [1] });
+/** x · mᵀ over the last dimension of both; for a matrix of integers x is rounded to 255 steps of its own range. */
+function times(f: Formula, x: Value, m: Matrix): Value {
+  const dot = (v: Value): Value => f.g.one("dot", [v, m.elements], { batchA: [], batchB: [], contractA: [v.dims.length - 1], contractB: [1] });
+  if (m.scales === null) return dot(x);
+  const own = ownSteps(f, x);
+  const sums = f.g.convert(dot(f.g.convert(f.sub(own.steps, own.zero), i32)), f32);
+  return f.mul(sums, f.g.broadcast(f.mul(m.scales, own.scale), sums.dims, [sums.dims.length - 1]));
 }
 
 /** A vector added along the last dimension. */
@@ -73,7 +91,7 @@ const rnnCell: Cell = {
     const clip = clipper(c);
     return {
       bias: bothBiases(new Formula(c.g), w),
-      step: (f, projected, [h]) => [(act as Activation)(f, clip(f, f.add(projected, times(f.g, h as Value, w.recurrent))))],
+      step: (f, projected, [h]) => [(act as Activation)(f, clip(f, f.add(projected, times(f, h as Value, w.recurrent))))],
     };
   },
 };
@@ -97,10 +115,10 @@ const gruCell: Cell = {
       step(f, projected, [state]) {
         const h = state as Value;
         const sigma = (x: Value): Value => (act as Activation)(f, clip(f, x));
-        const whole = linear ? times(f.g, h, w.recurrent) : times(f.g, h, gateRows);
+        const whole = linear ? times(f, h, w.recurrent) : times(f, h, gateRows);
         const gate = (k: number): Value => sigma(f.add(part(f.g, projected, k, size), part(f.g, whole, k, size)));
         const [z, r] = [gate(0), gate(1)];
-        const recurrent = linear ? f.mul(r, plus(f, part(f.g, whole, 2, size), hiddenBias)) : times(f.g, f.mul(r, h), hiddenRows);
+        const recurrent = linear ? f.mul(r, plus(f, part(f.g, whole, 2, size), hiddenBias)) : times(f, f.mul(r, h), hiddenRows);
         const candidate = (candidateAct as Activation)(f, clip(f, f.add(part(f.g, projected, 2, size), recurrent)));
         return [f.add(f.mul(f.sub(1, z), candidate), f.mul(z, h))];
       },
@@ -126,7 +144,7 @@ const lstmCell: Cell = {
     return {
       bias: bothBiases(new Formula(c.g), w),
       step(f, projected, [h, old]) {
-        const sum = f.add(projected, times(f.g, h as Value, w.recurrent));
+        const sum = f.add(projected, times(f, h as Value, w.recurrent));
         const seen = (k: number, cell: Value): Value | null => {
           const weights = peep[k] ?? null;
           return weights === null ? null : f.mul(cell, f.g.broadcast(weights, cell.dims, [1]));
@@ -189,19 +207,34 @@ function overTime(c: NodeContext, projected: Value, initial: readonly Value[], l
 }
 
 /** Entry `k` of dimension 0, which goes. */
-function entry(c: NodeContext, o: Operand | null, k: number): Value | null {
+export function entry(c: NodeContext, o: Operand | null, k: number): Value | null {
   return o === null ? null : c.g.reshape(slicedAlong(c, o, 0, k, 1).value, o.dims.slice(1));
 }
 
-function directionOf(c: NodeContext, cell: Cell, d: number, backwards: boolean, sequence: Value, functions: readonly Activation[]): Direction {
-  const [w, r] = [entry(c, c.input(1), d) as Value, entry(c, c.input(2), d) as Value];
+/** The matrix of one direction in input 1 or 2, as the op lays it out. */
+type MatrixOf = (c: NodeContext, input: number, direction: number) => Matrix;
+
+const plainMatrix: MatrixOf = (c, input, direction) => ({ elements: entry(c, c.input(input), direction) as Value, scales: null });
+
+function directionOf(
+  c: NodeContext,
+  cell: Cell,
+  matrixOf: MatrixOf,
+  d: number,
+  backwards: boolean,
+  sequence: Value,
+  functions: readonly Activation[],
+): Direction {
+  const [w, r] = [matrixOf(c, 1, d), matrixOf(c, 2, d)];
   const size = c.int("hidden_size", 0);
-  const hidden = size > 0 ? c.sameDim(size, r.dims[1] as Dim, "'hidden_size' and the columns of R") : (r.dims[1] as Dim);
+  const columns = r.elements.dims[1] as Dim;
+  const hidden = size > 0 ? c.sameDim(size, columns, "'hidden_size' and the columns of R") : columns;
   const width = mulDim(hidden, cell.gates);
-  c.sameDim(w.dims[0] as Dim, width, "rows of W");
-  c.sameDim(r.dims[0] as Dim, width, "rows of R");
-  const recurrent = c.sizes.refine(r, [width, hidden]);
-  const [x, input] = c.paired(sequence, 2, c.sizes.refine(w, w.dims.with(0, width)), 1, "features of X, and columns of W");
+  c.sameDim(w.elements.dims[0] as Dim, width, "rows of W");
+  c.sameDim(r.elements.dims[0] as Dim, width, "rows of R");
+  const recurrent = { ...r, elements: c.sizes.refine(r.elements, [width, hidden]) };
+  const [x, elements] = c.paired(sequence, 2, c.sizes.refine(w.elements, w.elements.dims.with(0, width)), 1, "features of X, and columns of W");
+  const input = { ...w, elements };
   const vector = (i: number, n: Dim, what: string): Value | null => {
     const v = entry(c, c.optional(i), d);
     if (v === null) return null;
@@ -219,7 +252,7 @@ function directionOf(c: NodeContext, cell: Cell, d: number, backwards: boolean, 
   };
   const f = new Formula(c.g);
   const prepared = cell.prepare(c, weights, functions);
-  const projected = plus(f, times(c.g, x, input), prepared.bias);
+  const projected = plus(f, times(f, x, input), prepared.bias);
   const batch = x.dims[1] as Dim;
   const initial = cell.states.map((k) => initialState(c, k, d, [batch, hidden], x));
   return overTime(c, projected, initial, sequenceLengths(c, batch), backwards, prepared.step);
@@ -250,7 +283,7 @@ function stackedAt(g: GraphBuilder, values: readonly Value[], axis: number): Val
 }
 
 /** RNN, GRU and LSTM: all inputs are projected at once, then a loop runs over time. */
-function recurrent(cell: Cell): (c: NodeContext) => readonly (Operand | null)[] {
+function recurrent(cell: Cell, matrixOf: MatrixOf = plainMatrix): (c: NodeContext) => readonly (Operand | null)[] {
   return (c) => {
     const x = c.input(0);
     const direction = c.text("direction", "forward");
@@ -264,7 +297,7 @@ function recurrent(cell: Cell): (c: NodeContext) => readonly (Operand | null)[] 
     const names = ways.flatMap(() => cell.activations);
     const functions = activations(c, names);
     const n = cell.activations.length;
-    const done = ways.map((backwards, d) => directionOf(c, cell, d, backwards, sequence, functions.slice(d * n, (d + 1) * n)));
+    const done = ways.map((backwards, d) => directionOf(c, cell, matrixOf, d, backwards, sequence, functions.slice(d * n, (d + 1) * n)));
     const finals = cell.states.map((_, k) =>
       c.wants(1 + k)
         ? c.of(
@@ -287,6 +320,9 @@ function allSteps(c: NodeContext, done: readonly Direction[], batchFirst: boolea
   const y = stackedAt(c.g, values, 1);
   return c.of(batchFirst ? c.g.transpose(y, [2, 0, 1, 3]) : y);
 }
+
+/** An LSTM whose matrices are laid out as `matrixOf` reads them. */
+export const lstmOf = (matrixOf: MatrixOf) => recurrent(lstmCell, matrixOf);
 
 export const recurrentOps: OpTable = {
   RNN: { since: 7, map: recurrent(rnnCell) },

@@ -147,6 +147,48 @@ describe("com.microsoft", () => {
     }
   });
 
+  test("DynamicQuantizeLSTM rounds all inputs by their range, and the hidden state by its own in each step", async () => {
+    const [steps, features, hidden] = [4, 3, 2];
+    const [x, w, r] = [floats(steps, 1, features), whole(u8, [1, features, 4 * hidden], 256), whole(u8, [1, hidden, 4 * hidden], 256)];
+    const scales = [hostFrom(f32, [1], () => 1 / 128), hostFrom(f32, [1, 4 * hidden], (i) => (1 + (i % 3)) / 256)] as const;
+    const zeros = [hostFrom(u8, [1], () => 120), hostFrom(u8, [1, 4 * hidden], () => 128)] as const;
+    // The nearest of 255 steps between the least and the largest number, 0 included.
+    const rounded = (v: readonly number[]): number[] => {
+      const [low, high] = [Math.min(0, ...v), Math.max(0, ...v)];
+      const scale = (high - low || 1) / 255;
+      const zero = Math.round(-low / scale);
+      return v.map((e) => (Math.min(255, Math.max(0, Math.round(e / scale) + zero)) - zero) * scale);
+    };
+    const weight = (m: HostTensor, k: 0 | 1, row: number, i: number): number =>
+      (Number(m.data[i * 4 * hidden + row]) - Number(zeros[k].data[k * row])) * Number(scales[k].data[k * row]);
+    const all = rounded(numbers(x));
+    const sigmoid = (v: number): number => 1 / (1 + Math.exp(-v));
+    let [h, cell] = [new Array<number>(hidden).fill(0), new Array<number>(hidden).fill(0)];
+    const want: number[] = [];
+    for (let s = 0; s < steps; s++) {
+      const state = rounded(h);
+      const sums = Array.from({ length: 4 * hidden }, (_, row) => {
+        const input = all.slice(s * features, (s + 1) * features).reduce((t, v, i) => t + v * weight(w, 0, row, i), 0);
+        return state.reduce((t, v, i) => t + v * weight(r, 1, row, i), input);
+      });
+      const gate = (k: number, j: number): number => sums[k * hidden + j] as number;
+      cell = cell.map((v, j) => sigmoid(gate(2, j)) * v + sigmoid(gate(0, j)) * Math.tanh(gate(3, j)));
+      h = cell.map((v, j) => sigmoid(gate(1, j)) * Math.tanh(v));
+      want.push(...h);
+    }
+    const initializers: Record<string, TensorSpec> = {
+      w: { dtype: "u8", dims: w.dims, values: numbers(w) },
+      r: { dtype: "u8", dims: r.dims, values: numbers(r) },
+      ws: { dtype: "f32", dims: [1], values: numbers(scales[0]) },
+      wz: { dtype: "u8", dims: [1], values: numbers(zeros[0]) },
+      rs: { dtype: "f32", dims: [1, 4 * hidden], values: numbers(scales[1]) },
+      rz: { dtype: "u8", dims: [1, 4 * hidden], values: numbers(zeros[1]) },
+    };
+    const given = ["x", "w", "r", "", "", "", "", "", "ws", "wz", "rs", "rz"];
+    const m = one("DynamicQuantizeLSTM", given, { x: ["f32", [steps, 1, features]] }, { hidden_size: hidden }, ["y"], initializers);
+    for (const [y] of await runBoth(m, [x])) close(y, want);
+  });
+
   test.each([1, 2, 4])("units of %d bytes in columns are read from any place, rows that are not there as zeros", (unit) => {
     const [rows, units] = [21, 6];
     const data = inlineConstant(Uint8Array.from({ length: rows * units * unit }, (_, i) => (i * 37 + 11) & 255));

@@ -1,9 +1,11 @@
+import type { Dim } from "../../../../base/dim.ts";
 import { f32 } from "../../../../base/dtype.ts";
 import type { Value } from "../../../../graph/ir.ts";
 import type { NodeContext, OpTable } from "../../context.ts";
 import type { Operand } from "../../operand.ts";
 import { Formula } from "../formula.ts";
-import { dynamicQuantize, integerProduct, isSingle, matrixParameter, toInteger } from "../quantization.ts";
+import { type Matrix, entry, lstmOf } from "../recurrent.ts";
+import { centred, dynamicQuantize, integerProduct, isSingle, matrixParameter, toInteger } from "../quantization.ts";
 
 /** Both scales together, stretched to a product: the left one is single, the right one may have one for each column. */
 export function scaleOfProduct(c: NodeContext, left: Value, right: Value, product: Value): Value {
@@ -54,8 +56,21 @@ function qgemm(c: NodeContext): Operand {
   return c.of(toInteger(c, f.mul(c.g.convert(sum, f32), units), zero === null ? null : to(zero.value), zero?.dtype ?? a.dtype));
 }
 
+/** Input `i` holds integers [directions, columns, 4 · hidden], those at `parameters` their scales and zero points: for each direction, or for each column. */
+function quantizedMatrix(c: NodeContext, i: number, direction: number): Matrix {
+  const parameters = i === 1 ? 8 : 10;
+  const w = c.g.transpose(entry(c, c.input(i), direction) as Value, [1, 0]);
+  const ofRows = (k: number): Value => {
+    const v = entry(c, c.input(k), direction) as Value;
+    if (v.dims.length > 0) c.sameDim(v.dims[0] as Dim, w.dims[0] as Dim, `elements of input ${k}, and columns of input ${i}`);
+    return c.g.broadcast(v, [w.dims[0] as Dim], v.dims.length === 0 ? [] : [0]);
+  };
+  return { elements: centred(c, w, c.g.broadcast(ofRows(parameters + 1), w.dims, [0])), scales: ofRows(parameters) };
+}
+
 export const productOps: OpTable = {
   MatMulIntegerToFloat: { since: 1, map: matMulIntegerToFloat },
   DynamicQuantizeMatMul: { since: 1, map: dynamicQuantizeMatMul },
+  DynamicQuantizeLSTM: { since: 1, map: lstmOf(quantizedMatrix) },
   QGemm: { since: 1, map: qgemm },
 };
