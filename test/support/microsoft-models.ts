@@ -98,6 +98,22 @@ const normalization: SmallModels = {
     ],
     outputs: 2,
   }),
+  QEmbedLayerNormalization: (d) => ({
+    in: [
+      integers(i32, [2, 3], (i) => (5 * i) % 7),
+      integers(i32, [2, 3], (i) => i % 2),
+      bytes(d, 7, 8),
+      bytes(d, 5, 8),
+      bytes(d, 2, 8),
+      bytes(d, 8),
+      bytes(d, 8),
+      integers(i32, [2, 3], (i) => Number(i < 5)),
+      ...[1 / 64, 1 / 128, 1 / 32, 1 / 256, 1 / 64].map((v) => scalar(f32, v)),
+      ...[3, 100, 7, 0, 64].map((v) => scalar(d, v)),
+    ],
+    outputs: 2,
+    fixed: [2, 3, 4, 5, 6],
+  }),
   GroupNorm: (d) => ({ in: [reals(d, 2, 3, 3, 8), positive(f32, 8), reals(f32, 8)], attrs: { groups: 2, activation: 1 } }),
   SkipGroupNorm: (d) => ({
     in: [reals(d, 2, 3, 3, 8), positive(f32, 8), reals(f32, 8), reals(d, 2, 8), reals(d, 8)],

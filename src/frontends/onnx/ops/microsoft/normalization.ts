@@ -5,6 +5,7 @@ import type { NodeContext, OpTable } from "../../context.ts";
 import type { Operand } from "../../operand.ts";
 import { wideFloat } from "../elementwise.ts";
 import { affine, over, rowStatistics, standardised } from "../normalization.ts";
+import { along, centred } from "../quantization.ts";
 import { mean } from "../reduction.ts";
 import { dividedBy } from "../shape.ts";
 import { biased, swish } from "./activation.ts";
@@ -78,22 +79,44 @@ function rows(c: NodeContext, table: Value, index: Value): Value {
   return c.g.one("gather", [table, index], { axes: [0], at: 0 });
 }
 
+/** What the tables and vectors of an embedding are made of. */
+interface Embedding {
+  /** Rows of the table in an input: entries that are given by number. */
+  readonly rows: (input: number, index: Value) => Value;
+  /** Scale and bias of the layer norm. */
+  readonly vector: (input: number) => Operand;
+  readonly positions: Operand | null;
+}
+
 /** Layer norm of the sum of a word's, a position's and a segment's embedding; and how many places of each batch the mask keeps. */
-function embedLayerNormalization(c: NodeContext): readonly (Operand | null)[] {
+function embedding(c: NodeContext, e: Embedding): readonly (Operand | null)[] {
   const { g } = c;
   const ids = c.value(0);
   if (ids.dims.length !== 2) return c.fail(`input ids of rank ${ids.dims.length}, expected [batch, rows]`);
   const [batch, length] = ids.dims as [Dim, Dim];
-  const given = c.optional(8);
-  const at = given === null ? g.one("iota", [], { dtype: i32, dims: [length], axis: 0 }) : given.value;
-  const words = rows(c, c.value(2), ids);
-  let sum = g.one("add", [words, c.stretch(rows(c, c.value(3), at), words.dims)]);
+  const at = e.positions === null ? g.one("iota", [], { dtype: i32, dims: [length], axis: 0 }) : e.positions.value;
+  const words = e.rows(2, ids);
+  let sum = g.one("add", [words, c.stretch(e.rows(3, at), words.dims)]);
   const segments = c.optional(1);
-  if (segments !== null) sum = g.one("add", [sum, rows(c, c.value(4), segments.value)]);
-  const y = layerNorm(c, sum, 2, c.input(5), c.input(6), c.float("epsilon", skipEpsilon));
+  if (segments !== null) sum = g.one("add", [sum, e.rows(4, segments.value)]);
+  const y = layerNorm(c, sum, 2, e.vector(5), e.vector(6), c.float("epsilon", skipEpsilon));
   const mask = c.optional(7);
   const kept = (m: Value): Value => g.one("reduce", [g.convert(c.withScalar("eq", m, 1), i32)], { monoid: "add", axes: [1] });
   return [c.of(y), c.of(mask === null ? g.splat(i32, [batch], 0) : kept(mask.value)), c.wants(2) ? c.of(sum) : null];
+}
+
+function embedLayerNormalization(c: NodeContext): readonly (Operand | null)[] {
+  return embedding(c, { rows: (i, index) => rows(c, c.value(i), index), vector: (i) => c.input(i), positions: c.optional(8) });
+}
+
+/** Tables and vectors of integers, each with one scale (inputs 8 to 12) and zero point (13 to 17). Only the rows that are read become numbers. */
+function quantizedEmbedding(c: NodeContext): readonly (Operand | null)[] {
+  const real = (x: Value, i: number): Value => {
+    const offset = c.optional(i + 11);
+    const [scale, zero] = [along(c, c.value(i + 6), 0, x.dims), offset === null ? null : along(c, offset.value, 0, x.dims)];
+    return c.g.one("mul", [c.g.convert(centred(c, x, zero), scale.dtype), scale]);
+  };
+  return embedding(c, { rows: (i, index) => real(rows(c, c.value(i), index), i), vector: (i) => c.of(real(c.value(i), i)), positions: null });
 }
 
 /** Statistics over groups of channels, scale and bias for each channel, then SiLU where the node asks for it. */
@@ -129,6 +152,7 @@ export const normalizationOps: OpTable = {
   SkipSimplifiedLayerNormalization: { since: 1, map: skipSimplified },
   SimplifiedLayerNormalization: { since: 1, map: simplified },
   EmbedLayerNormalization: { since: 1, map: embedLayerNormalization },
+  QEmbedLayerNormalization: { since: 1, map: quantizedEmbedding },
   GroupNorm: { since: 1, map: (c) => c.of(groupNorm(c, c.value(0))) },
   SkipGroupNorm: { since: 1, map: skipGroupNorm },
 };
