@@ -208,7 +208,9 @@ function overTime(c: NodeContext, projected: Value, initial: readonly Value[], l
 
 /** Entry `k` of dimension 0, which goes. */
 export function entry(c: NodeContext, o: Operand | null, k: number): Value | null {
-  return o === null ? null : c.g.reshape(slicedAlong(c, o, 0, k, 1).value, o.dims.slice(1));
+  if (o === null) return null;
+  if (o.rank === 0) return c.fail("a scalar where each direction has its own values");
+  return c.g.reshape(slicedAlong(c, o, 0, k, 1).value, o.dims.slice(1));
 }
 
 /** The matrix of one direction in input 1 or 2, as the op lays it out. */
@@ -238,6 +240,7 @@ function directionOf(
   const vector = (i: number, n: Dim, what: string): Value | null => {
     const v = entry(c, c.optional(i), d);
     if (v === null) return null;
+    if (v.dims.length !== 1) return c.fail(`${what} in an input of rank ${v.dims.length + 1}, expected 2`);
     c.sameDim(v.dims[0] as Dim, n, what);
     return c.sizes.refine(v, [n]);
   };

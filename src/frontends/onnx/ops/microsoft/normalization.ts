@@ -112,8 +112,7 @@ function embedLayerNormalization(c: NodeContext): readonly (Operand | null)[] {
 /** Tables and vectors of integers, each with one scale (inputs 8 to 12) and zero point (13 to 17). Only the rows that are read become numbers. */
 function quantizedEmbedding(c: NodeContext): readonly (Operand | null)[] {
   const real = (x: Value, i: number): Value => {
-    const offset = c.optional(i + 11);
-    const [scale, zero] = [along(c, c.value(i + 6), 0, x.dims), offset === null ? null : along(c, offset.value, 0, x.dims)];
+    const [scale, zero] = [along(c, c.value(i + 6), 0, x.dims), along(c, c.value(i + 11), 0, x.dims)];
     return c.g.one("mul", [c.g.convert(centred(c, x, zero), scale.dtype), scale]);
   };
   return embedding(c, { rows: (i, index) => real(rows(c, c.value(i), index), i), vector: (i) => c.of(real(c.value(i), i)), positions: null });

@@ -62,6 +62,7 @@ function quantizedMatrix(c: NodeContext, i: number, direction: number): Matrix {
   const w = c.g.transpose(entry(c, c.input(i), direction) as Value, [1, 0]);
   const ofRows = (k: number): Value => {
     const v = entry(c, c.input(k), direction) as Value;
+    if (v.dims.length > 1) return c.fail(`input ${k} of rank ${v.dims.length + 1}, expected 1 or 2`);
     if (v.dims.length > 0) c.sameDim(v.dims[0] as Dim, w.dims[0] as Dim, `elements of input ${k}, and columns of input ${i}`);
     return c.g.broadcast(v, [w.dims[0] as Dim], v.dims.length === 0 ? [] : [0]);
   };
