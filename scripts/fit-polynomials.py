@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Fits the polynomials and rationals of src/scalar/ops/{transcendental,inverse}.ts and prints their coefficient tables.
+"""Fits the polynomials and rationals of src/scalar/ops/{transcendental,inverse,wide}.ts and prints their coefficient tables.
 
 Needs numpy and mpmath:  python scripts/fit-polynomials.py
 
 Each fit is minimax: least squares on Chebyshev nodes whose weights are multiplied by the error of the last round (Lawson's
 algorithm), which levels the extrema; a rational is linearised by the denominator of the last round. What is levelled is
 the error relative to the function, so that it can be read in ulp (one ulp is between 2^-24 and 2^-23 of a value).
-Coefficients are rounded to f32 one by one, from the lowest power up, and those not yet rounded are fitted again.
+Coefficients are rounded to f32 one by one, from the lowest power up, and those not yet rounded are fitted again. For f64 the
+equations are solved in 60 digits, and the coefficients rounded as they are.
 """
 
 import mpmath as mp
@@ -62,6 +63,27 @@ def fit(function, a, b, top, bottom=(), fixed=lambda x: 0 * x):
     return of("top", top), of("bottom", bottom), ideal, worst
 
 
+def fit_scaled_erfc(a, b, shift, degree, n=160, rounds=20):
+    """Coefficients c with e^(x²)·erfc(x) ≈ Σ c_k t^k for t = 1 / (x + shift), x in [a, b], and the error of erfc left."""
+    with mp.workdps(60):
+        [low, high] = [1 / (mp.mpf(b) + shift), 1 / (mp.mpf(a) + shift)]
+        t = [(low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * (2 * i + 1) / (2 * n)) for i in range(n)]
+        x = [1 / v - shift for v in t]
+        weight = [mp.exp(-v * v) for v in x]
+        rows = mp.matrix([[w * v**k for k in range(degree + 1)] for v, w in zip(t, weight)])
+        right = mp.matrix([mp.erfc(v) for v in x])
+        lawson, best = [mp.mpf(1)] * n, (mp.inf, None)
+        for _ in range(rounds):
+            scaled = mp.matrix([[mp.sqrt(l) * rows[i, k] for k in range(degree + 1)] for i, l in enumerate(lawson)])
+            solved = mp.lu_solve(scaled.T * scaled, scaled.T * mp.matrix([mp.sqrt(l) * r for l, r in zip(lawson, right)]))
+            error = [abs(e) for e in rows * solved - right]
+            if max(error) < best[0]:
+                best = (max(error), solved)
+            lawson = [l * (e / max(error) + mp.mpf("1e-3")) for l, e in zip(lawson, error)]
+            lawson = [l * n / sum(lawson) for l in lawson]
+        return [float(v) for v in best[1]], float(best[0])
+
+
 def table(name, result):
     """Prints one table, highest power first, as Horner's scheme takes it."""
     top, bottom, ideal, worst = result
@@ -98,6 +120,8 @@ def main():
     odd, even = (lambda n: range(1, 2 * n + 2, 2)), (lambda n: range(2, 2 * n + 1, 2))
     table("tanh", fit(mp.tanh, 0, 9.02, odd(4), even(4)))
     table("erf", fit(mp.erf, 0, 3.93, odd(5), even(5)))
+    coefficients, left = fit_scaled_erfc(0.75, 6, 2, 14)
+    print(f"erfc in f64, from the lowest power up: error {left * 2**53:.4f} · 2^-53\n  [{', '.join(map(repr, coefficients))}]")
 
 
 main()

@@ -168,8 +168,6 @@ class Bounder {
     if (entry === null) throw new Error(op.def.name);
     const types = operands.map((o) => o.value.dtype);
     const stated = entry.ulp === undefined ? 4 : 4 + entry.ulp;
-    // Derived functions of other float dtypes run through f32.
-    const unit = (v: number) => (entry.ulp !== undefined && value.dtype.name === "f64" ? Math.abs(v) * 2 ** -23 : ulpAt(value.dtype, v));
     const rounds = value.dtype.isFloat;
     return Float64Array.from(value.data as Float64Array, (raw, i) => {
       const want = Number(raw);
@@ -188,7 +186,7 @@ class Bounder {
         if (Number.isFinite(d)) worst = Math.max(worst, d);
       };
       if (boxes.some((b) => b.length > 1)) visit(0, []);
-      return worst + (rounds ? Math.max(stated * unit(Math.abs(want) + worst), this.inner(entry.name, operands, i) * epsilon(value.dtype)) : 0);
+      return worst + (rounds ? Math.max(stated * ulpAt(value.dtype, Math.abs(want) + worst), this.inner(entry.name, operands, i) * epsilon(value.dtype)) : 0);
     });
   }
 

@@ -1,14 +1,15 @@
-import { f32, i32 } from "../../base/dtype.ts";
+import { f32, f64 } from "../../base/dtype.ts";
 import type { Expr } from "../expr.ts";
 import type { ScalarOp } from "../op.ts";
 import type { Scalars } from "../scalars.ts";
 import { sameFloat } from "./arith.ts";
 import { inF32, logF32, poly, unary } from "./transcendental.ts";
+import { logF64, series, withSign } from "./wide.ts";
 
 /**
- * Inverses of the trigonometric and hyperbolic functions, in terms of core ops as those of transcendental.ts are: f32
+ * Inverses of the trigonometric and hyperbolic functions, in terms of core ops as those of transcendental.ts are:
  * arithmetic without branches, coefficients from scripts/fit-polynomials.py, `ulp` tested. Odd ones take their argument's
- * sign bit.
+ * sign bit. The trigonometric ones have an algorithm for f32 and one for f64, the hyperbolic ones are the same in both.
  */
 
 /** (asin s - s) / s³ in s², s in [0, 1/2] */
@@ -21,12 +22,6 @@ const atanCoefficients = [
 
 const c = (sc: Scalars, v: number): Expr => sc.const(v, f32);
 const abs = (sc: Scalars, x: Expr): Expr => sc.op("abs", [x]);
-
-/** A value that is not negative, with the sign of x. */
-function signed(sc: Scalars, value: Expr, x: Expr): Expr {
-  const sign = sc.op("and", [sc.bitcast(i32, x), sc.const(-(2 ** 31), i32)]);
-  return sc.bitcast(f32, sc.op("or", [sc.bitcast(i32, value), sign]));
-}
 
 /**
  * asin of s, which is |x| up to 1/2 and sqrt((1 - |x|) / 2) beyond, where asin|x| is π/2 - 2·asin s and acos|x| 2·asin s
@@ -42,7 +37,7 @@ function asinOfHalf(sc: Scalars, x: Expr): { readonly far: Expr; readonly angle:
 
 function asinF32(sc: Scalars, x: Expr): Expr {
   const { far, angle } = asinOfHalf(sc, x);
-  return signed(sc, sc.select(far, sc.sub(c(sc, Math.PI / 2), sc.mul(angle, c(sc, 2))), angle), x);
+  return withSign(sc, sc.select(far, sc.sub(c(sc, Math.PI / 2), sc.mul(angle, c(sc, 2))), angle), x);
 }
 
 function acosF32(sc: Scalars, x: Expr): Expr {
@@ -50,7 +45,7 @@ function acosF32(sc: Scalars, x: Expr): Expr {
   const negative = sc.op("lt", [x, c(sc, 0)]);
   const twice = sc.mul(angle, c(sc, 2));
   const end = sc.select(negative, sc.sub(c(sc, Math.PI), twice), twice);
-  return sc.select(far, end, sc.sub(c(sc, Math.PI / 2), signed(sc, angle, x)));
+  return sc.select(far, end, sc.sub(c(sc, Math.PI / 2), withSign(sc, angle, x)));
 }
 
 /** atan|x| is π/2 - atan(1/|x|) beyond 1. */
@@ -60,43 +55,85 @@ function atanF32(sc: Scalars, x: Expr): Expr {
   const t = sc.select(far, sc.op("div", [c(sc, 1), a]), a);
   const z = sc.mul(t, t);
   const angle = sc.add(sc.mul(sc.mul(t, z), poly(sc, z, atanCoefficients)), t);
-  return signed(sc, sc.select(far, sc.sub(c(sc, Math.PI / 2), angle), angle), x);
+  return withSign(sc, sc.select(far, sc.sub(c(sc, Math.PI / 2), angle), angle), x);
 }
 
-/** log(1 + u): the logarithm of the rounded sum, and what rounding it took away. */
-function log1pF32(sc: Scalars, u: Expr): Expr {
-  const w = sc.add(u, c(sc, 1));
-  const lost = sc.op("div", [sc.sub(u, sc.sub(w, c(sc, 1))), w]);
-  return sc.add(logF32(sc, w), sc.select(sc.op("lt", [w, c(sc, 2 ** 30)]), lost, c(sc, 0)));
+/** A constant of x's dtype. */
+const like = (sc: Scalars, x: Expr, v: number): Expr => sc.const(v, x.dtype);
+const log = (sc: Scalars, x: Expr): Expr => (x.dtype === f64 ? logF64 : logF32)(sc, x);
+
+/** log(1 + u): the logarithm of the rounded sum, and what rounding it took away. This and the functions below are for f32 and f64. */
+function log1p(sc: Scalars, u: Expr): Expr {
+  const one = like(sc, u, 1);
+  const w = sc.add(u, one);
+  const lost = sc.op("div", [sc.sub(u, sc.sub(w, one)), w]);
+  return sc.add(log(sc, w), sc.select(sc.op("lt", [w, like(sc, u, 2 ** 30)]), lost, like(sc, u, 0)));
 }
 
 /** Beyond this x² + 1 is x² and x² - 1 too, and squares might overflow. */
 const squareLimit = 2 ** 30;
 
 /** log(a + sqrt(a² + 1)) as log1p(a + a² / (1 + sqrt(a² + 1))) */
-function asinhF32(sc: Scalars, x: Expr): Expr {
+function asinh(sc: Scalars, x: Expr): Expr {
   const a = abs(sc, x);
-  const square = sc.mul(a, a);
-  const root = sc.op("sqrt", [sc.add(square, c(sc, 1))]);
-  const near = log1pF32(sc, sc.add(a, sc.op("div", [square, sc.add(root, c(sc, 1))])));
-  const far = sc.add(logF32(sc, a), c(sc, Math.LN2));
-  return signed(sc, sc.select(sc.op("gt", [a, c(sc, squareLimit)]), far, near), x);
+  const [square, one] = [sc.mul(a, a), like(sc, x, 1)];
+  const root = sc.op("sqrt", [sc.add(square, one)]);
+  const near = log1p(sc, sc.add(a, sc.op("div", [square, sc.add(root, one)])));
+  const far = sc.add(log(sc, a), like(sc, x, Math.LN2));
+  return withSign(sc, sc.select(sc.op("gt", [a, like(sc, x, squareLimit)]), far, near), x);
 }
 
 /** log(x + sqrt(x² - 1)) as log1p(t + sqrt(t·(t + 2))) with t = x - 1 */
-function acoshF32(sc: Scalars, x: Expr): Expr {
-  const t = sc.sub(x, c(sc, 1));
-  const near = log1pF32(sc, sc.add(t, sc.op("sqrt", [sc.mul(t, sc.add(t, c(sc, 2)))])));
-  const far = sc.add(logF32(sc, x), c(sc, Math.LN2));
-  const value = sc.select(sc.op("gt", [x, c(sc, squareLimit)]), far, near);
-  return sc.select(sc.op("lt", [x, c(sc, 1)]), c(sc, Number.NaN), value);
+function acosh(sc: Scalars, x: Expr): Expr {
+  const one = like(sc, x, 1);
+  const t = sc.sub(x, one);
+  const near = log1p(sc, sc.add(t, sc.op("sqrt", [sc.mul(t, sc.add(t, like(sc, x, 2)))])));
+  const far = sc.add(log(sc, x), like(sc, x, Math.LN2));
+  const value = sc.select(sc.op("gt", [x, like(sc, x, squareLimit)]), far, near);
+  return sc.select(sc.op("lt", [x, one]), like(sc, x, Number.NaN), value);
 }
 
 /** log((1 + a) / (1 - a)) / 2 as log1p(2a / (1 - a)) / 2 */
-function atanhF32(sc: Scalars, x: Expr): Expr {
+function atanh(sc: Scalars, x: Expr): Expr {
   const a = abs(sc, x);
-  const u = sc.op("div", [sc.add(a, a), sc.sub(c(sc, 1), a)]);
-  return signed(sc, sc.mul(log1pF32(sc, u), c(sc, 0.5)), x);
+  const u = sc.op("div", [sc.add(a, a), sc.sub(like(sc, x, 1), a)]);
+  return withSign(sc, sc.mul(log1p(sc, u), like(sc, x, 0.5)), x);
+}
+
+/** Centres of the arguments of arc tangents in f64 up to 1, and theirs in two parts. From the first arguments on `from` they are taken. */
+const atanCentres = [
+  { from: 0.21, centre: 0.4140625, high: 0.3925701350118286, low: 1.4769733768267405e-17 },
+  { from: 0.68, centre: 1, high: 0.7853981633974483, low: 3.061616997868383e-17 },
+] as const;
+const [halfPiHigh, halfPiLow] = [1.5707963267948966, 6.123233995736766e-17] as const;
+/** (atan u - u) / u³ in u², |u| up to 0.21 */
+const atanTerms = Array.from({ length: 11 }, (_, k) => (k % 2 === 0 ? -1 : 1) / (2 * k + 3));
+
+/** atan|x| is π/2 - atan(1/|x|) beyond 1; atan t is atan k + atan((t - k) / (1 + t·k)) for a centre k near t. */
+function atanF64(sc: Scalars, x: Expr): Expr {
+  const d = (v: number): Expr => sc.const(v, f64);
+  const a = abs(sc, x);
+  const far = sc.op("gt", [a, d(1)]);
+  const t = sc.select(far, sc.op("div", [d(1), a]), a);
+  const near = (part: "centre" | "high" | "low"): Expr => atanCentres.reduce((v, k) => sc.select(sc.op("lt", [t, d(k.from)]), v, d(k[part])), d(0));
+  const centre = near("centre");
+  const u = sc.op("div", [sc.sub(t, centre), sc.add(sc.mul(t, centre), d(1))]);
+  const z = sc.mul(u, u);
+  const rest = sc.add(sc.mul(sc.mul(u, z), series(sc, z, atanTerms)), near("low"));
+  const angle = sc.add(near("high"), sc.add(u, rest));
+  return withSign(sc, sc.select(far, sc.sub(d(halfPiHigh), sc.sub(angle, d(halfPiLow))), angle), x);
+}
+
+/** atan(x / sqrt(1 - x²)); the root is of a negative number, and NaN, where |x| is above 1. */
+function asinF64(sc: Scalars, x: Expr): Expr {
+  const one = like(sc, x, 1);
+  return atanF64(sc, sc.op("div", [x, sc.op("sqrt", [sc.mul(sc.sub(one, x), sc.add(one, x))])]));
+}
+
+/** 2·atan(sqrt((1 - x) / (1 + x))) */
+function acosF64(sc: Scalars, x: Expr): Expr {
+  const one = like(sc, x, 1);
+  return sc.mul(atanF64(sc, sc.op("sqrt", [sc.op("div", [sc.sub(one, x), sc.add(one, x)])])), like(sc, x, 2));
 }
 
 export const inverse = {
@@ -107,7 +144,7 @@ export const inverse = {
     type: sameFloat,
     evaluate: unary(Math.asin),
     cost: 26,
-    decompose: inF32((sc, x) => asinF32(sc, x as Expr)),
+    decompose: inF32(asinF32, asinF64),
     ulp: 3,
   },
   acos: {
@@ -117,7 +154,7 @@ export const inverse = {
     type: sameFloat,
     evaluate: unary(Math.acos),
     cost: 28,
-    decompose: inF32((sc, x) => acosF32(sc, x as Expr)),
+    decompose: inF32(acosF32, acosF64),
     ulp: 2,
   },
   atan: {
@@ -127,7 +164,7 @@ export const inverse = {
     type: sameFloat,
     evaluate: unary(Math.atan),
     cost: 26,
-    decompose: inF32((sc, x) => atanF32(sc, x as Expr)),
+    decompose: inF32(atanF32, atanF64),
     ulp: 3,
   },
   asinh: {
@@ -137,7 +174,7 @@ export const inverse = {
     type: sameFloat,
     evaluate: unary(Math.asinh),
     cost: 86,
-    decompose: inF32((sc, x) => asinhF32(sc, x as Expr)),
+    decompose: inF32(asinh, asinh),
     ulp: 3,
   },
   acosh: {
@@ -147,7 +184,7 @@ export const inverse = {
     type: sameFloat,
     evaluate: unary(Math.acosh),
     cost: 80,
-    decompose: inF32((sc, x) => acoshF32(sc, x as Expr)),
+    decompose: inF32(acosh, acosh),
     ulp: 3,
   },
   atanh: {
@@ -157,7 +194,7 @@ export const inverse = {
     type: sameFloat,
     evaluate: unary(Math.atanh),
     cost: 48,
-    decompose: inF32((sc, x) => atanhF32(sc, x as Expr)),
+    decompose: inF32(atanh, atanh),
     ulp: 3,
   },
 } as const satisfies Record<string, ScalarOp>;

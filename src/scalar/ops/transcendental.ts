@@ -4,13 +4,13 @@ import type { Expr } from "../expr.ts";
 import type { ScalarOp } from "../op.ts";
 import type { Scalars } from "../scalars.ts";
 import { sameFloat, sameNumber } from "./arith.ts";
-import { expF64, logF64, powF64, sigmoidF64, sinCosF64, tanhF64 } from "./wide.ts";
+import { erfF64, expF64, logF64, powF64, sigmoidF64, sinCosF64, tanhF64 } from "./wide.ts";
 
 /**
  * Functions that decompose into core ops without branches, so that every target vectorises them alike. Coefficients are
  * minimax fits printed by scripts/fit-polynomials.py; each op's `ulp` is tested over its range against the exact value, with
  * multiply-adds fused and not. Where a sine or cosine is below 2^-10, an ulp is that of 2^-10. f16 and bf16 round the result of
- * f32. f64 has algorithms of its own (wide.ts) for exp, log, tanh, sigmoid, sin, cos and pow, and f32's accuracy and range for the others. Signs of zero results are not kept, except by tanh, erf and sign.
+ * f32. f64 has algorithms of its own (wide.ts). Signs of zero results are not kept, except by tanh, erf and sign.
  *
  * Clamps have their constant second: a target may then use an instruction that keeps a NaN of the first operand.
  */
@@ -21,11 +21,11 @@ export function poly(sc: Scalars, x: Expr, coefficients: readonly number[]): Exp
   return rest.reduce((acc, c) => sc.add(sc.mul(acc, x), c), head as Expr);
 }
 
-/** Runs the f32 algorithm on other float dtypes through casts; f64 has one of its own where `wide` is given. */
-export function inF32(f: (sc: Scalars, ...args: Expr[]) => Expr, wide: typeof f | null = null) {
+/** The f32 algorithm on f32, and through casts on the shorter floats; f64 has its own. */
+export function inF32(f: (sc: Scalars, ...args: Expr[]) => Expr, wide: typeof f) {
   return (sc: Scalars, args: readonly Expr[]): Expr => {
     const { dtype } = args[0] as Expr;
-    if (dtype === f64 && wide !== null) return wide(sc, ...args);
+    if (dtype === f64) return wide(sc, ...args);
     return dtype === f32 ? f(sc, ...args) : sc.cast(dtype, f(sc, ...args.map((a) => sc.cast(f32, a))));
   };
 }
@@ -186,16 +186,16 @@ function erf(x: number): number {
   const a = Math.abs(x);
   if (Number.isNaN(x)) return x;
   if (a > 6) return Math.sign(x);
-  if (a < 2.5) {
+  if (a < 1.5) {
     let [term, sum] = [a, a];
-    for (let n = 1; n < 100; n++) {
+    for (let n = 1; n < 50; n++) {
       term *= -(a * a) / n;
       sum += term / (2 * n + 1);
     }
     return (Math.sign(x) * sum * 2) / Math.sqrt(Math.PI);
   }
   let f = 0;
-  for (let n = 60; n >= 1; n--) f = n / 2 / (a + f);
+  for (let n = 300; n >= 1; n--) f = n / 2 / (a + f);
   return Math.sign(x) * (1 - Math.exp(-a * a) / ((a + f) * Math.sqrt(Math.PI)));
 }
 
@@ -259,7 +259,10 @@ export const transcendental = {
     type: sameFloat,
     evaluate: unary(erf),
     cost: 20,
-    decompose: inF32((sc, x) => oddRational(sc, x as Expr, 3.93, erfTop, erfBottom)),
+    decompose: inF32(
+      (sc, x) => oddRational(sc, x as Expr, 3.93, erfTop, erfBottom),
+      (sc, x) => erfF64(sc, x as Expr),
+    ),
     ulp: 6,
   },
   sin: {

@@ -5,7 +5,7 @@ import { seededRandom } from "../../schedule/random.ts";
 import type { Expr } from "../expr.ts";
 import { simplifyBook } from "../rules/simplify.ts";
 import { Scalars } from "../scalars.ts";
-import type { OpName } from "./table.ts";
+import { type OpName, scalarOps } from "./table.ts";
 
 /** One unit in the last place of the f64 nearest to x. */
 const ulp = (x: number): number => 2 ** (Math.max(-1022, Math.floor(Math.log2(Math.abs(x)))) - 52);
@@ -47,8 +47,44 @@ const cases: readonly Case[] = [
     ulps: 3,
     least: 2 ** -10,
   },
+  { name: "asin", xs: [...special, ...between(-1, 1), ...between(0.999, 1), ...between(1e-300, 1)], exact: Math.asin, ulps: 4 },
+  { name: "acos", xs: [...special, ...between(-1, 1), ...between(0.999, 1), ...between(1e-300, 1)], exact: Math.acos, ulps: 4 },
+  { name: "atan", xs: [...special, ...between(-5, 5), ...between(-1e5, 1e5), ...between(1e-300, 1)], exact: Math.atan, ulps: 3 },
+  { name: "asinh", xs: [...special, ...between(-5, 5), ...between(-1e300, 1e300), ...between(1e-300, 1)], exact: Math.asinh, ulps: 4 },
+  { name: "acosh", xs: [...special, ...between(1, 5), ...between(1, 1.01), ...between(1, 1e300)], exact: Math.acosh, ulps: 4 },
+  { name: "atanh", xs: [...special, ...between(-1, 1), ...between(0.999, 1), ...between(1e-300, 1)], exact: Math.atanh, ulps: 4 },
   { name: "cos", xs: [0, 1, -1, Number.NaN, ...between(-10, 10), ...between(-1e5, 1e5)], exact: Math.cos, ulps: 3, least: 2 ** -10 },
 ];
+
+/** The error function at points on both sides of where its forms meet, computed with 40 digits. */
+const erfValues: ReadonlyMap<number, number> = new Map([
+  [0, 0],
+  [1e-300, 1.1283791670955126e-300],
+  [1e-9, 1.1283791670955127e-9],
+  [0.1, 0.1124629160182849],
+  [0.3, 0.3286267594591274],
+  [0.5, 0.5204998778130465],
+  [0.7, 0.6778011938374184],
+  [0.749999, 0.7111549907219638],
+  [0.75, 0.7111556336535151],
+  [0.8, 0.7421009647076605],
+  [1.0, 0.8427007929497149],
+  [1.2, 0.9103139782296353],
+  [1.4999, 0.9660932516622953],
+  [1.5, 0.9661051464753108],
+  [1.7, 0.9837904585907745],
+  [2.0, 0.9953222650189527],
+  [2.3, 0.9988568234026434],
+  [2.5, 0.999593047982555],
+  [3.0, 0.9999779095030014],
+  [3.5, 0.9999992569016276],
+  [4.0, 0.9999999845827421],
+  [4.8, 0.9999999999886479],
+  [5.5, 0.9999999999999927],
+  [5.9, 0.9999999999999999],
+  [6.5, 1.0],
+  [infinite, 1],
+]);
 
 /** The op on all elements, the last one repeated so that there are whole vectors. */
 function run(form: Form, name: OpName, ...given: readonly (readonly number[])[]): readonly unknown[] {
@@ -69,6 +105,18 @@ describe("f64 has its own accuracy and range", () => {
           );
       });
     }
+  });
+
+  test("erf, as it is compiled and as it is evaluated", () => {
+    const xs = [...erfValues.keys()].flatMap((x) => [x, -x]);
+    const evaluated = xs.map((x) => scalarOps.erf.evaluate([x], f64, [f64]));
+    for (const ys of [evaluated, ...forms.map((form) => run(form, "erf", xs))])
+      ys.forEach((y, i) => {
+        const x = xs[i] as number;
+        const want = Math.sign(x) * (erfValues.get(Math.abs(x)) as number);
+        expect(Math.abs(Number(y) - want), `erf(${x}) = ${y}, exactly ${want}`).toBeLessThanOrEqual(3 * ulp(want));
+      });
+    for (const form of forms) expect(run(form, "erf", [Number.NaN, -0])).toEqual([Number.NaN, -0]);
   });
 
   test("pow: a result that f64 holds is exact", () => {

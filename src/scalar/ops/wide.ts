@@ -1,4 +1,4 @@
-import { f64, i64 } from "../../base/dtype.ts";
+import { f64, i32, i64 } from "../../base/dtype.ts";
 import type { Expr } from "../expr.ts";
 import type { Scalars } from "../scalars.ts";
 
@@ -6,11 +6,11 @@ import type { Scalars } from "../scalars.ts";
  * Transcendental functions in f64: the arguments are reduced until a few terms of the Taylor series are as exact as the dtype. Two
  * parts of a constant are one whose products with the integers that occur are exact, and the rest.
  */
-const c = (sc: Scalars, v: number): Expr => sc.const(v, f64);
+export const c = (sc: Scalars, v: number): Expr => sc.const(v, f64);
 const i = (sc: Scalars, v: bigint): Expr => sc.const(v, i64);
 
 /** Horner's scheme; coefficients from the lowest power up. */
-function series(sc: Scalars, x: Expr, coefficients: readonly number[]): Expr {
+export function series(sc: Scalars, x: Expr, coefficients: readonly number[]): Expr {
   return coefficients.slice(0, -1).reduceRight<Expr>((sum, v) => sc.add(sc.mul(sum, x), c(sc, v)), c(sc, coefficients.at(-1) ?? 0));
 }
 
@@ -86,16 +86,39 @@ export function sigmoidF64(sc: Scalars, x: Expr): Expr {
   return sc.op("div", [one, sc.add(expF64(sc, sc.sub(c(sc, 0), x)), one)]);
 }
 
+/** A value that is not negative, with the sign of x; both f32 or f64. */
+export function withSign(sc: Scalars, value: Expr, x: Expr): Expr {
+  const [word, top] = x.dtype === f64 ? [i64, i(sc, -(2n ** 63n))] : [i32, sc.const(-(2 ** 31), i32)];
+  return sc.bitcast(x.dtype, sc.op("or", [sc.bitcast(word, value), sc.op("and", [sc.bitcast(word, x), top])]));
+}
+
 /** p / (p + 2) for p = e^2|x| - 1, which is a series of its own where e^2|x| is near 1; with x's sign. */
 export function tanhF64(sc: Scalars, x: Expr): Expr {
   const twice = sc.min(sc.mul(sc.op("abs", [x]), c(sc, 2)), c(sc, 40));
   const near = sc.mul(twice, series(sc, twice, inverses(1, 14)));
   const p = sc.select(sc.op("lt", [twice, c(sc, 0.35)]), near, sc.sub(expF64(sc, twice), c(sc, 1)));
   const value = sc.op("div", [p, sc.add(p, c(sc, 2))]);
-  const sign = sc.op("and", [sc.bitcast(i64, x), i(sc, -(2n ** 63n))]);
-  const signed = sc.bitcast(f64, sc.op("or", [sc.bitcast(i64, value), sign]));
   // NaN stays, whatever min made of it.
-  return sc.select(sc.op("ne", [x, x]), x, signed);
+  return sc.select(sc.op("ne", [x, x]), x, withSign(sc, value, x));
+}
+
+/** 2/√π · (-1)^k / (k! · (2k + 1)): the error function's series, in x² and times x. */
+const erfTerms = Array.from({ length: 15 }, (_, k) => ((2 / Math.sqrt(Math.PI)) * (-1) ** k) / ((factorials[k] as number) * (2 * k + 1)));
+/** e^(x²) · erfc x in 1 / (x + 2), for x from 0.75 to 6: from scripts/fit-polynomials.py. */
+const erfcCoefficients = [
+  -6.17810293814172e-6, 0.564517662308396, 1.120348057763812, 2.094500658418295, 1.6077045361766966, 11.443349017606678, -46.389005073336975,
+  169.02801798915817, -488.70402989396814, 823.1745766811267, -620.4597891760267, -253.6197895360031, 972.0551218272432, -816.2249222959234,
+  251.8207537902794,
+];
+
+/** The series near 0, 1 - erfc|x| beyond; with x's sign. */
+export function erfF64(sc: Scalars, x: Expr): Expr {
+  const a = sc.min(sc.op("abs", [x]), c(sc, 6));
+  const square = sc.mul(a, a);
+  const scaled = series(sc, sc.op("div", [c(sc, 1), sc.add(a, c(sc, 2))]), erfcCoefficients);
+  const far = sc.sub(c(sc, 1), sc.mul(expF64(sc, sc.sub(c(sc, 0), square)), scaled));
+  const value = sc.select(sc.op("lt", [a, c(sc, 0.75)]), sc.mul(a, series(sc, square, erfTerms)), far);
+  return sc.select(sc.op("ne", [x, x]), x, withSign(sc, value, x));
 }
 
 /** π/2 in parts of 33 bits, whose products with integers below 2^20 are exact, and the rest. */
