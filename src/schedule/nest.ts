@@ -1,9 +1,10 @@
-import { InternalError, VerifyError, invariant } from "../base/errors.ts";
+import { InternalError, invariant } from "../base/errors.ts";
 import { Buffer, type Kernel as LoopKernel, type LoopKind, type Param, type Stmt } from "../loop/ir.ts";
 import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
 import { mentions, rangeOf, simplifyIndex } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import { type Accumulator, type Axis, type Kernel, type Stage, type Tensor, type Write, allStages } from "../tensor/ir.ts";
+import { AccumulatorTiles, type Position, type Positions } from "./accumulators.ts";
 import type { KernelSchedule, LoopSpec, StageSchedule } from "./schedule.ts";
 import { axisOf, tailOf, verifyStageSchedule } from "./stage-rules.ts";
 
@@ -11,18 +12,6 @@ import { axisOf, tailOf, verifyStageSchedule } from "./stage-rules.ts";
  * Builds the loops of a kernel from its schedule. The kernel comes linearised (every read and write has one index, its
  * tensors are buffers) and with its extents as expressions. Nothing here knows what a stage computes.
  */
-
-/** Where the loops stand on an axis: the first point of the current tile, and how many points it has. */
-interface Position {
-  readonly base: Expr;
-  readonly span: Expr;
-  /** The iteration that each split loop of the axis is in. */
-  readonly steps: ReadonlyMap<LoopSpec, Expr>;
-}
-type Positions = ReadonlyMap<Variable, Position>;
-
-/** Accumulators of more elements than this are kept in memory, even if all their loops are unrolled. */
-const registerLimit = 512;
 
 export interface NestInput {
   readonly name: string;
@@ -302,26 +291,22 @@ class NestBuilder {
     const remaining = loops.slice(from);
     const privates = remaining.filter((l) => kinds.get(l.axis) === "reduction" && (l.kind === "vector" || l.split === true));
     const tile: StageSchedule = { loops: remaining.filter((l) => kinds.get(l.axis) === "parallel"), tails: schedule.tails };
-    const inRegisters = tile.loops.every((l) => l.kind !== "serial");
-    const places = s.accumulators.map((a) => this.place(s, a, outer, tile, privates, loops, inRegisters));
-    const index = (k: number, p: Positions, lane: Expr) => sc.add(this.elementOf(places[k] as Place, p, outer), lane);
+    const sums = new AccumulatorTiles(sc, { stage: s, loops, tile: tile.loops, privates, outer, extentOf: (a) => this.extentOf(a) });
+    const { lanes } = sums;
 
-    const allocs: Stmt[] = places.filter((p) => p.buffer.space === "register").map((p) => ({ kind: "alloc", buffer: p.buffer }));
-    for (const p of places) if (p.buffer.space === "scratch") this.scratch.push(p.buffer);
-    const lanes = privates.reduce((n, l) => n * this.privateTrips(s, l, loops), 1);
+    const allocs: Stmt[] = sums.buffers.filter((b) => b.space === "register").map((buffer) => ({ kind: "alloc", buffer }));
+    for (const b of sums.buffers) if (b.space === "scratch") this.scratch.push(b);
     const init = s.accumulators.flatMap((a, k) => {
       const own: StageSchedule = { loops: tile.loops.filter((l) => a.axes.some((v) => v.name === l.axis)), tails: tile.tails };
       return this.nest(withoutInner(s), own, 0, own.loops.length, outer, (p) =>
-        this.eachLane(lanes, privates, (lane) => [
-          { kind: "store", buffer: (places[k] as Place).buffer, index: index(k, p, lane), value: this.bind(a.identity, p) },
-        ]),
+        this.eachLane(lanes, privates, (lane) => [sums.store(k, p, lane, this.bind(a.identity, p))]),
       );
     });
-    const update = this.updates(s, schedule, from, outer, (k, p) => index(k, p, this.laneIndex(s, p, privates, loops)), places);
+    const update = this.updates(s, schedule, from, outer, sums);
     const finish = this.nest(withoutInner(s), tile, 0, tile.loops.length, outer, (p) => {
-      let values: Expr[] = s.accumulators.map((_, k) => sc.load((places[k] as Place).buffer, [index(k, p, sc.int(0))]));
+      let values: Expr[] = s.accumulators.map((_, k) => sums.load(k, p, sc.int(0)));
       for (let lane = 1; lane < lanes; lane++) {
-        const other = s.accumulators.map((_, k) => sc.load((places[k] as Place).buffer, [index(k, p, sc.int(lane))]));
+        const other = s.accumulators.map((_, k) => sums.load(k, p, sc.int(lane)));
         const both = new Map<Variable, Expr>();
         s.accumulators.forEach((a, k) => {
           both.set(a.left, values[k] as Expr).set(a.right, other[k] as Expr);
@@ -335,14 +320,7 @@ class NestBuilder {
   }
 
   /** The reduction loops with the update of every accumulator; narrower ones come after the loops they do not have. */
-  private updates(
-    s: Stage,
-    schedule: StageSchedule,
-    from: number,
-    outer: Positions,
-    index: (k: number, p: Positions) => Expr,
-    places: readonly Place[],
-  ): Stmt[] {
+  private updates(s: Stage, schedule: StageSchedule, from: number, outer: Positions, sums: AccumulatorTiles): Stmt[] {
     const { sc } = this;
     const kinds = new Map(s.axes.map((a) => [a.variable.name, a.kind]));
     const loops = schedule.loops;
@@ -355,10 +333,10 @@ class NestBuilder {
     const update = (which: readonly number[], p: Positions): Stmt[] => {
       const state = new Map<Variable, Expr>();
       s.accumulators.forEach((a, k) => {
-        state.set(a.left, sc.load((places[k] as Place).buffer, [index(k, p)])).set(a.right, this.bind(a.lift, p));
+        state.set(a.left, sums.load(k, p, sums.lane(p))).set(a.right, this.bind(a.lift, p));
       });
       const news = which.map((k) => this.bind(sc.substitute((s.accumulators[k] as Accumulator).combine, state), p));
-      const store = (k: number, value: Expr): Stmt => ({ kind: "store", buffer: (places[k] as Place).buffer, index: index(k, p), value });
+      const store = (k: number, value: Expr): Stmt => sums.store(k, p, sums.lane(p), value);
       if (which.length === 1) return [store(which[0] as number, news[0] as Expr)];
       // All of the tuple is read before any of it changes.
       const temps = news.map((e, i) => sc.variable(`next${i}`, e.dtype));
@@ -377,66 +355,6 @@ class NestBuilder {
     ]);
   }
 
-  /** Lays out an accumulator's tile: one dim for each parallel axis that still has loops, the vector axis innermost. */
-  private place(
-    s: Stage,
-    a: Accumulator,
-    p: Positions,
-    tile: StageSchedule,
-    privates: readonly LoopSpec[],
-    loops: readonly LoopSpec[],
-    inRegisters: boolean,
-  ): Place {
-    const { sc } = this;
-    const vector = tile.loops.find((l) => l.kind === "vector")?.axis;
-    const axes = a.axes.filter((v) => tile.loops.some((l) => l.axis === v.name));
-    axes.sort((x, y) => Number(x.name === vector) - Number(y.name === vector));
-    let stride = privates.reduce((n, l) => n * this.privateTrips(s, l, loops), 1);
-    const strides = new Map<Variable, number>();
-    for (const v of [...axes].reverse()) {
-      const span = (p.get(v) as Position).span.constant;
-      if (span === null)
-        throw new VerifyError("schedule", `stage @${s.name}: axis '${v.name}' has loops inside of the reduction, but its tile has no constant size`, [
-          `axis '${v.name}'`,
-        ]);
-      strides.set(v, stride);
-      stride *= Number(span);
-    }
-    const space = inRegisters && stride <= registerLimit ? "register" : "scratch";
-    return { buffer: new Buffer(sc.freshId(), a.left.name, a.left.dtype, space, sc.int(stride)), strides };
-  }
-  private elementOf(place: Place, p: Positions, outer: Positions): Expr {
-    const { sc } = this;
-    let sum = sc.int(0);
-    for (const [v, stride] of place.strides) {
-      const relative = simplifyIndex(sc, sc.sub((p.get(v) as Position).base, (outer.get(v) as Position).base));
-      sum = sc.add(sum, sc.mul(relative, sc.int(stride)));
-    }
-    return sum;
-  }
-
-  private privateTrips(s: Stage, l: LoopSpec, loops: readonly LoopSpec[]): number {
-    const i = loops.indexOf(l);
-    const above = loops.slice(0, i).findLast((x) => x.axis === l.axis);
-    const axis = s.axes.find((x) => x.variable.name === l.axis) as Axis;
-    const span = above?.size ?? Number(this.extentOf(axis).constant ?? Number.NaN);
-    if (!Number.isInteger(span / l.size))
-      throw new VerifyError("schedule", `stage @${s.name}: the split loop over '${l.axis}' needs a constant number of steps`, [
-        `loop over '${l.axis}'`,
-      ]);
-    return span / l.size;
-  }
-  /** Which private place the current iteration adds to: its step in each split loop. */
-  private laneIndex(s: Stage, p: Positions, privates: readonly LoopSpec[], loops: readonly LoopSpec[]): Expr {
-    const { sc } = this;
-    let sum = sc.int(0);
-    for (const l of privates) {
-      const axis = s.axes.find((a) => a.variable.name === l.axis) as Axis;
-      const step = p.get(axis.variable)?.steps.get(l) ?? sc.int(0);
-      sum = sc.add(sc.mul(sum, sc.int(this.privateTrips(s, l, loops))), step);
-    }
-    return sum;
-  }
   private eachLane(lanes: number, privates: readonly LoopSpec[], body: (lane: Expr) => Stmt[]): Stmt[] {
     if (lanes === 1) return body(this.sc.int(0));
     const v = this.sc.variable("lane", undefined, { extent: this.sc.int(lanes) });
@@ -477,11 +395,6 @@ class NestBuilder {
 
 /** Makes what is inside of a loop, given the tile's first point and size, and the iteration where it matters. */
 type Below = (base: Expr, span: Expr, step?: Expr) => Stmt[];
-
-interface Place {
-  readonly buffer: Buffer;
-  readonly strides: ReadonlyMap<Variable, number>;
-}
 
 function withoutInner(s: Stage): Stage {
   return s.inner === null ? s : { ...s, inner: null };
