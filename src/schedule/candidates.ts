@@ -275,8 +275,8 @@ function outerOrders(f: StageFacts, plan: Plan): number[][] {
   const [m, v] = [plan.second >= 0 ? [plan.second] : [], own.includes(plan.vector) ? [plan.vector] : []];
   if (m.length === 0) return [[...rest, ...v]];
   const orders = [
-    [...rest, ...v, ...m],
     [...rest, ...m, ...v],
+    [...rest, ...v, ...m],
   ];
   if (rest.length > 0)
     orders.push([...m, ...rest, ...v], [...rest.slice(-1), ...rest.slice(0, -1), ...v, ...m], [...rest.slice(0, -1), ...m, ...rest.slice(-1), ...v]);

@@ -308,9 +308,14 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   const horizontal = vectorIsReduction ? parallel * lanes : 0;
   // Without a reduction the end is the body.
   const crowding = 0.2 * Math.max(0, each * (f.finishing.length + f.writes.length + f.finishCost) - machine.bodyOps);
-  const work = tiles * (reduces ? steps * pass + finish + horizontal : finish + crowding + cost.loopOverhead);
-  return { work, streams: reduces ? streams : f.finishing.reduce((n, a) => n + streamsOf(a, t), 0) };
+  if (reduces) return { work: tiles * (steps * pass + finish + horizontal), streams };
+  const moved = [...f.finishing, ...f.writes];
+  const pointers = specialize ? moved.length : moved.reduce((n, a) => n + streamsOf(a, t), 0);
+  return { work: tiles * (finish + crowding + cost.loopOverhead + pointerSteps * cost.issue * pointers), streams: pointers };
 }
+
+/** Instructions that a pointer takes in a body without a reduction, where every iteration computes it. */
+const pointerSteps = 2;
 
 /** A loop outside of the tile: its axis and how often it runs. */
 export interface OuterLoop {
