@@ -268,19 +268,22 @@ function* sharedSteps(machine: Capabilities, f: StageFacts, count: number): Gene
   }
 }
 
-/** Orders of the parallel loops outside of the tile: as given, and with the tile's own axes moved in or out. */
+/**
+ * Orders of the parallel loops outside of the tile: as given, and with the tile's own axes moved in or out. Between orders of
+ * equal cost the first is taken, where tiles that are neighbours in memory follow each other: what only moves data goes
+ * through it in its own order.
+ */
 function outerOrders(f: StageFacts, plan: Plan): number[][] {
+  const parallel = f.names.map((_, i) => i).filter((i) => !f.isReduction[i]);
   const own = [plan.second, f.isReduction[plan.vector] ? -1 : plan.vector].filter((i) => i >= 0);
-  const rest = f.names.map((_, i) => i).filter((i) => !f.isReduction[i] && !own.includes(i));
+  const rest = parallel.filter((i) => !own.includes(i));
   const [m, v] = [plan.second >= 0 ? [plan.second] : [], own.includes(plan.vector) ? [plan.vector] : []];
   if (m.length === 0) return [[...rest, ...v]];
-  const orders = [
-    [...rest, ...m, ...v],
-    [...rest, ...v, ...m],
-  ];
+  const moves = !f.isReduction.includes(true);
+  const orders = [...(moves ? [parallel] : []), [...rest, ...m, ...v], [...rest, ...v, ...m]];
   if (rest.length > 0)
     orders.push([...m, ...rest, ...v], [...rest.slice(-1), ...rest.slice(0, -1), ...v, ...m], [...rest.slice(0, -1), ...m, ...rest.slice(-1), ...v]);
-  return orders;
+  return [...new Map(orders.map((o) => [o.join(), o])).values()];
 }
 
 function outerLoops(f: StageFacts, plan: Plan, order: readonly number[]): OuterLoop[] {

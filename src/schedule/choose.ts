@@ -304,8 +304,8 @@ function sourceOf(p: Packed): Tensor {
 /** The cheapest loops for the stages as they are; vectors of a stage that was packed run along its packed lanes. */
 function withoutPacking(sc: Scalars, search: Search, k: Kernel, packs: readonly Pack[] = []): Option {
   const plain = loopsFor(sc, search, k, packs, false);
-  const special =
-    plain.streams > fewStreams || allStages(k).some((s) => hasSmallWindow(stageFacts(sc, s))) ? loopsFor(sc, search, k, packs, true) : plain;
+  const mayGain = (s: Stage) => s.accumulators.length === 0 || hasSmallWindow(stageFacts(sc, s));
+  const special = plain.streams > fewStreams || allStages(k).some(mayGain) ? loopsFor(sc, search, k, packs, true) : plain;
   const specialize = special.cost < worthCode * plain.cost;
   const { stages, cost: each } = specialize ? special : plain;
   const cost = each * sharedPoints(k) + movingCost(search.machine, k);
