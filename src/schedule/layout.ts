@@ -1,11 +1,9 @@
 import { type Dim, addDim, dimEquals } from "../base/dim.ts";
-import { i32 } from "../base/dtype.ts";
 import type { Capabilities } from "../base/machine.ts";
 import { type Expr, loadsOf } from "../scalar/expr.ts";
 import { mentions } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
 import {
-  type Axis,
   type Kernel,
   type Layout,
   type Stage,
@@ -22,6 +20,7 @@ import {
 import { type CostCache, scheduleCost } from "./choose.ts";
 import { TensorGroups } from "./layout-groups.ts";
 import { collapseAxes, guardedReach, linearizeKernel } from "./linearize.ts";
+import { copyKernel } from "./moves.ts";
 
 /**
  * Global layout assignment. Tensors that pointwise stages tie together get one order of dims; which one is decided by the
@@ -252,23 +251,7 @@ function convertInputs(sc: Scalars, machine: Capabilities, f: TensorFunction, ex
     if (readers.length === 0) continue;
     const copy = new Tensor(sc.freshId(), `${input.name}.copy`, input.dtype, input.dims, null, input.origin);
     const order = preferredOrder(out, readers, input);
-    const axes = input.dims.map((d, i): Axis => ({ variable: sc.variable(`i${i}`, i32, { extent: sc.dim(d) }), extent: d, kind: "parallel" }));
-    const index = axes.map((a) => sc.var(a.variable));
-    const kernel: Kernel = {
-      name: copy.name,
-      axes: [],
-      locals: [],
-      stages: [
-        {
-          name: copy.name,
-          origin: input.origin,
-          axes,
-          inner: null,
-          accumulators: [],
-          writes: [{ tensor: copy, index, value: sc.load(input, index), combiner: null, guard: null }],
-        },
-      ],
-    };
+    const kernel = copyKernel(sc, copy.name, input, copy);
     const redirect = (k: Kernel): Kernel =>
       readers.includes(k)
         ? {

@@ -12,29 +12,30 @@ export function handOver(sc: Scalars, f: TensorFunction, c: Control, b: Body): K
   if (c.kind === "if")
     return c.results.flatMap((r, i) => {
       const from = b.outputs[i] as Tensor;
-      return from === r || layoutOf(f, from).view?.of === r ? [] : [copyKernel(sc, from, r)];
+      return from === r || layoutOf(f, from).view?.of === r ? [] : [copyOf(sc, from, r)];
     });
   if (c.kind !== "loop") return [];
   const targets = [...(c.condition === null ? [] : [c.condition]), ...c.states];
   const next = b.outputs.slice(0, targets.length);
   const slices = b.outputs.slice(targets.length);
   const turn = sc.dim(symbolDim(c.index));
-  const stacked = slices.map((t, i) => copyKernel(sc, t, c.stacked[i] as Tensor, [turn]));
+  const stacked = slices.map((t, i) => copyOf(sc, t, c.stacked[i] as Tensor, [turn]));
   // A state that becomes another one is saved before it is overwritten.
   const saved = new Map<Tensor, Tensor>();
   next.forEach((t, i) => {
     if (targets.includes(t) && t !== targets[i]) saved.set(t, new Tensor(sc.freshId(), `${t.name}.saved`, t.dtype, t.dims, null, t.origin));
   });
-  const copies = next.flatMap((t, i) => (t === targets[i] ? [] : [copyKernel(sc, saved.get(t) ?? t, targets[i] as Tensor)]));
-  return [...stacked, ...[...saved].map(([t, s]) => copyKernel(sc, t, s)), ...copies];
+  const copies = next.flatMap((t, i) => (t === targets[i] ? [] : [copyOf(sc, saved.get(t) ?? t, targets[i] as Tensor)]));
+  return [...stacked, ...[...saved].map(([t, s]) => copyOf(sc, t, s)), ...copies];
 }
 
+const copyOf = (sc: Scalars, from: Tensor, to: Tensor, at: readonly Expr[] = []): Kernel => copyKernel(sc, `${to.name}.copy`, from, to, at);
+
 /** `to[at…, i…] = from[i…]` */
-function copyKernel(sc: Scalars, from: Tensor, to: Tensor, at: readonly Expr[] = []): Kernel {
+export function copyKernel(sc: Scalars, name: string, from: Tensor, to: Tensor, at: readonly Expr[] = []): Kernel {
   const axes = from.dims.map((d, i): Axis => ({ variable: sc.variable(`i${i}`, i32, { extent: sc.dim(d) }), extent: d, kind: "parallel" }));
   const index = axes.map((a) => sc.var(a.variable));
   const write = { tensor: to, index: [...at, ...index], value: sc.load(from, index), combiner: null, guard: null };
-  const name = `${to.name}.copy`;
   return { name, axes: [], locals: [], stages: [{ name, origin: to.origin, axes, inner: null, accumulators: [], writes: [write] }] };
 }
 
