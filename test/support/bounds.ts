@@ -186,7 +186,10 @@ class Bounder {
         if (Number.isFinite(d)) worst = Math.max(worst, d);
       };
       if (boxes.some((b) => b.length > 1)) visit(0, []);
-      return worst + (rounds ? Math.max(stated * ulpAt(value.dtype, Math.abs(want) + worst), this.inner(entry.name, operands, i) * epsilon(value.dtype)) : 0);
+      return (
+        worst +
+        (rounds ? Math.max(stated * ulpAt(value.dtype, Math.abs(want) + worst), this.inner(entry.name, operands, i) * epsilon(value.dtype)) : 0)
+      );
     });
   }
 

@@ -6,7 +6,7 @@ import type { Scalars } from "../scalars.ts";
  * Transcendental functions in f64: the arguments are reduced until a few terms of the Taylor series are as exact as the dtype. Two
  * parts of a constant are one whose products with the integers that occur are exact, and the rest.
  */
-export const c = (sc: Scalars, v: number): Expr => sc.const(v, f64);
+const c = (sc: Scalars, v: number): Expr => sc.const(v, f64);
 const i = (sc: Scalars, v: bigint): Expr => sc.const(v, i64);
 
 /** Horner's scheme; coefficients from the lowest power up. */
