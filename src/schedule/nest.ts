@@ -1,5 +1,5 @@
 import { InternalError, invariant } from "../base/errors.ts";
-import { Buffer, type Kernel as LoopKernel, type LoopKind, type Param, type Stmt } from "../loop/ir.ts";
+import type { Buffer, For, Kernel as LoopKernel, LoopKind, Param, Stmt } from "../loop/ir.ts";
 import { type Expr, type Variable, postorder } from "../scalar/expr.ts";
 import { mentions, rangeOf, simplifyIndex } from "../scalar/index.ts";
 import type { Scalars } from "../scalar/scalars.ts";
@@ -130,7 +130,7 @@ class NestBuilder {
   }
 
   /** A loop over `[0, end)`, or over the range given to this call. */
-  private loop(v: Variable, end: Expr | null, kind: LoopKind, body: readonly Stmt[]): Stmt {
+  private loop(v: Variable, end: Expr | null, kind: LoopKind, body: readonly Stmt[]): For {
     return {
       kind: "for",
       variable: v,
@@ -178,8 +178,7 @@ class NestBuilder {
       if (joined !== null) {
         const [first, second] = joined;
         this.count = this.sc.mul(first, second);
-        const { span } = p.get(axisOf(s, next).variable) as Position;
-        this.joined = { row: second, axes: [spec.axis, next.axis], overlaps: !isWhole(span, next.size) };
+        this.joined = { row: second, axes: [spec.axis, next.axis], overlaps: false };
         const v = this.sc.variable(`${spec.axis}_${next.axis}`, undefined, { extent: this.count });
         const both = [this.sc.floordiv(this.sc.var(v), second), this.sc.mod(this.sc.var(v), second)];
         return [this.loop(v, null, "serial", this.nest(s, schedule, from, to, p, leaf, both))];
@@ -195,7 +194,10 @@ class NestBuilder {
     return this.axisLoop(s, schedule, spec, axis, at, below, given[0]);
   }
 
-  /** Iterations of the two outermost loops that have more than one, where they are to be distributed together and run whole tiles only; else null. */
+  /**
+   * Iterations of the two outermost loops that have more than one, where they are to be distributed together and run whole tiles
+   * only; else null. A last tile that is moved back is run with the one before it.
+   */
   private joinedTrips(s: Stage, schedule: StageSchedule, a: LoopSpec, b: LoopSpec, p: Positions): [Expr, Expr] | null {
     if (!this.input.schedule.joined || a.axis === b.axis || !this.distributes(s, a) || !this.distributes(s, b)) return null;
     const trips = (l: LoopSpec): Expr | null => {
@@ -203,7 +205,7 @@ class NestBuilder {
       const whole = isWhole(span, l.size);
       const overlaps = tailOf(s, schedule, l) === "overlap" && rangeOf(span)[0] >= l.size;
       if (!whole && !overlaps) return null;
-      const n = whole ? quotient(this.sc, span, l.size) : this.sc.floordiv(this.sc.add(span, this.sc.int(l.size - 1)), this.sc.int(l.size));
+      const n = quotient(this.sc, span, l.size);
       return n.isConst(1) ? null : n;
     };
     const [x, y] = [trips(a), trips(b)];
@@ -239,11 +241,22 @@ class NestBuilder {
     const step = (i: Expr) => sc.add(at.base, sc.mul(i, size));
     const multiple = known !== null ? known % spec.size === 0 : divides(at.span, spec.size);
     const trips = multiple ? quotient(sc, at.span, spec.size) : sc.floordiv(sc.add(at.span, sc.int(spec.size - 1)), size);
+    const full = sc.floordiv(at.span, size);
+    const over = (end: Expr): Variable => sc.variable(spec.size === 1 ? spec.axis : `${spec.axis}.${spec.size}`, undefined, { extent: end });
     const make = (end: Expr, body: (i: Expr) => Stmt[]): Stmt[] => {
       if (given !== undefined) return body(given);
-      const v = sc.variable(spec.size === 1 ? spec.axis : `${spec.axis}.${spec.size}`, undefined, { extent: end });
+      const v = over(end);
       if (distribute) this.count = end;
       return [this.loop(v, distribute ? null : end, spec.kind, body(sc.var(v)))];
+    };
+    // A last tile that is moved back writes places of the one before it. Two threads must not write one place, not even the
+    // same value: who has the last whole tile runs both. `units` are the iterations that may be given away.
+    const makeOverlapping = (end: Expr, units: Expr, body: (i: Expr) => Stmt[]): Stmt[] => {
+      if (given === undefined && !distribute) return make(end, body);
+      const v = over(end);
+      const [from, to] = given === undefined ? [sc.var(this.begin), sc.var(this.end)] : [given, sc.add(given, one)];
+      if (given === undefined) this.count = units;
+      return [{ ...this.loop(v, end, spec.kind, body(sc.var(v))), begin: from, end: sc.select(sc.op("eq", [to, full]), trips, to) }];
     };
     if (multiple) return make(trips, (i) => below(step(i), size, i));
     const tail = tailOf(s, schedule, spec);
@@ -252,12 +265,13 @@ class NestBuilder {
     if (tail === "overlap" && axis.kind === "parallel") {
       const last = sc.sub(sc.add(at.base, at.span), size);
       const tile = (i: Expr) => below(sc.min(step(i), last), size);
-      if (rangeOf(at.span)[0] >= spec.size) return make(trips, tile);
+      if (rangeOf(at.span)[0] >= spec.size) return makeOverlapping(trips, full, tile);
       // Too short for one tile at run time: point by point.
       const count = sc.select(enough, trips, at.span);
-      return make(count, (i) => [{ kind: "if", condition: enough, then: tile(i), otherwise: below(sc.add(at.base, i), one) }]);
+      return makeOverlapping(count, sc.select(enough, full, at.span), (i) => [
+        { kind: "if", condition: enough, then: tile(i), otherwise: below(sc.add(at.base, i), one) },
+      ]);
     }
-    const full = sc.floordiv(at.span, size);
     const rest = (from: Expr, count: Expr): Stmt => {
       const v = sc.variable(spec.axis, undefined, { extent: count });
       return this.loop(v, count, "serial", below(sc.add(from, sc.var(v)), one));
