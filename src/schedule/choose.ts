@@ -304,7 +304,9 @@ function sourceOf(p: Packed): Tensor {
 /** The cheapest loops for the stages as they are; vectors of a stage that was packed run along its packed lanes. */
 function withoutPacking(sc: Scalars, search: Search, k: Kernel, packs: readonly Pack[] = []): Option {
   const plain = loopsFor(sc, search, k, packs, false);
-  const mayGain = (s: Stage) => s.accumulators.length === 0 || hasSmallWindow(stageFacts(sc, s));
+  // Code for a shape that only moves data is worth having where there is much to move.
+  const moves = (s: Stage) => s.accumulators.length === 0 && plain.cost * sharedPoints(k) >= search.machine.cost.fork;
+  const mayGain = (s: Stage) => moves(s) || hasSmallWindow(stageFacts(sc, s));
   const special = plain.streams > fewStreams || allStages(k).some(mayGain) ? loopsFor(sc, search, k, packs, true) : plain;
   const specialize = special.cost < worthCode * plain.cost;
   const { stages, cost: each } = specialize ? special : plain;

@@ -311,11 +311,14 @@ export function tileCost(machine: Capabilities, f: StageFacts, t: Tile, speciali
   if (reduces) return { work: tiles * (steps * pass + finish + horizontal), streams };
   const moved = [...f.finishing, ...f.writes];
   const pointers = specialize ? moved.length : moved.reduce((n, a) => n + streamsOf(a, t), 0);
-  return { work: tiles * (finish + crowding + cost.loopOverhead + pointerSteps * cost.issue * pointers), streams: pointers };
+  // Where a body has many accesses, what it does with them hides their pointers.
+  const own = moved.length > fewAccesses ? 0 : pointerSteps * cost.issue * pointers;
+  return { work: tiles * (finish + crowding + cost.loopOverhead + own), streams: f.finishing.reduce((n, a) => n + streamsOf(a, t), 0) };
 }
 
 /** Instructions that a pointer takes in a body without a reduction, where every iteration computes it. */
 const pointerSteps = 2;
+const fewAccesses = 4;
 
 /** A loop outside of the tile: its axis and how often it runs. */
 export interface OuterLoop {
